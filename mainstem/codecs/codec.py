@@ -1,0 +1,155 @@
+"""A codec: Kafka records <-> samples (x, y), one record or many at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.codecs.part import Part
+from mainstem.errors import ConfigError, DecodeError
+
+Record = tuple[bytes | None, bytes]
+"""A Kafka record's key (the label; None without one) and value (the data)."""
+
+
+class Refused(NamedTuple):
+    """A record that `decode_many` left out: its position among the records given, and why."""
+
+    position: int
+    reason: str
+
+
+class Batch(NamedTuple):
+    """Samples decoded from many records, in their order.
+
+    `x` is (n, *x_shape); `y` is (n, *y_shape), or None when the records carry no label;
+    `refused` lists the records that are not among the n.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """Reads and writes the records of one stream; made by `codec_for`.
+
+    `label` is None for a stream without labels: keys are then ignored. With `classes`, a label
+    is checked to be a class index below it, or a vector of that many values within 0..1.
+    """
+
+    input_format: str
+    data: Part
+    label: Part | None
+    classes: int | None = None
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of one sample's data."""
+        return self.data.shape
+
+    @property
+    def x_dtype(self) -> np.dtype[Any]:
+        """Dtype of the data."""
+        return self.data.dtype
+
+    @property
+    def y_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample's label, or None for a stream without labels."""
+        return self.label.shape if self.label else None
+
+    @property
+    def y_dtype(self) -> np.dtype[Any] | None:
+        """Dtype of the label, or None for a stream without labels."""
+        return self.label.dtype if self.label else None
+
+    def decode(self, key: bytes | None, value: bytes) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """The record's (x, y); y is None when it has no key. Arrays may be read-only; raises DecodeError."""
+        if value is None:
+            raise DecodeError("the record has no value (a tombstone); a sample's data belong there")
+        x = self.data.read(value)
+        if self.label is None or key is None:
+            return x, None
+        y = self.label.read(key)
+        check_labels(y, self.label.shape, self.classes)
+        return x, y
+
+    def encode(self, x: object, y: object = None) -> Record:
+        """The record (key, value) of a sample; the key is None without a label.
+
+        Raises DecodeError when the sample does not fit the codec.
+        """
+        value = self.data.write(self.data.prepared(x))
+        if self.label is None or y is None:
+            return None, value
+        label = self.label.prepared(y)
+        check_labels(label, self.label.shape, self.classes)
+        return self.label.write(label), value
+
+    def decode_many(self, records: Sequence[Record]) -> Batch:
+        """All samples of `records`; bad records are left out and listed, never raised.
+
+        When only some records carry a label, the others are refused.
+        """
+        try:
+            return self._all_good(records)
+        except DecodeError:
+            pass  # at least one is bad: find out which, one record at a time
+        labelled = self.label is not None and any(key is not None for key, _ in records)
+        good: list[Record] = []
+        refused: list[Refused] = []
+        for position, (key, value) in enumerate(records):
+            try:
+                if labelled and key is None:
+                    raise DecodeError("the record has no key, but others of this stream carry a label there")
+                self.decode(key, value)
+            except DecodeError as error:
+                refused.append(Refused(position, str(error)))
+            else:
+                good.append((key, value))
+        return self._all_good(good)._replace(refused=tuple(refused))
+
+    def _all_good(self, records: Sequence[Record]) -> Batch:
+        keys = [key for key, _ in records if key is not None]
+        values = [value for _, value in records]
+        if None in values:
+            raise DecodeError("a record has no value")
+        x = self.data.read_many(values)
+        if self.label is None or not keys:
+            return Batch(x, None, ())
+        if len(keys) != len(values):
+            raise DecodeError("some records have no key")
+        y = self.label.read_many(keys)
+        check_labels(y, self.label.shape, self.classes)
+        return Batch(x, y, ())
+
+
+def check_classes(label: Part | None, classes: int | None) -> None:
+    """Refuse a number of classes that the label's shape cannot express; raises ConfigError."""
+    if classes is None:
+        return
+    if classes < 2:
+        raise ConfigError(f"classes is {classes}; a classification has at least 2")
+    if label is not None and label.size not in (1, classes):
+        raise ConfigError(
+            f"label_reshape holds {label.size} values; with {classes} classes it must be "
+            f"1 (an index) or {classes} (one-hot)"
+        )
+
+
+def check_labels(y: NDArray[Any], shape: tuple[int, ...], classes: int | None) -> None:
+    """Refuse labels out of range: `y` holds one or more labels of `shape`; raises DecodeError."""
+    if classes is None or y.size == 0:
+        return
+    # One value a label is a class index; `classes` values are a one-hot vector or probabilities.
+    index = math.prod(shape) == 1
+    bad = (y < 0) | (y >= classes) | (y != np.trunc(y)) if index else (y < 0) | (y > 1)
+    if bad.any():
+        rule = f"the label must be a class index 0..{classes - 1}" if index else "a one-hot label must be within 0..1"
+        raise DecodeError(f"{rule}, but it has the value {y[bad].reshape(-1)[0]}")

@@ -1,0 +1,137 @@
+"""JSON: numbers, nested lists, or objects whose fields a scheme puts in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.codecs.avro import scheme_shape
+from mainstem.codecs.config import check_size, parse_dtype, parse_shape
+from mainstem.codecs.part import Part, Role, cast, finite, text_of
+from mainstem.codecs.scheme import Array, Blob, Leaf, Node, Nullable, Record, parse_scheme, plain_value
+from mainstem.errors import DecodeError
+
+
+def json_parts(config: Mapping[str, Any]) -> tuple[Part, Part | None]:
+    """The data and the label (None without `label_scheme` and `label_type`); raises ConfigError."""
+    labelled = config.get("label_scheme") is not None or config.get("label_type") is not None
+    return JsonPart.from_config("data", config), JsonPart.from_config("label", config) if labelled else None
+
+
+class JsonPart(Part):
+    """With `{role}_scheme`: JSON as it describes. Else a list of `{role}_reshape`, flat or nested."""
+
+    def __init__(self, role: Role, shape: tuple[int, ...], dtype: np.dtype[Any], node: Node | None) -> None:
+        super().__init__(role, shape, dtype)
+        self.node = node
+
+    @classmethod
+    def from_config(cls, role: Role, config: Mapping[str, Any]) -> JsonPart:
+        """The part that INPUT_CONFIG describes; raises ConfigError."""
+        if config.get(f"{role}_scheme") is not None:
+            node, _ = parse_scheme(config[f"{role}_scheme"], f"{role}_scheme")
+            return cls(role, *scheme_shape(node, role, config), node)
+        dtype = parse_dtype(config.get(f"{role}_type"), f"{role}_type")
+        shape = parse_shape(config.get(f"{role}_reshape"), f"{role}_reshape")
+        check_size(shape, dtype, f"{role}_reshape")
+        return cls(role, shape, dtype, None)
+
+    def read(self, payload: bytes) -> NDArray[Any]:
+        try:
+            value = msgspec.json.decode(payload)
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"the record's {self.place} is not JSON: {error}") from error
+        numbers: list[Any] = []
+        if self.node is not None:
+            self._collect(self.node, value, "", numbers)
+        elif isinstance(value, list) and value and not isinstance(value[0], list):
+            numbers = value  # flat, whatever data_reshape is
+        else:
+            self._nested(value, self.shape, numbers)
+        if len(numbers) != self.size:
+            raise self._error(
+                f"has {len(numbers)} values, but {self.role}_reshape {text_of(self.shape)} needs {self.size}"
+            )
+        return finite(cast(self._numbers(numbers), self.dtype, self.role).reshape(self.shape), self.role)
+
+    def write(self, array: NDArray[Any]) -> bytes:
+        if self.node is None:
+            return msgspec.json.encode(array.tolist())
+        flat = cast(array, self.node.dtype, self.role).reshape(-1)
+        return msgspec.json.encode(plain_value(self.node, flat, f"{self.role}_scheme", list))
+
+    def _numbers(self, numbers: list[Any]) -> NDArray[Any]:
+        kinds = set(map(type, numbers))
+        if not kinds <= {int, float, bool} or (bool in kinds and (len(kinds) > 1 or self.dtype.kind != "b")):
+            raise self._error("holds something other than numbers")
+        try:
+            # A list of ints becomes int64 or uint64, so large ones stay exact.
+            array = np.array(numbers)
+        except (ValueError, OverflowError) as error:
+            raise self._error(f"holds a number that is too large: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise self._error("holds an integer of more than 64 bits")
+        return array
+
+    def _nested(self, value: Any, shape: tuple[int, ...], out: list[Any]) -> None:
+        if not shape:
+            out.append(value)
+            return
+        if not isinstance(value, list):
+            value = [value] if self.size == 1 else value
+        if not isinstance(value, list) or len(value) != shape[0]:
+            got = f"a list of {len(value)}" if isinstance(value, list) else "no list"
+            raise self._error(f"has {got} where {self.role}_reshape {text_of(self.shape)} needs {shape[0]} items")
+        if len(shape) == 1:
+            out.extend(value)
+        else:
+            for item in value:
+                self._nested(item, shape[1:], out)
+
+    def _collect(self, node: Node, value: Any, at: str, out: list[Any]) -> None:
+        """Append the numbers of `value` in the scheme's order."""
+        if isinstance(node, Nullable):
+            self._collect(node.value, value, at, out)
+        elif isinstance(node, Record):
+            if not isinstance(value, dict):
+                raise self._error(f"needs an object{_of(at)}")
+            for name, child in node.fields:
+                if name not in value:
+                    raise self._error(f"lacks the field {name!r}{_of(at)}")
+                self._collect(child, value[name], f"{at}.{name}" if at else name, out)
+        elif isinstance(node, (Array, Blob)):
+            if not isinstance(value, list):
+                raise self._error(f"needs a list{_of(at)}")
+            for item in value:
+                self._collect(node.items if isinstance(node, Array) else _BYTE, item, at, out)
+        else:
+            out.append(self._leaf(node, value, at))
+
+    def _leaf(self, node: Leaf, value: Any, at: str) -> int | float:
+        if node.kind == "boolean" and isinstance(value, bool):
+            return int(value)
+        if node.kind == "enum" and isinstance(value, str):
+            if value not in node.symbols:
+                raise self._error(f"has {value[:40]!r}{_of(at)}, which is no symbol of its enum")
+            return node.symbols.index(value)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise self._error(f"needs a number{_of(at)}")
+        if node.kind == "boolean" and value not in (0, 1):
+            raise self._error(f"needs true or false{_of(at)}")
+        if node.kind == "enum" and not (value == int(value) and 0 <= value < len(node.symbols)):
+            raise self._error(f"needs an enum index 0..{len(node.symbols) - 1}{_of(at)}")
+        return value
+
+    def _error(self, what: str) -> DecodeError:
+        return DecodeError(f"the record's {self.place} {what}")
+
+
+_BYTE = Leaf("byte", np.dtype("u1"))
+
+
+def _of(at: str) -> str:
+    return f" in field {at!r}" if at else ""
