@@ -1,0 +1,1 @@
+"""Federated learning on Kafka: the protocol, the round engine, aggregation and lineage."""

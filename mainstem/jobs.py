@@ -1,0 +1,135 @@
+"""A training Job's settings, to and from its environment: the whole contract between launcher and Job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mainstem.errors import ConfigError
+from mainstem.streams import StreamRange, parse_ranges
+from mainstem.topics import check_client_id, check_federation_id
+
+FORMATS = ("RAW", "AVRO", "JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One client of one federation. Rates are shares in [0, 1); `client_id` None means a stored random id.
+
+    `data_topic` is `t:p:start:end,...` (exact ranges) or a bare topic name.
+    """
+
+    cloud_bootstrap: str
+    data_bootstrap: str
+    data_topic: str
+    input_format: str
+    input_config: str
+    federation: str
+    client_id: str | None = None
+    validation_rate: float = 0.1
+    test_rate: float = 0.0
+    total_msg: int | None = None
+    incremental: bool = False
+    unsupervised_topic: str | None = None
+    cloud_client_config: str | None = None
+    data_client_config: str | None = None
+
+    @property
+    def ranges(self) -> tuple[StreamRange, ...]:
+        """The stream's ranges; a bare topic has one without offsets."""
+        return parse_ranges(self.data_topic)
+
+    @staticmethod
+    def from_environ(environ: Mapping[str, str]) -> JobSpec:
+        """Read the design's variables; raises ConfigError naming the variable and the fix."""
+        federation = _required(environ, "FEDERATED_MODEL_ID")
+        input_format = environ.get("INPUT_FORMAT", "RAW").strip().upper()
+        if input_format not in FORMATS:
+            raise ConfigError(f"INPUT_FORMAT is {input_format!r}; it must be one of {', '.join(FORMATS)}")
+        input_config = _required(environ, "INPUT_CONFIG")
+        try:
+            if not isinstance(json.loads(input_config), dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise ConfigError(f"INPUT_CONFIG must be a JSON object: {error}") from error
+        cloud = _required(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
+        client = _optional(environ, "FEDERATED_CLIENT_ID")
+        spec = JobSpec(
+            cloud_bootstrap=cloud,
+            data_bootstrap=_optional(environ, "DATA_BOOTSTRAP_SERVERS") or cloud,
+            data_topic=_required(environ, "DATA_TOPIC"),
+            input_format=input_format,
+            input_config=input_config,
+            federation=_named("FEDERATED_MODEL_ID", check_federation_id, federation),
+            client_id=_named("FEDERATED_CLIENT_ID", check_client_id, client) if client else None,
+            validation_rate=_rate(environ, "VALIDATION_RATE", 0.1),
+            test_rate=_rate(environ, "TEST_RATE", 0.0),
+            total_msg=_count(environ, "TOTAL_MSG"),
+            incremental=environ.get("INCREMENTAL", "").strip().lower() in ("1", "true", "yes"),
+            unsupervised_topic=_optional(environ, "UNSUPERVISED_TOPIC"),
+            cloud_client_config=_optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
+            data_client_config=_optional(environ, "DATA_CLIENT_CONFIG"),
+        )
+        if spec.validation_rate + spec.test_rate >= 1:
+            raise ConfigError("VALIDATION_RATE and TEST_RATE together must leave something to train on (below 1)")
+        _ = spec.ranges
+        return spec
+
+    def to_environ(self) -> dict[str, str]:
+        """The inverse of `from_environ`; absent settings are absent."""
+        values = {
+            "KML_CLOUD_BOOTSTRAP_SERVERS": self.cloud_bootstrap,
+            "DATA_BOOTSTRAP_SERVERS": self.data_bootstrap,
+            "DATA_TOPIC": self.data_topic,
+            "INPUT_FORMAT": self.input_format,
+            "INPUT_CONFIG": self.input_config,
+            "FEDERATED_MODEL_ID": self.federation,
+            "FEDERATED_CLIENT_ID": self.client_id,
+            "VALIDATION_RATE": repr(self.validation_rate),
+            "TEST_RATE": repr(self.test_rate),
+            "TOTAL_MSG": None if self.total_msg is None else str(self.total_msg),
+            "INCREMENTAL": "true" if self.incremental else None,
+            "UNSUPERVISED_TOPIC": self.unsupervised_topic,
+            "KML_CLOUD_CLIENT_CONFIG": self.cloud_client_config,
+            "DATA_CLIENT_CONFIG": self.data_client_config,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _optional(environ: Mapping[str, str], name: str) -> str | None:
+    return environ.get(name, "").strip() or None
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = _optional(environ, name)
+    if value is None:
+        raise ConfigError(f"environment variable {name} is missing")
+    return value
+
+
+def _named(name: str, check: object, value: str) -> str:
+    try:
+        return check(value)  # type: ignore[operator, no-any-return]
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _rate(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = _optional(environ, name)
+    try:
+        value = default if text is None else float(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} is {text!r}; it must be a number from 0 up to, not including, 1") from error
+    if not 0 <= value < 1:
+        raise ConfigError(f"{name} is {value}; it must be from 0 up to, not including, 1")
+    return value
+
+
+def _count(environ: Mapping[str, str], name: str) -> int | None:
+    text = _optional(environ, name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 62:
+        raise ConfigError(f"{name} is {text!r}; it must be a whole number above 0")
+    return int(text)

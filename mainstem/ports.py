@@ -1,0 +1,130 @@
+"""What the core asks of the world: a message log, a clock, a launcher of Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mainstem.jobs import JobSpec
+from mainstem.topics import TopicSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read. `timestamp_ms` is milliseconds since the epoch (LogAppendTime on our topics)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to append."""
+
+    value: bytes | memoryview | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int = 0
+
+
+class Cursor(Protocol):
+    """A reader that moves forward through one partition and sees appends as they come."""
+
+    @property
+    def position(self) -> int:
+        """The next offset to be returned."""
+        ...
+
+    def poll(self, timeout: float, limit: int = 500) -> list[Record]:
+        """Up to `limit` records from `position` on; waits at most `timeout` seconds for the first.
+
+        Raises LogError.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the reader."""
+        ...
+
+
+class MessageLog(Protocol):
+    """Ordered, durable partitions of records (Kafka). Synchronous; every method may raise LogError."""
+
+    def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
+        """Append in order and wait for every acknowledgement; the offsets, in order.
+
+        A LogError leaves the outcome unknown: read back before doing anything else.
+        """
+        ...
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """The records with offsets in [start, end); raises UnreadableError where one is gone."""
+        ...
+
+    def cursor(self, topic: str, partition: int, start: int) -> Cursor:
+        """A reader from offset `start` on."""
+        ...
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """(first offset still readable, next offset to be written)."""
+        ...
+
+    def partitions(self, topic: str) -> int:
+        """The number of partitions; raises LogError where the topic does not exist."""
+        ...
+
+    def create_topics(self, topics: Iterable[TopicSpec]) -> None:
+        """Create what does not exist yet."""
+        ...
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """Delete what exists."""
+        ...
+
+    def close(self) -> None:
+        """Flush and free every connection."""
+        ...
+
+
+class Clock(Protocol):
+    """Time in, so that a test can pass its own."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A Job as its launcher sees it. `state`: pending, running, succeeded, failed, absent."""
+
+    name: str
+    state: str
+    exit_code: int | None = None
+    detail: str = ""
+
+
+class Launcher(Protocol):
+    """Runs training Jobs: Kubernetes, or processes of this machine."""
+
+    def launch(self, name: str, spec: JobSpec) -> None:
+        """Start the Job unless one of that name runs already."""
+        ...
+
+    def status(self, name: str) -> JobStatus:
+        """What has become of it."""
+        ...
+
+    def stop(self, name: str) -> None:
+        """End the Job and forget it; does nothing where there is none."""
+        ...
+
+    def log(self, name: str, tail: int = 65536) -> str:
+        """The last `tail` bytes of its output."""
+        ...

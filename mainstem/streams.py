@@ -1,0 +1,224 @@
+"""Announced data streams: Kafka-ML's control message, its offset ranges, and which federation one fits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mainstem.errors import ConfigError, DecodeError
+from mainstem.messages import Announcement
+
+FORMATS = ("RAW", "AVRO", "JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRange:
+    """Offsets [start, end) of one partition; a bare topic has neither partition nor offsets."""
+
+    topic: str
+    partition: int | None = None
+    start: int | None = None
+    end: int | None = None
+
+    def __str__(self) -> str:
+        return self.topic if self.partition is None else f"{self.topic}:{self.partition}:{self.start}:{self.end}"
+
+    @property
+    def count(self) -> int | None:
+        """How many offsets the range spans, if it has any."""
+        return None if self.end is None or self.start is None else self.end - self.start
+
+
+def parse_ranges(text: str) -> tuple[StreamRange, ...]:
+    """`t:p:start:end,...` (`t:p:start` is open-ended) or bare names; raises ConfigError."""
+    ranges = tuple(_parse_range(part.strip()) for part in text.split(","))
+    seen: list[StreamRange] = []
+    for r in ranges:
+        if any(_overlap(r, other) for other in seen):
+            raise ConfigError(f"DATA_TOPIC names the offsets of {r} twice")
+        seen.append(r)
+    return ranges
+
+
+def _parse_range(part: str) -> StreamRange:
+    name, *numbers = part.split(":")
+    if not name or len(name) > 249 or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+        raise ConfigError(f"{part[:80]!r} does not begin with a Kafka topic name")
+    if not numbers:
+        return StreamRange(name)
+    if len(numbers) not in (2, 3) or not all(n.isascii() and n.isdigit() and len(n) < 20 for n in numbers):
+        raise ConfigError(f"{part[:80]!r} must read topic:partition:start:end, with whole numbers")
+    partition, start, *rest = (int(n) for n in numbers)
+    end = rest[0] if rest else None
+    if end is not None and end <= start:
+        raise ConfigError(f"{part[:80]!r} is an empty range: its end must be above its start")
+    return StreamRange(name, partition, start, end)
+
+
+def _overlap(a: StreamRange, b: StreamRange) -> bool:
+    if a.topic != b.topic:
+        return False
+    if a.partition is None or b.partition is None or a.start is None or b.start is None:
+        return True
+    return a.partition == b.partition and a.start < (b.end or math.inf) and b.start < (a.end or math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class DataAnnouncement:
+    """Kafka-ML's control message of one data stream, validated."""
+
+    topic: str
+    input_format: str
+    input_config: Mapping[str, Any]
+    description: str = ""
+    restrictions: Any = field(default_factory=dict)
+    validation_rate: float = 0.0
+    test_rate: float = 0.0
+    total_msg: int | None = None
+    incremental: bool = False
+    unsupervised_topic: str | None = None
+    deployment: int | None = None
+
+    @property
+    def ranges(self) -> tuple[StreamRange, ...]:
+        """The stream's ranges."""
+        return parse_ranges(self.topic)
+
+    @staticmethod
+    def decode(key: bytes | None, value: bytes | None) -> DataAnnouncement:
+        """From a record of FEDERATED_DATA_CONTROL_TOPIC; raises DecodeError naming the field."""
+        if value is None:
+            raise DecodeError("the announcement is empty")
+        try:
+            body = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"the announcement is not JSON: {error}") from error
+        if not isinstance(body, dict):
+            raise DecodeError("the announcement must be a JSON object")
+        input_format = body.get("input_format")
+        if not isinstance(input_format, str) or input_format.upper() not in FORMATS:
+            raise DecodeError(f"input_format is {_short(input_format)}; it must be one of {', '.join(FORMATS)}")
+        topic = body.get("topic")
+        if not isinstance(topic, str) or not topic:
+            raise DecodeError("topic is missing: it names the stream's offset ranges")
+        announcement = DataAnnouncement(
+            topic=topic,
+            input_format=input_format.upper(),
+            input_config=_object(body, "input_config"),
+            description=str(body.get("description") or "")[:1000],
+            restrictions=_maybe_json(body.get("dataset_restrictions")),
+            validation_rate=_rate(body, "validation_rate"),
+            test_rate=_rate(body, "test_rate"),
+            total_msg=_total(body),
+            incremental=_flag(body, "incremental"),
+            unsupervised_topic=_text(body, "unsupervised_topic"),
+            deployment=int.from_bytes(key, "big") if key else None,
+        )
+        if announcement.validation_rate + announcement.test_rate >= 1:
+            raise DecodeError("validation_rate and test_rate together must be below 1")
+        try:
+            _ = announcement.ranges
+        except ConfigError as error:
+            raise DecodeError(f"topic: {error}") from error
+        return announcement
+
+
+def reshape(value: Any) -> tuple[int, ...]:
+    """Kafka-ML's shapes: `"28 28"`, `"784"`, `784`, `[28, 28]`, `""` for a scalar; raises ConfigError."""
+    parts: Sequence[Any]
+    if isinstance(value, str):
+        parts = value.replace(",", " ").split()
+    elif isinstance(value, list | tuple):
+        parts = value
+    else:
+        parts = [value]
+    try:
+        shape = tuple(int(part) for part in parts)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{_short(value)} is not a shape such as \"28 28\"") from error
+    if any(n < 1 for n in shape) or math.prod(shape) > 1 << 31:
+        raise ConfigError(f"{_short(value)} is not a shape: every dimension must be 1 or more, and within reason")
+    return shape
+
+
+def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
+    """Why the stream does not fit the federation, in a sentence; None where it fits.
+
+    Kafka-ML's rule: `data_reshape` equals the input shape, the restrictions are equal as JSON, and
+    `total_msg >= min_data` unless the stream is incremental. Avro and JSON streams whose configuration names
+    no shape are matched by the Job itself.
+    """
+    declared = stream.input_config.get("data_reshape")
+    if declared is not None or stream.input_format == "RAW":
+        try:
+            shape = reshape(declared if declared is not None else "")
+        except ConfigError as error:
+            return f"its data_reshape cannot be read: {error}"
+        if shape != federation.input.shape:
+            return f"its data_reshape {list(shape)} is not the model's input shape {list(federation.input.shape)}"
+    if (stream.restrictions or None) != (federation.data.restriction or None):
+        return "its dataset_restrictions are not the federation's data restriction"
+    if not stream.incremental and (stream.total_msg or 0) < federation.data.min_data:
+        return f"it has {stream.total_msg or 0} records and the federation asks for at least {federation.data.min_data}"
+    return None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _maybe_json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value if value is not None else {}
+    try:
+        return json.loads(value) if value.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"dataset_restrictions is not JSON: {error}") from error
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise DecodeError(f"{name} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DecodeError(f"{name} must be a JSON object")
+    return value
+
+
+def _rate(body: Mapping[str, Any], name: str) -> float:
+    value = body.get(name) or 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise DecodeError(f"{name} is {_short(value)}; it must be a number from 0 up to, not including, 1")
+    return float(value)
+
+
+def _total(body: Mapping[str, Any]) -> int | None:
+    value = body.get("total_msg")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 62:
+        raise DecodeError(f"total_msg is {_short(value)}; it must be a whole number of records")
+    return value
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise DecodeError(f"{name} is {_short(value)}; it must be true or false")
+
+
+def _text(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise DecodeError(f"{name} is {_short(value)}; it must be text")
+    return value
