@@ -1,0 +1,183 @@
+"""One Kafka broker (KRaft, a node that is controller and broker) as a child process of this program.
+
+`mainstem.kafka.embedded` adds the one-time preparation of a machine; nearly everyone wants that module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mainstem.errors import BrokerError
+from mainstem.kafka import java, storage
+from mainstem.processes import die_with_parent, free_port, port_is_free
+
+LOG_LIMIT = 10 << 20  # bytes of broker.log from which a start begins a new one
+
+log = logging.getLogger(__name__)
+
+
+class Broker:
+    """One broker with its data directory.
+
+    `data_dir` is kept; without it the broker lives in a temporary directory that `stop` removes. `port` fixes the
+    clients' port; without it a free one is found at the first start and kept by this object, so that clients find a
+    restarted broker where it was. `config` adds to (or overrides) `server.properties`; `heap` is Java's `-Xmx`.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path | None = None,
+        *,
+        port: int | None = None,
+        heap: str = "256m",
+        config: Mapping[str, str] | None = None,
+        startup_timeout: float = 60.0,
+    ) -> None:
+        self.keep = data_dir is not None
+        self.directory = Path(data_dir or tempfile.mkdtemp(prefix="mainstem-kafka-")).absolute()
+        self.port = port
+        self.heap = heap
+        self.config = dict(config or {})
+        self.startup_timeout = startup_timeout
+        self.process: subprocess.Popen[bytes] | None = None
+
+    # -- for clients ------------------------------------------------------------------------------------------------
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port` for clients' `bootstrap.servers`; known from the first start on."""
+        if self.port is None:
+            raise BrokerError("the broker has no address before its first start")
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker's process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log_file(self) -> Path:
+        """What the broker printed (warnings and errors)."""
+        return self.directory / "broker.log"
+
+    # -- life cycle -------------------------------------------------------------------------------------------------
+    def start(self, *, record: Path | None = None) -> Self:
+        """Start the broker and wait until it answers.
+
+        `record` has Java write a start-up cache there at exit. Raises `BrokerError` with the reason: the port is
+        taken, no Java, jars that cannot be downloaded, a data directory in use, or the end of the broker's log.
+        """
+        if self.running:
+            return self
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.port is not None:
+            return self._start_at(self.port, record)
+        for attempt in range(3):  # someone may take a port between our looking and Kafka's binding
+            port = free_port()
+            try:
+                self._start_at(port, record)
+            except BrokerError as error:
+                if "already in use" not in str(error) or attempt == 2:
+                    raise
+            else:
+                self.port = port
+                break
+        return self
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End the broker cleanly (SIGTERM; SIGKILL after `timeout` seconds) and remove a temporary directory."""
+        self._end(signal.SIGTERM, timeout)
+        if not self.keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; the data stays, `start` or `restart` brings the broker back."""
+        self._end(signal.SIGKILL, 30.0)
+
+    def restart(self) -> Self:
+        """Stop the broker if it runs, keeping the data and the address, and start it again."""
+        self._end(signal.SIGTERM, 30.0)
+        return self.start()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+    def _start_at(self, port: int, record: Path | None) -> Self:
+        if not port_is_free(port):
+            raise BrokerError(
+                f"port {port} is already in use, so Kafka cannot listen there: end what uses it or choose another port"
+            )
+        command = java.command(self.heap, record=record)
+        data = self.directory / "data"
+        storage.format_data(data)
+        conf = self.directory / "server.properties"
+        storage.write_properties(conf, storage.properties(data, port, free_port(avoid={port}), self.config))
+        if self.log_file.exists() and self.log_file.stat().st_size > LOG_LIMIT:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        with open(self.log_file, "ab") as output:
+            begin = output.tell()
+            self.process = subprocess.Popen(
+                [*command, "kafka.Kafka", str(conf)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,  # Ctrl-C in the terminal is for us to handle, in order
+                preexec_fn=die_with_parent(),
+            )  # fmt: skip
+        try:
+            self._wait_until_open(port, begin)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _wait_until_open(self, port: int, log_begin: int) -> None:
+        """KRaft opens the clients' listener last of all, so an open port means a working broker."""
+        assert self.process is not None
+        deadline = time.monotonic() + self.startup_timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise BrokerError(f"Kafka ended at once (exit code {self.process.returncode}): {self._why(log_begin)}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+                return
+            time.sleep(0.01)
+        raise BrokerError(f"Kafka was not ready after {self.startup_timeout:.0f} s: {self._why(log_begin)}")
+
+    def _why(self, begin: int) -> str:
+        """The most telling lines that the broker printed since `begin` (a byte offset)."""
+        with open(self.log_file, "rb") as handle:
+            handle.seek(begin)
+            text = handle.read().decode(errors="replace")
+        if "Failed to acquire lock on file" in text:
+            return f"another broker uses {self.directory}"
+        if "Address already in use" in text:
+            return "its port is already in use"
+        lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+        return f"{' | '.join(lines[-4:])[-1500:] or 'it printed nothing'} (all of it is in {self.log_file})"
+
+    def _end(self, sig: signal.Signals, timeout: float) -> None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, sig)
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            log.warning("Kafka did not stop within %.0f s and was killed", timeout)
+            self.process.kill()
+            self.process.wait()
+        self.process = None
