@@ -135,7 +135,7 @@ class Broker:
                 [*command, "kafka.Kafka", str(conf)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,  # Ctrl-C in the terminal is for us to handle, in order
-                preexec_fn=die_with_parent(),
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
             )  # fmt: skip
         try:
             self._wait_until_open(port, begin)

@@ -50,7 +50,11 @@ def pinned_jars() -> list[Jar]:
     """All jars of the lock file, in its order."""
     text = resources.files("mainstem.kafka").joinpath("kafka-jars.lock.json").read_text()
     entries: dict[str, dict[str, Any]] = json.loads(text)
-    return [Jar(*name.split(":"), sha256=entry["sha256"], size=entry["size"]) for name, entry in entries.items()]
+    jars = []
+    for name, entry in entries.items():
+        group, artifact, version = name.split(":")
+        jars.append(Jar(group, artifact, version, entry["sha256"], entry["size"]))
+    return jars
 
 
 def home() -> Path:

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Make the environment and run every check that this machine allows.
+#   ./test.sh                 lint, types, layers, then all tests but those marked slow
+#   ./test.sh --all           those too (--slow is the same)
+#   ./test.sh --only GROUP    one of: lint types layers unit kafka backend training chaos (may be repeated)
+#   ./test.sh -- ARGUMENTS    the rest goes to pytest
+set -uo pipefail
+cd "$(dirname "$0")"
+. requirements/environment.sh
+
+all=no only=() extra=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --all | --slow) all=yes ;;
+        --only)
+            [ $# -ge 2 ] || die "--only needs a group: lint types layers unit kafka backend training chaos"
+            only+=("$2")
+            shift
+            ;;
+        --) shift && extra=("$@") && break ;;
+        -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        *) die "unknown option $1; see ./test.sh --help" ;;
+    esac
+    shift
+done
+make_environment
+
+summary=() failed=0
+left_out() { summary+=("left out  $1: $2"); }
+wanted() { # wanted GROUP
+    [ ${#only[@]} -eq 0 ] && return 0
+    local group
+    for group in "${only[@]}"; do [ "$group" = "$1" ] && return 0; done
+    left_out "$1" "not asked for (--only)"
+    return 1
+}
+check() { # check GROUP COMMAND...
+    local group=$1 begin=$SECONDS
+    shift
+    wanted "$group" || return 0
+    printf '\n=== %s: %s\n' "$group" "$*"
+    if "$@"; then
+        summary+=("passed    $group ($((SECONDS - begin)) s)")
+    else
+        summary+=("FAILED    $group ($((SECONDS - begin)) s)")
+        failed=1
+    fi
+}
+
+check lint "$venv/bin/ruff" check .
+check types "$venv/bin/mypy"
+check layers "$venv/bin/lint-imports"
+
+paths=()
+for group in unit kafka backend training chaos; do
+    if [ ! -d "tests/$group" ]; then
+        left_out "tests/$group" "there are none"
+    elif wanted "$group"; then
+        paths+=("tests/$group")
+    fi
+done
+[ $all = yes ] || left_out "tests marked slow" "they take long; --all runs them"
+command -v docker >/dev/null || left_out "images" "no docker here, and none of these tests needs it"
+
+closing=""
+if [ ${#paths[@]} -gt 0 ]; then
+    marks=()
+    [ $all = yes ] || marks=(-m "not slow")
+    log=$(mktemp)
+    printf '\n=== pytest %s\n' "${paths[*]}"
+    begin=$SECONDS
+    "$python" -m pytest "${marks[@]}" "${extra[@]}" "${paths[@]}" 2>&1 | tee "$log"
+    code=${PIPESTATUS[0]}
+    closing=$(tail -n 1 "$log")
+    rm -f "$log"
+    if [ "$code" -eq 0 ]; then
+        summary+=("passed    pytest ${paths[*]} ($((SECONDS - begin)) s)")
+    else
+        summary+=("FAILED    pytest ${paths[*]} (exit code $code)")
+        failed=1
+    fi
+fi
+
+printf '\n=== summary\n'
+printf '%s\n' "${summary[@]}"
+[ -n "$closing" ] && printf '%s\n' "$closing"
+exit $failed
