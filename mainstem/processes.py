@@ -1,4 +1,4 @@
-"""Small facts about processes that every part of Mainstem needs: children that die with their parent, ports that are free."""
+"""Processes and ports: children that die with their parent, ports that a server can have."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_setting_that_kafka_refuses_is_reported(tmp_path: Path) -> None:
     """When the broker ends at once, the error carries the end of its log."""
-    with pytest.raises(BrokerError, match="num.io.threads"):
+    with pytest.raises(BrokerError, match=r"num\.io\.threads"):
         EmbeddedKafka(tmp_path, config={"num.io.threads": "many"}).start()
 
 
