@@ -1,0 +1,156 @@
+"""A federation's chain of lifecycle records: which record follows which, judged from the control topic alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mainstem.messages import (
+    Base,
+    Changed,
+    Failed,
+    Finished,
+    Lifecycle,
+    Opened,
+    Resumed,
+    RolledBack,
+    Round,
+    Rules,
+    Snapshot,
+    Stopped,
+    Weights,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A lifecycle record in its place. `hash` is the sha256 of its value, by which its successor names it."""
+
+    offset: int
+    timestamp_ms: int
+    hash: str
+    record: Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The run as the chain so far defines it. Immutable: `follow` gives the next one.
+
+    `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
+    last; `snapshot_ms` is the log time from which the open round counts.
+    """
+
+    link: Link
+    opened: Opened
+    rules: Rules
+    base: Base
+    weights: Weights
+    lineage: tuple[Base, ...]
+    versions: tuple[tuple[int, int], ...]
+    round: int
+    version: int
+    snapshot: Snapshot
+    since_ms: int
+    state: str
+    command: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether no round is open: stopped, finished or failed."""
+        return self.state in ("stopped", "finished", "failed")
+
+    @property
+    def final(self) -> bool:
+        """Whether the last round of the rules is committed."""
+        return self.round >= self.rules.rounds
+
+
+def begin(link: Link) -> Head | None:
+    """The head that an `opened` record makes; None where the record cannot begin a chain."""
+    record = link.record
+    if not isinstance(record, Opened) or record.seq != 0 or record.prev != "":
+        return None
+    base = Base(seq=0, version=0)
+    return Head(
+        link=link,
+        opened=record,
+        rules=record.rules,
+        base=base,
+        weights=record.weights,
+        lineage=(base,),
+        versions=((0, 0),),
+        round=0,
+        version=0,
+        snapshot=Snapshot(position=0, time_ms=0),
+        since_ms=link.timestamp_ms,
+        state="open",
+        command=-1,
+    )
+
+
+def follow(head: Head, link: Link) -> Head | None:
+    """The head after `link`; None where the record does not follow this head (it is superseded)."""
+    record = link.record
+    valid = record.seq == head.link.record.seq + 1 and record.prev == head.link.hash
+    if not valid or record.federation != head.opened.federation:
+        return None
+    changes: dict[str, object] = {"link": link, "since_ms": max(head.since_ms, link.timestamp_ms)}
+    match record:
+        case Round():
+            base = Base(seq=record.seq, version=record.version)
+            changes |= {
+                "base": base,
+                "weights": record.weights,
+                "lineage": (*head.lineage, base),
+                "versions": (*head.versions, (record.version, record.seq)),
+                "round": record.round,
+                "version": record.version,
+                "snapshot": record.snapshot,
+                "state": "open",
+            }
+        case RolledBack():
+            kept = tuple(b for b in head.lineage if b.version <= record.version)
+            base = Base(seq=record.seq, version=record.version)
+            changes |= {
+                "base": base,
+                "weights": record.weights,
+                "lineage": (*kept, base),
+                "round": sum(1 for b in kept if b.version > 0),
+                "snapshot": record.snapshot,
+                "command": record.command,
+                "state": "open",
+            }
+        case Stopped():
+            changes |= {"state": "stopped", "command": record.command}
+        case Resumed():
+            changes |= {"state": "open", "command": record.command}
+        case Changed():
+            changes |= {"rules": record.rules, "command": record.command}
+        case Finished():
+            changes |= {"state": "finished"}
+        case Failed():
+            changes |= {"state": "failed"}
+        case _:
+            return None
+    return _replace(head, changes)
+
+
+def _replace(head: Head, changes: dict[str, object]) -> Head:
+    fields = {name: getattr(head, name) for name in Head.__slots__}
+    return Head(**(fields | changes))
+
+
+class Chain:
+    """Offers links in log order and keeps the head: the first valid successor wins, for every reader."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.superseded = 0
+
+    def offer(self, link: Link) -> bool:
+        """Whether the link took its place in the chain."""
+        head = begin(link) if self.head is None else follow(self.head, link)
+        if head is None:
+            self.superseded += 1
+            return False
+        self.head = head
+        return True

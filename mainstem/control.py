@@ -1,0 +1,159 @@
+"""A federation's control topic: append records (long ones in pages), read them into the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mainstem.chain import Chain, Head, Link
+from mainstem.errors import DecodeError, LogError
+from mainstem.messages import ControlRecord, Lifecycle, Page, Paged, PageRef, decode_control, encode, sha256
+from mainstem.ports import Cursor, MessageLog, Outgoing, Record
+from mainstem.topics import CONTROL_RECORD_LIMIT, control_topic
+
+PAGES_HELD = 4096
+"""Pages of records that never came (their writer died) are forgotten beyond this many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A control record as read. `link` where it is a lifecycle record that took its place in the chain.
+
+    `problem` says why a record counts for nothing: superseded, or not decodable (then `record` is None).
+    """
+
+    offset: int
+    timestamp_ms: int
+    record: ControlRecord | None
+    link: Link | None = None
+    problem: str | None = None
+
+
+class ControlReader:
+    """Turns raw records, in order, into entries; resolves pages and keeps the chain. No I/O."""
+
+    def __init__(self, federation: str) -> None:
+        self._federation = federation
+        self._pages: dict[int, tuple[str, str]] = {}
+        self.chain = Chain()
+
+    def feed(self, offset: int, timestamp_ms: int, value: bytes | None) -> Entry:
+        """The next record of the topic."""
+        try:
+            record = decode_control(value)
+            assert value is not None
+            hash_ = sha256(value)
+            if isinstance(record, Page):
+                self._hold(offset, hash_, record.data)
+                return Entry(offset, timestamp_ms, record)
+            if isinstance(record, Paged):
+                record = self._resolve(record)
+        except DecodeError as error:
+            return Entry(offset, timestamp_ms, None, problem=str(error))
+        if not isinstance(record, Lifecycle):
+            return Entry(offset, timestamp_ms, record)
+        link = Link(offset, timestamp_ms, hash_, record)
+        if record.federation == self._federation and self.chain.offer(link):
+            return Entry(offset, timestamp_ms, record, link=link)
+        return Entry(offset, timestamp_ms, record, problem="superseded: it does not follow the head")
+
+    def _hold(self, offset: int, hash_: str, data: str) -> None:
+        self._pages[offset] = (hash_, data)
+        while len(self._pages) > PAGES_HELD:
+            del self._pages[next(iter(self._pages))]
+
+    def _resolve(self, paged: Paged) -> ControlRecord:
+        held = [self._pages.get(ref.offset) for ref in paged.pages]
+        if any(page is None or page[0] != ref.sha256 for page, ref in zip(held, paged.pages, strict=True)):
+            raise DecodeError("a page that the record names is not there or has another hash")
+        text = "".join(page[1] for page in held if page).encode()
+        if sha256(text) != paged.sha256:
+            raise DecodeError("the record's pages do not hash to its sha256")
+        record = decode_control(text)
+        same = isinstance(record, Lifecycle) and (record.federation, record.seq, record.prev) == (
+            paged.federation,
+            paged.seq,
+            paged.prev,
+        )
+        if not same:
+            raise DecodeError("the record's pages hold another record")
+        for ref in paged.pages:
+            self._pages.pop(ref.offset, None)
+        return record
+
+
+class ControlTopic:
+    """The control topic of one federation over a message log."""
+
+    def __init__(self, log: MessageLog, federation: str) -> None:
+        self.topic = control_topic(federation)
+        self._log = log
+        self._reader = ControlReader(federation)
+        self._cursor: Cursor | None = None
+
+    @property
+    def head(self) -> Head | None:
+        """The chain's head as far as it was read."""
+        return self._reader.chain.head
+
+    @property
+    def position(self) -> int:
+        """The next offset to read."""
+        return self._cursor.position if self._cursor else 0
+
+    def poll(self, timeout: float = 0.0) -> list[Entry]:
+        """New entries, waiting at most `timeout` seconds for the first; raises LogError."""
+        if self._cursor is None:
+            self._cursor = self._log.cursor(self.topic, 0, 0)
+        return self._feed(self._cursor.poll(timeout))
+
+    def sync(self, timeout: float = 30.0) -> list[Entry]:
+        """All entries up to the topic's present end; raises LogError where it is not reached in time."""
+        if self._cursor is None:
+            self._cursor = self._log.cursor(self.topic, 0, 0)
+        _, end = self._log.bounds(self.topic, 0)
+        entries: list[Entry] = []
+        while self._cursor.position < end:
+            before = self._cursor.position
+            records = self._cursor.poll(timeout)
+            if self._cursor.position == before:
+                raise LogError(f"{self.topic} could not be read up to offset {end} within {timeout:g} s")
+            entries += self._feed(records)
+        return entries
+
+    def append(self, record: ControlRecord) -> int:
+        """Append, in pages where it is too long for one record; the record's offset. Raises LogError."""
+        value = encode(record)
+        if len(value) > CONTROL_RECORD_LIMIT and isinstance(record, Lifecycle):
+            value = self._append_pages(record, value)
+        return self._log.append(self.topic, [Outgoing(value)])[0]
+
+    def _append_pages(self, record: Lifecycle, value: bytes) -> bytes:
+        pages = [encode(Page(data=piece)) for piece in _pieces(value.decode())]
+        offsets = self._log.append(self.topic, [Outgoing(page) for page in pages])
+        refs = tuple(PageRef(offset=o, sha256=sha256(p)) for o, p in zip(offsets, pages, strict=True))
+        kind = str(type(record).__struct_config__.tag)
+        paged = Paged(
+            federation=record.federation,
+            seq=record.seq,
+            prev=record.prev,
+            kind=kind,
+            pages=refs,
+            sha256=sha256(value),
+        )
+        return encode(paged)
+
+    def _feed(self, records: Iterable[Record]) -> list[Entry]:
+        return [self._reader.feed(r.offset, r.timestamp_ms, r.value) for r in records]
+
+    def close(self) -> None:
+        """Free the reader."""
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+
+
+def _pieces(text: str) -> list[str]:
+    # JSON in JSON escapes: six bytes a character at worst
+    size = CONTROL_RECORD_LIMIT // 6
+    return [text[start : start + size] for start in range(0, len(text), size)]

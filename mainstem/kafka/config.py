@@ -1,0 +1,39 @@
+"""librdkafka settings: ours, and those of a site's property file (TLS, SCRAM, ...)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mainstem.errors import ConfigError
+
+
+def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[str, str | int | bool]:
+    """Settings of any client of this cluster; raises ConfigError where the property file cannot be read.
+
+    The file has `name=value` lines as librdkafka names them (`security.protocol`, `sasl.username`, ...).
+    """
+    config: dict[str, str | int | bool] = {
+        "bootstrap.servers": bootstrap,
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1000,
+        "socket.keepalive.enable": True,
+        "log_level": 3,
+    }
+    return config | (_properties(Path(properties)) if properties else {})
+
+
+def _properties(path: Path) -> dict[str, str | int | bool]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"the client property file {path} cannot be read: {error.strerror}") from error
+    found: dict[str, str | int | bool] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith(("#", "!")):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{path} line {number} must read name=value")
+        found[name.strip()] = value.strip()
+    return found

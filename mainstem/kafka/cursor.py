@@ -1,0 +1,111 @@
+"""One partition, read forward, as a `ports.Cursor`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from mainstem.errors import LogError, UnreadableError
+from mainstem.ports import Record
+
+_PASSING = frozenset(
+    (
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._PARTITION_EOF,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+    )
+)
+"""What librdkafka goes on retrying by itself."""
+
+
+def consumer_config(config: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Settings of a consumer that is assigned by hand: it commits nothing and belongs to no group."""
+    return {
+        **config,
+        "group.id": "mainstem-reader",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 200,
+        "fetch.message.max.bytes": 4 << 20,
+        "fetch.error.backoff.ms": 50,
+        "queued.min.messages": 1000,
+        "queued.max.messages.kbytes": 32 << 10,
+        "check.crcs": True,
+    }
+
+
+class KafkaCursor:
+    """Implements `ports.Cursor` with a consumer of its own, assigned once."""
+
+    def __init__(self, config: Mapping[str, str | int | bool], topic: str, partition: int, start: int) -> None:
+        self._topic, self._partition, self._position = topic, partition, start
+        self._consumer: Consumer | None = Consumer(consumer_config(config))
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+
+    @property
+    def position(self) -> int:
+        """See `ports.Cursor`."""
+        return self._position
+
+    def poll(self, timeout: float, limit: int = 500) -> list[Record]:
+        """See `ports.Cursor`. Raises UnreadableError where the position is no longer kept."""
+        before, deadline = self._position, time.monotonic() + timeout
+        while True:
+            messages = self._consume(max(0.0, deadline - time.monotonic()), limit)
+            records = [record for message in messages if (record := self._taken(message)) is not None]
+            if records or self._position > before or not messages:
+                return records
+
+    def _consume(self, timeout: float, limit: int) -> list[Message]:
+        if self._consumer is None:
+            raise LogError(f"the reader of {self._topic} is closed")
+        try:
+            # waiting for one, then taking what has come: consume() would wait for `limit` of them
+            messages = self._consumer.consume(1, timeout)
+            if messages and limit > 1:
+                messages += self._consumer.consume(limit - 1, 0)
+            return messages
+        except KafkaException as error:
+            raise LogError(f"{self._topic}: {error.args[0].str()}") from error
+
+    def _taken(self, message: Message) -> Record | None:
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                # offsets without records (transaction markers) lie behind: the end is where they end
+                self._position = max(self._position, message.offset() or 0)
+            elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                raise UnreadableError(f"{self._topic} no longer holds offset {self._position}")
+            elif error.code() not in _PASSING and not error.retriable():
+                raise LogError(f"{self._topic}: {error.str()}")
+            return None
+        offset = message.offset()
+        assert offset is not None
+        self._position = offset + 1
+        headers = {name: value if isinstance(value, bytes) else b"" for name, value in message.headers() or []}
+        key, value = message.key(), message.value()
+        return Record(
+            self._topic,
+            self._partition,
+            offset,
+            message.timestamp()[1],
+            key.encode() if isinstance(key, str) else key,
+            value.encode() if isinstance(value, str) else value,
+            headers,
+        )
+
+    def close(self) -> None:
+        """See `ports.Cursor`."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None

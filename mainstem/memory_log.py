@@ -1,0 +1,110 @@
+"""A message log in memory: the same promises as Kafka's, for tests and simulation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from mainstem.errors import LogError, UnreadableError
+from mainstem.ports import Clock, Outgoing, Record
+from mainstem.topics import TopicSpec
+
+
+class MemoryLog:
+    """Implements `ports.MessageLog`. Thread-safe; timestamps come from the clock and never run backwards."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._topics: dict[str, list[list[Record]]] = {}
+        self._first: dict[tuple[str, int], int] = {}
+        self._changed = threading.Condition()
+
+    def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
+        """See `ports.MessageLog`."""
+        offsets = []
+        with self._changed:
+            partitions = self._partitions(topic)
+            for out in records:
+                log = partitions[out.partition]
+                now = self._clock.now_ms()
+                stamp = max(now, log[-1].timestamp_ms) if log else now
+                value = None if out.value is None else bytes(out.value)
+                log.append(Record(topic, out.partition, len(log), stamp, out.key, value, dict(out.headers)))
+                offsets.append(len(log) - 1)
+            self._changed.notify_all()
+        return offsets
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """See `ports.MessageLog`."""
+        first, last = self.bounds(topic, partition)
+        if start < first:
+            raise UnreadableError(f"{topic} partition {partition} begins at offset {first}; {start} is gone")
+        if end > last:
+            raise LogError(f"{topic} partition {partition} ends at offset {last}, before {end}")
+        return iter(self._topics[topic][partition][start:end])
+
+    def cursor(self, topic: str, partition: int, start: int) -> MemoryCursor:
+        """See `ports.MessageLog`."""
+        self._partitions(topic)
+        return MemoryCursor(self, topic, partition, start)
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """See `ports.MessageLog`."""
+        return self._first.get((topic, partition), 0), len(self._partitions(topic)[partition])
+
+    def partitions(self, topic: str) -> int:
+        """See `ports.MessageLog`."""
+        return len(self._partitions(topic))
+
+    def create_topics(self, topics: Iterable[TopicSpec]) -> None:
+        """See `ports.MessageLog`."""
+        with self._changed:
+            for spec in topics:
+                self._topics.setdefault(spec.name, [[] for _ in range(spec.partitions)])
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """See `ports.MessageLog`."""
+        with self._changed:
+            for name in names:
+                self._topics.pop(name, None)
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Make every offset below `before` unreadable."""
+        self._first[topic, partition] = before
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _partitions(self, topic: str) -> list[list[Record]]:
+        if topic not in self._topics:
+            raise LogError(f"topic {topic} does not exist")
+        return self._topics[topic]
+
+    def wait(self, topic: str, partition: int, position: int, timeout: float, limit: int) -> list[Record]:
+        """Records from `position` on, as a cursor asks for them."""
+        with self._changed:
+            log = self._partitions(topic)[partition]
+            if timeout > 0:
+                self._changed.wait_for(lambda: len(log) > position, timeout)
+            return log[position : position + limit]
+
+
+class MemoryCursor:
+    """Implements `ports.Cursor`."""
+
+    def __init__(self, log: MemoryLog, topic: str, partition: int, start: int) -> None:
+        self._log, self._topic, self._partition, self._position = log, topic, partition, start
+
+    @property
+    def position(self) -> int:
+        """See `ports.Cursor`."""
+        return self._position
+
+    def poll(self, timeout: float, limit: int = 500) -> list[Record]:
+        """See `ports.Cursor`."""
+        records = self._log.wait(self._topic, self._partition, self._position, timeout, limit)
+        self._position += len(records)
+        return records
+
+    def close(self) -> None:
+        """Nothing to free."""

@@ -1,0 +1,106 @@
+"""Whole sets of tensors in the log: publish them as chunks, read them back by their manifest."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+from mainstem.errors import RefusedError
+from mainstem.messages import ChunkRun, Reason, TensorSpec, Weights
+from mainstem.ports import MessageLog, Outgoing, Record
+from mainstem.weights import CHUNK_BYTES, Assembler, Limits, Tensor, check_manifest, chunks, digest, runs_of, size_of
+
+GAP = 64
+"""Records of others between two runs of chunks that are read over rather than sought past."""
+
+
+def chunk_partition(client: str, partitions: int) -> int:
+    """Where a client's chunks go: beside partition 0, which holds what decides, where there is room."""
+    return 0 if partitions == 1 else 1 + zlib.crc32(client.encode()) % (partitions - 1)
+
+
+def publish(
+    log: MessageLog,
+    topic: str,
+    *,
+    writer: str,
+    update: str,
+    specs: Sequence[TensorSpec],
+    tensors: Sequence[Tensor],
+    partition: int = 0,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Weights:
+    """Append the chunks of `tensors`, wait for their acknowledgement, return their manifest; raises LogError."""
+    records = (
+        Outgoing(chunk.data, headers=chunk.headers(writer, update), partition=partition)
+        for chunk in chunks(tensors, chunk_bytes)
+    )
+    offsets = log.append(topic, records)
+    return Weights(
+        writer=writer,
+        update=update,
+        tensors=tuple(specs),
+        chunks=runs_of((partition, offset) for offset in offsets),
+        nbytes=sum(size_of(spec) for spec in specs),
+        sha256=digest(specs, tensors),
+    )
+
+
+def read(
+    log: MessageLog,
+    topic: str,
+    weights: Weights,
+    *,
+    limits: Limits | None = None,
+    expected: Sequence[TensorSpec] | None = None,
+    seen: Mapping[tuple[int, int], Record] | None = None,
+) -> list[Tensor]:
+    """The tensors that a manifest names.
+
+    `seen` holds chunk records by (partition, offset) that need not be fetched again. Raises RefusedError where the
+    records are not what the manifest says, UnreadableError where they are gone, LogError.
+    """
+    check_manifest(weights, limits or Limits(), expected)
+    partitions = log.partitions(topic)
+    assembler = Assembler(weights)
+    for run in weights.chunks:
+        if run.partition >= partitions:
+            raise RefusedError(Reason.MISSING_CHUNKS, f"the manifest names partition {run.partition} of {partitions}")
+    for span in _spans(weights.chunks, seen or {}):
+        for record in _records(log, topic, span, seen or {}):
+            assembler.add(record.headers, record.value)
+    return assembler.finish()
+
+
+_Span = list[ChunkRun]
+
+
+def _spans(runs: Sequence[ChunkRun], seen: Mapping[tuple[int, int], Record]) -> list[_Span]:
+    """Runs grouped so that one sequential read serves those that lie close together."""
+    spans: list[_Span] = []
+    for run in runs:
+        last = spans[-1][-1] if spans else None
+        if last and last.partition == run.partition and 0 <= run.first - (last.first + last.count) <= GAP:
+            spans[-1].append(run)
+        else:
+            spans.append([run])
+    return spans
+
+
+def _records(log: MessageLog, topic: str, span: _Span, seen: Mapping[tuple[int, int], Record]) -> list[Record]:
+    partition = span[0].partition
+    wanted = [offset for run in span for offset in range(run.first, run.first + run.count)]
+    found = {offset: record for offset in wanted if (record := seen.get((partition, offset))) is not None}
+    missing = [offset for offset in wanted if offset not in found]
+    if missing:
+        _, end = log.bounds(topic, partition)
+        if missing[-1] >= end:
+            raise RefusedError(Reason.MISSING_CHUNKS, f"the manifest names offset {missing[-1]}, which is not written yet")
+        named = set(missing)
+        for record in log.read(topic, partition, missing[0], missing[-1] + 1):
+            if record.offset in named:
+                found[record.offset] = record
+    absent = next((offset for offset in wanted if offset not in found), None)
+    if absent is not None:
+        raise RefusedError(Reason.MISSING_CHUNKS, f"there is no record at offset {absent}")
+    return [found[offset] for offset in wanted]
