@@ -1,0 +1,1 @@
+"""Carries federations' announcements and control records from the cloud's Kafka into the backend."""

@@ -1,0 +1,1 @@
+"""Carries announcements of data streams from the data Kafka into the backend."""

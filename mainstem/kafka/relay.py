@@ -1,0 +1,279 @@
+"""A consumer group's member as the source of a control logger: batches, ids, commits."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from mainstem.errors import LogError
+from mainstem.ports import Record
+from mainstem.relay.loop import Batch
+from mainstem.topics import TopicSpec
+
+log = logging.getLogger(__name__)
+_client_log = logging.getLogger("mainstem.kafka.client")
+
+MAX_RECORDS = 500
+MAX_BYTES = 900_000
+"""Keys and values of one batch; a single larger record travels alone."""
+
+_TIMEOUT = 10.0
+_GONE = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+"""What a topic that does not exist yet, or no longer, looks like: not our problem."""
+
+_PASSING = _GONE | {
+    KafkaError._PARTITION_EOF,
+    KafkaError._MAX_POLL_EXCEEDED,  # the backend was away for long: the client joins again and reads it all again
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+}
+_T = TypeVar("_T")
+
+
+class GroupSource:
+    """Reads topics, named by regular expressions that begin with `^`, as a member of the group `group`.
+
+    `announced_by` is a topic whose records say that there are new topics to look for; without it they are
+    found within a second. `create` is a topic to create where it is missing. Nothing is asked of Kafka before
+    the first `batch`, so Kafka may come later. Not for several threads.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, str | int | bool],
+        *,
+        group: str,
+        topics: Sequence[str],
+        announced_by: str | None = None,
+        create: TopicSpec | None = None,
+        max_poll_ms: int = 300_000,
+    ) -> None:
+        settings: dict[str, Any] = {
+            "fetch.wait.max.ms": 100,  # a topic found meanwhile waits for the fetch in flight
+            "fetch.error.backoff.ms": 100,
+            "session.timeout.ms": 6_000,  # so long a killed logger's successor waits
+            "heartbeat.interval.ms": 1_500,
+            "topic.metadata.refresh.interval.ms": 1_000,
+            **config,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "max.poll.interval.ms": max_poll_ms,
+            "error_cb": self._client_error,
+        }
+        try:
+            self._consumer = Consumer(settings, logger=_client_log)
+            self._admin = AdminClient(dict(config), logger=_client_log)
+        except (KafkaException, ValueError, TypeError) as error:
+            raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
+        self._patterns = list(topics)
+        self._announced_by = announced_by
+        self._create = create
+        self._cluster = ""
+        self._ids: dict[str, str] = {}
+        self._read: list[Message] = []
+        self._overflow: Message | None = None
+        self._last_error = ""
+
+    def batch(self, timeout: float) -> Batch | None:
+        """Up to 500 records or about 0.9 MB, in order; None if none came in time. Raises LogError.
+
+        What was read before an error is not lost: the next call begins with it.
+        """
+        if not self._cluster:
+            self._prepare()
+        self._fill(timeout)
+        if not self._read:
+            return None
+        topics = {_topic(message) for message in self._read}
+        if self._announced_by in topics:
+            self._look_for_topics()
+        ids = self._identify(topics)
+        records = [_record(message) for message in self._read if _topic(message) in ids]
+        self._read = []
+        return Batch(self._cluster, ids, records) if records else None
+
+    def commit(self, batch: Batch) -> None:
+        """Commit the offsets after the batch's records. A member that lost its partitions commits nothing."""
+        after = {(r.topic, r.partition): r.offset + 1 for r in batch.records}
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in after.items()]
+        try:
+            results = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            raise LogError(f"the positions were not committed: {_text(error)}") from error
+        for result in results or ():
+            if result.error is not None and result.error.code() not in _GONE:
+                raise LogError(f"the position in {result.topic} was not committed: {result.error.str()}")
+
+    def drained(self) -> bool:
+        """Whether this member has every matching topic and has read each to its present end. Raises LogError."""
+        return _guard("the ends of the topics are not known", self._is_drained)
+
+    def close(self) -> None:
+        """Leave the group, so that another member takes over at once."""
+        self._consumer.close()
+
+    def _prepare(self) -> None:
+        metadata = _guard("Kafka does not answer", lambda: self._consumer.list_topics(timeout=_TIMEOUT))
+        if self._create is not None and self._create.name not in metadata.topics:
+            _create_topic(self._admin, self._create)
+        if not metadata.cluster_id:
+            raise LogError("Kafka does not tell its cluster id")
+        _guard("cannot subscribe", lambda: self._consumer.subscribe(self._patterns))
+        self._cluster = metadata.cluster_id
+
+    def _fill(self, timeout: float) -> None:
+        """Read into `_read` what is there; wait at most `timeout` seconds for the first record."""
+        size = sum(_size(message) for message in self._read)
+        while len(self._read) < MAX_RECORDS:
+            kept, self._overflow = self._overflow, None
+            message = kept if kept is not None else self._poll(0.0 if self._read else timeout)
+            if message is None:
+                return
+            size += _size(message)
+            if self._read and size > MAX_BYTES:
+                self._overflow = message
+                return
+            self._read.append(message)
+
+    def _poll(self, timeout: float) -> Message | None:
+        message = _guard("reading failed", lambda: self._consumer.poll(timeout))
+        error = message.error() if message is not None else None
+        if error is None:
+            return message
+        if error.code() not in _PASSING:
+            raise LogError(f"reading failed: {error.str()}")
+        log.debug("passing: %s", error.str())
+        return None
+
+    def _look_for_topics(self) -> None:
+        """A list of all topics makes the client compare it with its subscription."""
+        try:
+            self._consumer.list_topics(timeout=_TIMEOUT)
+        except KafkaException as error:
+            log.debug("cannot list the topics now, they will be found later: %s", _text(error))
+
+    def _identify(self, topics: Iterable[str]) -> dict[str, str]:
+        """Topic ids, asked for after the records were read. Raises LogError.
+
+        A topic whose id has changed meanwhile was deleted and created again: its records may be of either one,
+        so they are left out and it is read from its beginning.
+        """
+        ids: dict[str, str] = {}
+        names = sorted(topics)
+        for name, future in _guard(
+            "the topics cannot be described",
+            lambda: self._admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT),
+        ).items():
+            try:
+                found: str | None = str(future.result(timeout=_TIMEOUT + 1).topic_id)
+            except KafkaException as error:
+                if error.args[0].code() not in _GONE:
+                    raise LogError(f"topic {name} cannot be described: {_text(error)}") from error
+                found = None
+            known = self._ids.get(name)
+            if found is None and known is None:
+                log.warning("topic %s was deleted before it could be identified; its records are left out", name)
+            elif known is None or found is None or found == known:
+                self._ids[name] = ids[name] = found or known or ""
+            else:
+                log.warning("topic %s was created anew; reading it from its beginning", name)
+                self._ids[name] = found
+                self._rewind(name)
+        return ids
+
+    def _rewind(self, topic: str) -> None:
+        if self._overflow is not None and _topic(self._overflow) == topic:
+            self._overflow = None
+        for assigned in _guard("no assignment", self._consumer.assignment):
+            if assigned.topic == topic:
+                start = TopicPartition(topic, assigned.partition, OFFSET_BEGINNING)
+                _guard(f"cannot go back in {topic}", lambda start=start: self._consumer.seek(start))  # type: ignore[misc]
+
+    def _is_drained(self) -> bool:
+        if self._read or self._overflow is not None:
+            return False
+        names = self._consumer.list_topics(timeout=_TIMEOUT).topics
+        wanted = {name for name in names if any(re.search(pattern, name) for pattern in self._patterns)}
+        assigned = self._consumer.assignment()
+        if wanted - {partition.topic for partition in assigned}:
+            return False
+        committed = {(p.topic, p.partition): p.offset for p in self._consumer.committed(assigned, timeout=_TIMEOUT)}
+        for partition in self._consumer.position(assigned):
+            low, high = self._consumer.get_watermark_offsets(partition, timeout=_TIMEOUT)
+            at = max(partition.offset, committed[partition.topic, partition.partition], low)
+            if at < high:
+                return False
+        return True
+
+    def _client_error(self, error: KafkaError) -> None:
+        """Tell each trouble of the connection once, until there is another."""
+        if error.str() != self._last_error:
+            self._last_error = error.str()
+            log.warning("Kafka client: %s", error.str())
+
+
+def _create_topic(admin: AdminClient, spec: TopicSpec) -> None:
+    """Create the topic, or say why not and go on: someone else may do it."""
+    topic = NewTopic(spec.name, num_partitions=spec.partitions, config=dict(spec.settings))
+    try:
+        admin.create_topics([topic], request_timeout=_TIMEOUT)[spec.name].result(timeout=_TIMEOUT + 1)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            log.warning("topic %s does not exist and cannot be created (%s); waiting for it", spec.name, _text(error))
+
+
+def _guard(what: str, call: Callable[[], _T]) -> _T:
+    try:
+        return call()
+    except (KafkaException, RuntimeError) as error:
+        raise LogError(f"{what}: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    first = error.args[0] if error.args else None
+    return first.str() if isinstance(first, KafkaError) else str(error)
+
+
+def _topic(message: Message) -> str:
+    topic = message.topic()
+    assert topic is not None, "a record has a topic"
+    return topic
+
+
+def _size(message: Message) -> int:
+    return len(message.value() or b"") + len(message.key() or b"")
+
+
+def _record(message: Message) -> Record:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None and offset is not None, "a record has a place"
+    key, value = message.key(), message.value()
+    return Record(_topic(message), partition, offset, message.timestamp()[1], _bytes(key), _bytes(value))
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

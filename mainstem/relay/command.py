@@ -1,0 +1,67 @@
+"""What is the same in both loggers' commands: options, signals, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import Protocol
+
+from mainstem import logs
+from mainstem.errors import MainstemError
+from mainstem.relay.http import Ingest
+from mainstem.relay.loop import Relay, Source
+from mainstem.relay.settings import LoggerSettings
+
+log = logging.getLogger(__name__)
+
+
+class ClosingSource(Source, Protocol):
+    """A source that holds connections."""
+
+    def close(self) -> None: ...
+
+
+def run_logger(
+    name: str,
+    *,
+    description: str,
+    path: str,
+    settings: Callable[[], LoggerSettings],
+    source: Callable[[LoggerSettings, str], ClosingSource],
+    arguments: list[str] | None = None,
+) -> int:
+    """Run the logger `name` until SIGTERM or SIGINT, then return 0; 1 with a sentence when it cannot start."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}",
+        description=description,
+        epilog="Settings are environment variables: KML_CLOUD_BOOTSTRAP_SERVERS, DATA_BOOTSTRAP_SERVERS, MAINSTEM_API, "
+        "MAINSTEM_TOKEN or MAINSTEM_TOKEN_FILE, and KML_CLOUD_CLIENT_CONFIG, DATA_CLIENT_CONFIG (librdkafka property "
+        "files). Delivery is at least once and in order; what the backend refuses is logged and passed over.",
+    )
+    parser.add_argument("--once", action="store_true", help="deliver what is there now, then exit")
+    parser.add_argument("--group", default=f"mainstem-{name.replace('_', '-')}", help="consumer group (%(default)s)")
+    options = parser.parse_args(arguments)
+    logs.configure(name)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        configured = settings()
+        configured.token()
+        with (
+            closing(Ingest(configured.api, path, configured.token)) as ingest,
+            closing(source(configured, options.group)) as records,
+        ):
+            log.info(
+                "reading %s as group %s, writing to %s%s", configured.bootstrap, options.group, configured.api, path
+            )
+            Relay(records, ingest, stop).run(once=options.once)
+    except MainstemError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

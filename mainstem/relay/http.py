@@ -1,0 +1,126 @@
+"""Handing a batch to the backend's ingest endpoint over HTTP, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from mainstem.errors import ConfigError
+from mainstem.relay.loop import Answer, Batch, HandOverError, UnacceptableError
+
+_HOPELESS = frozenset({400, 413, 415, 422})
+"""Statuses that say something about the body, so that trying the same body again cannot help."""
+
+_ANSWER_LIMIT = 4 << 20
+
+
+class Ingest:
+    """One keep-alive connection to `<api><path>`; made anew after every failure.
+
+    `token` is asked for each batch, so that a rotated one is picked up. Raises ConfigError for a bad address.
+    """
+
+    def __init__(self, api: str, path: str, token: Callable[[], str], *, timeout: float = 30.0) -> None:
+        parts = urlsplit(api)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"MAINSTEM_API is {api!r}; it must be an address such as http://127.0.0.1:8000")
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"MAINSTEM_API is {api!r}; its port is not a number") from error
+        self._https, self._host, self._port = parts.scheme == "https", parts.hostname, port
+        self._path = parts.path.rstrip("/") + path
+        self._token = token
+        self._timeout = timeout
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __call__(self, batch: Batch) -> Answer:
+        """Post the batch; raises HandOverError (try again) or UnacceptableError (it never will be taken)."""
+        body = json.dumps(batch.body()).encode()
+        try:
+            status, content = self._post(body)
+        except ConfigError as error:  # the token's file, read anew
+            raise HandOverError(str(error)) from error
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise HandOverError(f"cannot reach {self._where}: {error or type(error).__name__}") from error
+        if 200 <= status < 300:
+            return _answer(content)
+        self.close()
+        problem = _problem(content)
+        if status in _HOPELESS:
+            raise UnacceptableError(f"status {status}: {problem}")
+        if status in (401, 403):
+            raise HandOverError(
+                f"{self._where} refuses the token of MAINSTEM_TOKEN (status {status}): "
+                f"give one of a user with the role logger ({problem})"
+            )
+        raise HandOverError(f"{self._where} answered with status {status}: {problem}")
+
+    def close(self) -> None:
+        """Free the connection; the next batch opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _where(self) -> str:
+        port = f":{self._port}" if self._port else ""
+        return f"{'https' if self._https else 'http'}://{self._host}{port}{self._path}"
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        headers = {
+            "Authorization": f"Token {self._token()}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+        if self._connection is not None:
+            try:
+                return self._exchange(self._connection, body, headers)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                self.close()  # the server closed an idle connection: that is no failure, and a repeat is harmless
+        self._connection = self._connect()
+        return self._exchange(self._connection, body, headers)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if self._https:
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._timeout, context=ssl.create_default_context()
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        connection.request("POST", self._path, body, headers)
+        response = connection.getresponse()
+        content = response.read(_ANSWER_LIMIT)
+        return response.status, content
+
+
+def _answer(content: bytes) -> Answer:
+    try:
+        value = json.loads(content)
+        refused = [_sentence(entry) for entry in value.get("refused", [])]
+        return Answer(int(value["accepted"]), int(value["duplicates"]), refused)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HandOverError(f"the answer is not one of Mainstem's backend: {content[:200]!r}") from error
+
+
+def _sentence(entry: dict[str, Any]) -> str:
+    topic, partition = entry.get("topic", ""), entry.get("partition", "")
+    return f"{topic}[{partition}]@{entry.get('offset')}: {entry.get('reason')}"
+
+
+def _problem(content: bytes) -> str:
+    """The sentence of an RFC 9457 answer, or its beginning."""
+    try:
+        value = json.loads(content)
+        errors = "; ".join(f"{e['field']}: {e['message']}" for e in value.get("errors", []))
+        return errors or str(value.get("detail") or value.get("title") or "no reason given")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return content[:200].decode("utf-8", "replace") or "no reason given"

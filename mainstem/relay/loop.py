@@ -1,0 +1,179 @@
+"""The loop of a control logger: read a batch, hand it over until it is taken, commit, again. No I/O of its own."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mainstem.errors import LogError, MainstemError
+from mainstem.ports import Record
+
+log = logging.getLogger(__name__)
+
+
+class HandOverError(MainstemError):
+    """The backend did not take a batch for a reason that may pass: it is away, or our token is wrong."""
+
+
+class UnacceptableError(MainstemError):
+    """The backend will never take this body as it is (too large, malformed): passing time does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records in the order of their partitions, with the ids that make them unique for ever."""
+
+    cluster_id: str
+    topic_ids: Mapping[str, str]
+    records: Sequence[Record]
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that the backend's ingest endpoints take."""
+        return {"cluster_id": self.cluster_id, "records": [self._entry(record) for record in self.records]}
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """The first and the second half, in order."""
+        middle = len(self.records) // 2
+        return (
+            Batch(self.cluster_id, self.topic_ids, self.records[:middle]),
+            Batch(self.cluster_id, self.topic_ids, self.records[middle:]),
+        )
+
+    def _entry(self, record: Record) -> dict[str, Any]:
+        return {
+            "topic": record.topic,
+            "topic_id": self.topic_ids[record.topic],
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ms": record.timestamp_ms,
+            "key_b64": _b64(record.key),
+            "value_b64": _b64(record.value),
+        }
+
+
+def _b64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the backend says of a batch it took. `refused` are its sentences, one a record."""
+
+    accepted: int
+    duplicates: int
+    refused: Sequence[str] = ()
+
+
+class Source(Protocol):
+    """Where records come from. Every method may raise LogError."""
+
+    def batch(self, timeout: float) -> Batch | None:
+        """The next records; None if none came within `timeout` seconds."""
+        ...
+
+    def commit(self, batch: Batch) -> None:
+        """Never deliver these again, as far as that is possible."""
+        ...
+
+    def drained(self) -> bool:
+        """Whether everything that was there has been delivered."""
+        ...
+
+
+HandOver = Callable[[Batch], Answer]
+"""Gives a batch to the backend; raises HandOverError or UnacceptableError."""
+
+
+class Stop(Protocol):
+    """A request to stop, as `threading.Event` has it."""
+
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float) -> bool: ...
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Growing pauses with full jitter on their upper half, in seconds."""
+
+    first: float = 0.2
+    longest: float = 10.0
+    random: random.Random = field(default_factory=random.SystemRandom)
+    _failures: int = 0
+
+    def next(self) -> float:
+        """The pause after one more failure."""
+        limit = min(self.longest, self.first * 2.0 ** min(self._failures, 32))
+        self._failures += 1
+        return limit * (0.5 + self.random.random() / 2)
+
+    def reset(self) -> None:
+        """Forget the failures: it works again."""
+        self._failures = 0
+
+
+@dataclass(slots=True)
+class Relay:
+    """Carries batches from `source` to the backend until `stop`. Nothing is committed that was not taken."""
+
+    source: Source
+    hand_over: HandOver
+    stop: Stop
+    backoff: Backoff = field(default_factory=Backoff)
+    poll_seconds: float = 0.2
+
+    def run(self, *, once: bool = False) -> None:
+        """Until stopped, or with `once` until everything that was there is delivered.
+
+        A stop lets the batch in hand be delivered if the backend takes it at once; otherwise it stays
+        uncommitted, and the next start begins with it.
+        """
+        while not self.stop.is_set():
+            try:
+                batch = self.source.batch(self.poll_seconds)
+                if batch is None:
+                    if once and self.source.drained():
+                        return
+                    continue
+                if self._deliver(batch):
+                    self.source.commit(batch)
+                self.backoff.reset()
+            except LogError as error:
+                self._pause("Kafka", error)
+
+    def _deliver(self, batch: Batch) -> bool:
+        """Hand the batch over, again and again; False when stopped before it was taken."""
+        while True:
+            try:
+                self._tell(batch, self.hand_over(batch))
+                return True
+            except HandOverError as error:
+                if self._pause("the backend", error):
+                    return False
+            except UnacceptableError as error:
+                if len(batch.records) > 1:  # one record may be to blame: the others must not suffer
+                    return all(self._deliver(half) for half in batch.halves())
+                record = batch.records[0]
+                log.error("passed over %s: the backend will not take it: %s", _place(record), error)
+                return True
+
+    def _tell(self, batch: Batch, answer: Answer) -> None:
+        for sentence in answer.refused:
+            log.warning("the backend refused a record: %s", sentence)
+        log.debug(
+            "delivered %d records, the last %s (%d new, %d known, %d refused)",
+            len(batch.records), _place(batch.records[-1]),
+            answer.accepted, answer.duplicates, len(answer.refused),
+        )  # fmt: skip
+
+    def _pause(self, who: str, error: Exception) -> bool:
+        seconds = self.backoff.next()
+        log.warning("%s: %s; trying again in %.1f s", who, error, seconds)
+        return self.stop.wait(seconds)
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"

@@ -1,0 +1,77 @@
+"""A logger's settings from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mainstem.errors import ConfigError
+
+DEFAULT_API = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerSettings:
+    """Which Kafka, which backend, which token."""
+
+    bootstrap: str
+    client_config: str | None
+    api: str
+    token: Callable[[], str]
+
+    @staticmethod
+    def for_cloud(environ: Mapping[str, str]) -> LoggerSettings:
+        """Of the logger that reads the cloud's Kafka; raises ConfigError naming the variable."""
+        bootstrap = _value(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
+        if bootstrap is None:
+            raise ConfigError(
+                "environment variable KML_CLOUD_BOOTSTRAP_SERVERS is missing: give the cloud Kafka's host:port"
+            )
+        return _settings(environ, bootstrap, "KML_CLOUD_CLIENT_CONFIG")
+
+    @staticmethod
+    def for_data(environ: Mapping[str, str]) -> LoggerSettings:
+        """Of the logger that reads the data Kafka, which defaults to the cloud's; raises ConfigError."""
+        data, cloud = (_value(environ, name) for name in ("DATA_BOOTSTRAP_SERVERS", "KML_CLOUD_BOOTSTRAP_SERVERS"))
+        if data is None and cloud is None:
+            raise ConfigError("environment variable DATA_BOOTSTRAP_SERVERS is missing: give the data Kafka's host:port")
+        if data is None or data == cloud:  # one Kafka: its settings may be given once
+            own = "DATA_CLIENT_CONFIG" if _value(environ, "DATA_CLIENT_CONFIG") else "KML_CLOUD_CLIENT_CONFIG"
+            return _settings(environ, data or cloud or "", own)
+        return _settings(environ, data, "DATA_CLIENT_CONFIG")
+
+
+def _settings(environ: Mapping[str, str], bootstrap: str, properties: str) -> LoggerSettings:
+    api = _value(environ, "MAINSTEM_API") or DEFAULT_API
+    return LoggerSettings(bootstrap, _value(environ, properties), api, _token(environ))
+
+
+def _value(environ: Mapping[str, str], name: str) -> str | None:
+    return environ.get(name, "").strip() or None
+
+
+def _token(environ: Mapping[str, str]) -> Callable[[], str]:
+    """Reads MAINSTEM_TOKEN_FILE anew at each use, so that a rotated token is taken up; or MAINSTEM_TOKEN."""
+    path, token = _value(environ, "MAINSTEM_TOKEN_FILE"), _value(environ, "MAINSTEM_TOKEN")
+    if path is not None:
+        return lambda: _read(Path(path))
+    if token is None:
+        raise ConfigError(
+            "environment variable MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing: give a logger's token"
+        )
+    value = _header_safe("MAINSTEM_TOKEN", token)
+    return lambda: value
+
+
+def _read(path: Path) -> str:
+    try:
+        return _header_safe("MAINSTEM_TOKEN_FILE", path.read_text("ascii").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"MAINSTEM_TOKEN_FILE {path} cannot be read as ASCII text") from error
+
+
+def _header_safe(name: str, token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"{name} does not hold a token: one word of ASCII characters is expected")
+    return token
