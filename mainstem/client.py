@@ -1,0 +1,151 @@
+"""The client's state machine: what a training Job does next. No I/O.
+
+    Followed(head) -> Join at first; then Train, Evaluate, or Leave, by what the head asks for
+    Trained        -> Upload where the update still counts, else on to the new head
+    Uploaded       -> wait for the next head
+    Evaluated      -> Leave
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mainstem import modes
+from mainstem.chain import Head
+from mainstem.errors import ProtocolError, RefusedError
+from mainstem.messages import Base, Weights
+
+
+# ---------------------------------------------------------------- events
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The chain has a new head."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Training from `base` is done."""
+
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """The update from `base` is in the log."""
+
+    base: Base
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The final model was evaluated."""
+
+    version: int
+
+
+Event = Followed | Trained | Uploaded | Evaluated
+
+
+# ---------------------------------------------------------------- effects
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Say that this client is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train from this model, then answer with `Trained`."""
+
+    base: Base
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Publish what was trained from `base`, as its update `number`, then answer with `Uploaded`."""
+
+    base: Base
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Evaluate the final model, then answer with `Evaluated`."""
+
+    version: int
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Say that this client leaves (with its evaluation of `version`, if any), then exit with 0."""
+
+    version: int | None
+    why: str
+
+
+Effect = Join | Train | Upload | Evaluate | Leave
+
+
+class ClientMachine:
+    """One client of one federation. An event that the state does not allow changes nothing."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.phase = "waiting"
+        self._base: Base | None = None
+
+    def handle(self, event: Event) -> list[Effect]:
+        """The effects of one event; raises ProtocolError where it is not allowed now."""
+        match event:
+            case Followed():
+                return self._follow(event.head)
+            case Trained() if self.phase == "training" and event.base == self._base:
+                return self._trained()
+            case Uploaded() if self.phase == "uploading" and event.base == self._base:
+                self.phase = "waiting"
+                return self._goal()
+            case Evaluated() if self.phase == "evaluating":
+                return self._leave(event.version, "the run is finished")
+            case _:
+                raise ProtocolError(f"{type(event).__name__} is not allowed while {self.phase}")
+
+    def _follow(self, head: Head) -> list[Effect]:
+        if self.head is not None and head.link.record.seq <= self.head.link.record.seq:
+            raise ProtocolError("a head can only be followed by a later one")
+        first, self.head = self.head is None, head
+        joins: list[Effect] = [Join()] if first and not head.ended else []
+        return joins + (self._goal() if self.phase == "waiting" else [])
+
+    def _goal(self) -> list[Effect]:
+        """What the head asks of a client that has nothing in hand."""
+        head = self.head
+        assert head is not None
+        if head.state in ("stopped", "failed"):
+            return self._leave(None, f"the run is {head.state}")
+        if head.state == "finished" or head.final:
+            self.phase = "evaluating"
+            return [Evaluate(head.base.version, head.weights)]
+        if head.base != self._base:
+            self._base, self.phase = head.base, "training"
+            return [Train(head.base, head.weights)]
+        return []
+
+    def _trained(self) -> list[Effect]:
+        head, base = self.head, self._base
+        assert head is not None and base is not None
+        try:
+            if head.ended or head.final:
+                raise RefusedError("closed", "no round is open")
+            modes.make(head.rules.mode).admit(head, base)
+        except RefusedError:
+            self.phase = "waiting"
+            return self._goal()
+        self.phase = "uploading"
+        return [Upload(base, 0)]
+
+    def _leave(self, version: int | None, why: str) -> list[Effect]:
+        self.phase = "gone"
+        return [Leave(version, why)]

@@ -1,0 +1,61 @@
+"""Who takes part in a federation, as the aggregator topic tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mainstem.messages import ClientFailed, Heartbeat, Joined, Left, Member
+
+
+class Roster:
+    """The members by client id, and the ones whose answer the open round waits for."""
+
+    def __init__(self, members: Iterable[Member] = ()) -> None:
+        self._members = {member.client: member for member in members}
+        self.expected: frozenset[str] = frozenset()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All of them, by client id."""
+        return tuple(self._members[client] for client in sorted(self._members))
+
+    @property
+    def active(self) -> list[Member]:
+        """Those that have neither left nor failed."""
+        return [member for member in self._members.values() if member.status == "active"]
+
+    def names(self, *statuses: str) -> set[str]:
+        """The clients of any of these statuses."""
+        return {client for client, member in self._members.items() if member.status in statuses}
+
+    def knows(self, client: str) -> bool:
+        """Whether the client has joined at some time."""
+        return client in self._members
+
+    def expect(self) -> None:
+        """The round that opens now waits for all who are active."""
+        self.expected = frozenset(self.names("active"))
+
+    def join(self, record: Joined, offset: int, time_ms: int) -> None:
+        """A client joins, or comes back: then it is awaited again where it was."""
+        self._members[record.client] = Member(
+            client=record.client,
+            incarnation=record.incarnation,
+            joined=offset,
+            examples=record.examples,
+            last_ms=time_ms,
+        )
+
+    def touch(self, client: str, time_ms: int) -> None:
+        """The client gave a sign of life."""
+        self._members[client] = msgspec.structs.replace(self._members[client], last_ms=time_ms)
+
+    def hear(self, record: Heartbeat | Left | ClientFailed, time_ms: int) -> None:
+        """A sign of life or of leaving; what an earlier incarnation says of its end does not count."""
+        member = self._members[record.client]
+        status = member.status
+        if record.incarnation == member.incarnation:
+            status = {Heartbeat: status, Left: "left", ClientFailed: "failed"}[type(record)]
+        self._members[record.client] = msgspec.structs.replace(member, status=status, last_ms=time_ms)

@@ -1,0 +1,458 @@
+"""The server's state machine: events in, effects out, no I/O, no clock but the log's.
+
+Everything it knows comes from the chain's head and from partition 0 of the aggregator topic, read from the head's
+snapshot on; so a successor that reads the same log decides as its predecessor would. An event that the state does
+not allow raises ProtocolError and changes nothing.
+
+    Followed(head) -> restore from the head's snapshot; read on from `position`
+    Seen(record)   -> Check(update) for a manifest that may count; Close(plan) when the round is complete or due
+    Checked        -> accepted or refused; perhaps Close(plan)
+    Reduced        -> Append(round record)         Unreducible -> Append(failed record)
+    Commanded      -> Append(lifecycle record) or Reject
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mainstem import modes, strategies
+from mainstem.chain import Head
+from mainstem.commands import answer
+from mainstem.errors import ProtocolError, RefusedError
+from mainstem.membership import Roster
+from mainstem.messages import (
+    Accepted,
+    Base,
+    ClientFailed,
+    ClientRecord,
+    Closed,
+    Command,
+    Failed,
+    Finished,
+    Heartbeat,
+    Joined,
+    Left,
+    Lifecycle,
+    Metrics,
+    Reason,
+    Refused,
+    Rejected,
+    Round,
+    Snapshot,
+    Tick,
+    Update,
+    Weights,
+)
+from mainstem.weights import Limits, check_manifest
+
+REFUSALS_KEPT = 100
+"""Refusals a round's record names one by one; the others are counted by reason."""
+
+
+# ---------------------------------------------------------------- events
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The chain has a new head."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The next record of partition 0 that is not a chunk; `record` is None where it was not decodable."""
+
+    offset: int
+    time_ms: int
+    record: ClientRecord | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The update at `offset` was read: whole and finite, or refused."""
+
+    offset: int
+    refusal: RefusedError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """The plan's updates were reduced and the new version's weights are acknowledged."""
+
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Unreducible:
+    """The plan's updates cannot be reduced; the sentence says why."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """A command stands in the control topic."""
+
+    offset: int
+    command: Command
+
+
+Event = Followed | Seen | Checked | Reduced | Unreducible | Commanded
+
+
+# ---------------------------------------------------------------- effects
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Read the update's tensors, then answer with `Checked`."""
+
+    offset: int
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A round that is closed: what it reduces, in this order."""
+
+    base: Base
+    accepted: tuple[Accepted, ...]
+    manifests: tuple[Weights, ...]
+    closed: Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Reduce and publish, then answer with `Reduced` or `Unreducible`."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append this lifecycle record, read back, answer with `Followed`."""
+
+    record: Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Append this answer to a command."""
+
+    record: Rejected
+
+
+Effect = Check | Close | Append | Reject
+
+
+class RoundMachine:
+    """One federation's rounds. `writer` names this process in the records that it makes."""
+
+    def __init__(self, writer: str) -> None:
+        self._writer = writer
+        self.head: Head | None = None
+        self.phase = "unborn"
+        self.position = 0
+        self.time_ms = 0
+        self.opened_ms = 0
+        self.deadline_ms: int | None = None
+        self.roster = Roster()
+        self.accepted: dict[tuple[str, int, int], tuple[Accepted, Weights]] = {}
+        self.refused: list[Refused] = []
+        self.refused_more: Counter[str] = Counter()
+        self.evaluations: dict[str, Metrics] = {}
+        self._checking: tuple[int, int, Update] | None = None
+        self._plan: Plan | None = None
+        self._commands: dict[int, Command] = {}
+
+    # ------------------------------------------------------------ the table of transitions
+    def handle(self, event: Event) -> list[Effect]:
+        """The effects of one event; raises ProtocolError (and changes nothing) where it is not allowed now."""
+        match event:
+            case Followed():
+                return self._follow(event.head)
+            case Commanded():
+                return self._commanded(event)
+            case Seen() if self.phase in ("waiting", "open", "final"):
+                return self._see(event)
+            case Checked() if self.phase == "checking" and self._checking and self._checking[0] == event.offset:
+                return self._checked(event.refusal)
+            case Reduced() if self.phase == "closing":
+                return [self._commit(event.weights)]
+            case Unreducible() if self.phase == "closing":
+                return [self._append(Failed, detail=event.detail)]
+            case _:
+                raise ProtocolError(f"{type(event).__name__} is not allowed while {self.phase}")
+
+    @property
+    def wake_ms(self) -> int | None:
+        """The log time at which something is due though nobody writes; None where nothing is."""
+        if self.head is None or self.phase not in ("waiting", "open", "final"):
+            return None
+        limit = self._limit_ms(self.head)
+        return limit if self.deadline_ms is None else min(limit, self.deadline_ms)
+
+    @property
+    def quorum(self) -> int:
+        """How many updates a round needs."""
+        rules = self._head.rules
+        return rules.quorum if rules.quorum is not None else rules.min_clients
+
+    @property
+    def awaited(self) -> frozenset[str]:
+        """The members whose answer the open round waits for."""
+        return self.roster.expected - self._answered()
+
+    @property
+    def _head(self) -> Head:
+        assert self.head is not None
+        return self.head
+
+    # ------------------------------------------------------------ following the chain
+    def _follow(self, head: Head) -> list[Effect]:
+        if self.head is not None and head.link.record.seq <= self.head.link.record.seq:
+            raise ProtocolError("a head can only be followed by a later one")
+        snapshot = head.snapshot
+        self.head = head
+        self.position, self.time_ms = snapshot.position, snapshot.time_ms
+        self.roster = Roster(snapshot.members)
+        self.accepted, self.evaluations = {}, {}
+        self.refused, self.refused_more = [], Counter()
+        self._checking, self._plan = None, None
+        self._mode = modes.make(head.rules.mode)
+        self._strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
+        self._commands = {offset: c for offset, c in self._commands.items() if offset > head.command}
+        self.opened_ms, self.deadline_ms = head.since_ms, None
+        if head.ended:
+            self.phase = "ended"
+        elif head.final:
+            self.phase, self.deadline_ms = "final", head.since_ms + head.rules.final_wait_ms
+        else:
+            self.phase = "waiting"
+            self._open_if_ready(head.since_ms)
+        return self._next()
+
+    def _open_if_ready(self, time_ms: int) -> None:
+        if self.phase == "waiting" and len(self.roster.active) >= self._head.rules.min_clients:
+            self.phase = "open"
+            self.roster.expect()
+            self.opened_ms = max(self._head.since_ms, time_ms)
+            self.deadline_ms = self.opened_ms + self._head.rules.deadline_ms
+
+    # ------------------------------------------------------------ the clients' records
+    def _see(self, event: Seen) -> list[Effect]:
+        if event.offset < self.position:
+            raise ProtocolError(f"offset {event.offset} was already seen")
+        self.time_ms = max(self.time_ms, event.time_ms)
+        due = self._due(event.offset)
+        if due:
+            return due  # the record stays unseen: it belongs to what comes next
+        self.position = event.offset + 1
+        record = event.record
+        match record:
+            case None:
+                self._refuse(None, event.offset, Reason.MALFORMED, event.problem)
+            case Joined():
+                self._join(event.offset, record)
+            case Update():
+                return self._examine(event.offset, record)
+            case Heartbeat() | Left() | ClientFailed():
+                self._hear(event.offset, record)
+            case Tick():
+                pass
+        return self._next()
+
+    def _join(self, offset: int, record: Joined) -> None:
+        if record.federation != self._head.opened.federation:
+            self._refuse(record.client, offset, Reason.MALFORMED, f"it names federation {record.federation[:20]!r}")
+        elif not self.roster.knows(record.client) and len(self.roster.active) >= self._head.rules.max_clients:
+            self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients take part already")
+        else:
+            self.roster.join(record, offset, self.time_ms)
+            self._open_if_ready(self.time_ms)
+
+    def _hear(self, offset: int, record: Heartbeat | Left | ClientFailed) -> None:
+        if not self.roster.knows(record.client):
+            self._refuse(record.client, offset, Reason.UNKNOWN_CLIENT, "it has not joined")
+            return
+        self.roster.hear(record, self.time_ms)
+        if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version:
+            self.evaluations.setdefault(record.client, record.evaluation)
+
+    def _examine(self, offset: int, update: Update) -> list[Effect]:
+        try:
+            self._admit(offset, update)
+        except RefusedError as refusal:
+            self._refuse(update.client, offset, refusal.reason, refusal.detail)
+            return self._next()
+        self._checking = (offset, self.time_ms, update)
+        self._resume, self.phase = self.phase, "checking"
+        return [Check(offset, update)]
+
+    def _admit(self, offset: int, update: Update) -> None:
+        head = self._head
+        if not self.roster.knows(update.client):
+            raise RefusedError(Reason.UNKNOWN_CLIENT, "its client has not joined")
+        self.roster.touch(update.client, self.time_ms)
+        self._mode.admit(head, update.base)
+        if head.final:
+            raise RefusedError(Reason.CLOSED, "the last round is committed")
+        if (update.client, update.base.seq, update.number) in self.accepted:
+            raise RefusedError(Reason.DUPLICATE, f"update {update.number} of this client and base counts already")
+        if not 1 <= update.examples <= head.rules.max_examples:
+            raise RefusedError(Reason.EXAMPLES, f"it claims {update.examples} examples")
+        limits = Limits(nbytes=head.rules.max_update_bytes)
+        check_manifest(update.weights, limits, head.opened.weights.tensors, before=offset)
+
+    def _checked(self, refusal: RefusedError | None) -> list[Effect]:
+        assert self._checking is not None
+        offset, time_ms, update = self._checking
+        self._checking, self.phase = None, self._resume
+        if refusal is not None:
+            self._refuse(update.client, offset, refusal.reason, refusal.detail)
+            return self._next()
+        accepted = Accepted(
+            client=update.client,
+            offset=offset,
+            sha256=update.weights.sha256,
+            nbytes=update.weights.nbytes,
+            base=update.base,
+            number=update.number,
+            examples=update.examples,
+            coefficient=self._strategy.coefficient(update.examples),
+            received_ms=time_ms,
+            report=update.report,
+        )
+        self.accepted[update.client, update.base.seq, update.number] = (accepted, update.weights)
+        return self._next()
+
+    def _refuse(self, client: str | None, offset: int, reason: str, detail: str) -> None:
+        name = client[:64] if client is not None else None
+        if len(self.refused) < REFUSALS_KEPT:
+            self.refused.append(Refused(client=name, offset=offset, reason=reason, detail=detail[:500]))
+        else:
+            self.refused_more[reason] += 1
+
+    # ------------------------------------------------------------ closing
+    def _next(self) -> list[Effect]:
+        """What is to be done now that an event is digested: a command's answer first, then the round's close."""
+        if self._commands and self.phase not in ("unborn", "checking", "closing"):
+            return self._answer()
+        if self.phase == "open":
+            answered = frozenset(self._answered())
+            tally = modes.Tally(self.roster.expected, answered, len(self.accepted), self.quorum)
+            if self._mode.complete(tally):
+                return self._close("all", self.position - 1)
+        if self.phase == "final" and self.roster.names("active") <= set(self.evaluations):
+            return [self._finish()]
+        return []
+
+    def _due(self, offset: int) -> list[Effect]:
+        head = self._head
+        if self.phase == "final":
+            return [self._finish()] if self.deadline_ms is not None and self.time_ms >= self.deadline_ms else []
+        if self.time_ms >= self._limit_ms(head):
+            return [self._give_up(f"it waited {head.rules.wait_limit_ms / 1000:g} s")]
+        if self.deadline_ms is None or self.time_ms < self.deadline_ms:
+            return []
+        if len(self.accepted) >= self.quorum:
+            return self._close("deadline", offset)
+        if head.rules.below_quorum == "fail":
+            return [self._give_up("the round's deadline passed")]
+        missed = (self.time_ms - self.deadline_ms) // head.rules.deadline_ms + 1
+        self.deadline_ms += missed * head.rules.deadline_ms
+        return []
+
+    def _limit_ms(self, head: Head) -> int:
+        return head.since_ms + max(head.rules.wait_limit_ms, head.rules.deadline_ms)
+
+    def _answered(self) -> set[str]:
+        return {client for client, _, _ in self.accepted} | self.roster.names("left", "failed")
+
+    def _close(self, by: str, offset: int) -> list[Effect]:
+        chosen = sorted(self.accepted.values(), key=lambda pair: (pair[0].sha256, pair[0].client))
+        self._plan = Plan(
+            base=self._head.base,
+            accepted=tuple(accepted for accepted, _ in chosen),
+            manifests=tuple(manifest for _, manifest in chosen),
+            closed=Closed(by=by, offset=offset, time_ms=self.time_ms),
+        )
+        self.phase = "closing"
+        return [Close(self._plan)]
+
+    def _commit(self, weights: Weights) -> Append:
+        head, plan = self._head, self._plan
+        assert plan is not None
+        return self._append(
+            Round,
+            round=head.round + 1,
+            version=head.version + 1,
+            base=plan.base,
+            strategy=head.opened.strategy,
+            accepted=plan.accepted,
+            weights=weights,
+            snapshot=Snapshot(position=self.position, time_ms=self.time_ms, members=self.roster.members),
+            closed=plan.closed,
+            opened_ms=self.opened_ms,
+            writer=self._writer,
+            final=head.round + 1 >= head.rules.rounds,
+            refused=tuple(self.refused),
+            refused_more=dict(sorted(self.refused_more.items())),
+            evaluation=weighted([a.report.evaluation for a in plan.accepted if a.report.evaluation]),
+        )
+
+    def _finish(self) -> Append:
+        return self._append(
+            Finished,
+            version=self._head.base.version,
+            sha256=self._head.weights.sha256,
+            evaluation=weighted(list(self.evaluations.values())),
+            evaluations=dict(sorted(self.evaluations.items())),
+        )
+
+    def _give_up(self, because: str) -> Append:
+        missing = ", ".join(sorted(self.awaited)) or f"{self._head.rules.min_clients} clients to join"
+        return self._append(
+            Failed, detail=f"{because} with {len(self.accepted)} of {self.quorum} updates; missing: {missing}"[:1000]
+        )
+
+    def _append(self, kind: type[Lifecycle], **fields: object) -> Append:
+        self.phase = "closing"
+        return Append(successor(self._head, kind, fields))
+
+    # ------------------------------------------------------------ commands
+    def _commanded(self, event: Commanded) -> list[Effect]:
+        if self.head is not None and event.offset <= self.head.command:
+            return []
+        self._commands[event.offset] = event.command
+        return self._next() if self.head is not None else []
+
+    def _answer(self) -> list[Effect]:
+        offset = min(self._commands)
+        command = self._commands.pop(offset)
+        kind, fields = answer(self._head, offset, command)
+        if kind is None:
+            rejected = Rejected(federation=self._head.opened.federation, command=offset, detail=str(fields["detail"]))
+            return [Reject(rejected), *self._next()]
+        return [self._append(kind, **fields)]
+
+    def rejected(self, command_offset: int) -> None:
+        """Another worker, or this one before, has rejected the command."""
+        self._commands.pop(command_offset, None)
+
+
+def successor(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> Lifecycle:
+    """A lifecycle record of that kind that follows `head`."""
+    link = {"federation": head.opened.federation, "seq": head.link.record.seq + 1, "prev": head.link.hash}
+    return kind(**link, **fields)  # type: ignore[arg-type]
+
+
+def weighted(metrics: list[Metrics]) -> Metrics | None:
+    """The mean of clients' metrics by their examples, of those names that all of them have; None for none."""
+    total = sum(m.examples for m in metrics)
+    if not total:
+        return None
+    names = set.intersection(*(set(m.values) for m in metrics))
+    values = {name: sum(m.examples * m.values[name] for m in metrics) / total for name in sorted(names)}
+    return Metrics(examples=total, values=values)
+
+
