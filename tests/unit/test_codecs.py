@@ -56,7 +56,8 @@ def test_raw_of_the_seed_has_kafka_ml_bytes() -> None:
     key, value = codec.encode(x, y)
     assert (key, value) == (y.tobytes(), x.tobytes())
     assert (len(value), len(key or b"")) == (3136, 40)
-    assert (codec.x_shape, codec.x_dtype, codec.y_shape, codec.y_dtype) == ((784,), np.float32, (10,), np.float32)
+    assert (codec.x_shape, codec.y_shape) == ((784,), (10,))
+    assert codec.x_dtype == codec.y_dtype == np.dtype(np.float32)
     decoded_x, decoded_y = codec.decode(key, value)
     assert np.array_equal(decoded_x, x) and decoded_y is not None and np.array_equal(decoded_y, y)
 
