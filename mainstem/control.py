@@ -121,7 +121,7 @@ class ControlTopic:
             entries += self._feed(records)
         return entries
 
-    def append(self, record: ControlRecord) -> int:
+    def append(self, record: ControlRecord | Lifecycle) -> int:
         """Append, in pages where it is too long for one record; the record's offset. Raises LogError."""
         value = encode(record)
         if len(value) > CONTROL_RECORD_LIMIT and isinstance(record, Lifecycle):

@@ -211,6 +211,9 @@ class RoundMachine:
     def _follow(self, head: Head) -> list[Effect]:
         if self.head is not None and head.link.record.seq <= self.head.link.record.seq:
             raise ProtocolError("a head can only be followed by a later one")
+        # first what may raise: a mode or strategy that this version does not know
+        self._mode = modes.make(head.rules.mode)
+        self._strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
         snapshot = head.snapshot
         self.head = head
         self.position, self.time_ms = snapshot.position, snapshot.time_ms
@@ -218,8 +221,6 @@ class RoundMachine:
         self.accepted, self.evaluations = {}, {}
         self.refused, self.refused_more = [], Counter()
         self._checking, self._plan = None, None
-        self._mode = modes.make(head.rules.mode)
-        self._strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
         self._commands = {offset: c for offset, c in self._commands.items() if offset > head.command}
         self.opened_ms, self.deadline_ms = head.since_ms, None
         if head.ended:
@@ -265,7 +266,7 @@ class RoundMachine:
         if record.federation != self._head.opened.federation:
             self._refuse(record.client, offset, Reason.MALFORMED, f"it names federation {record.federation[:20]!r}")
         elif not self.roster.knows(record.client) and len(self.roster.active) >= self._head.rules.max_clients:
-            self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients take part already")
+            self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients are in already")
         else:
             self.roster.join(record, offset, self.time_ms)
             self._open_if_ready(self.time_ms)

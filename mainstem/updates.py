@@ -95,7 +95,7 @@ def _records(log: MessageLog, topic: str, span: _Span, seen: Mapping[tuple[int, 
     if missing:
         _, end = log.bounds(topic, partition)
         if missing[-1] >= end:
-            raise RefusedError(Reason.MISSING_CHUNKS, f"the manifest names offset {missing[-1]}, which is not written yet")
+            raise RefusedError(Reason.MISSING_CHUNKS, f"offset {missing[-1]} is not written yet")
         named = set(missing)
         for record in log.read(topic, partition, missing[0], missing[-1] + 1):
             if record.offset in named:

@@ -21,6 +21,9 @@ Tensor = NDArray[Any]
 CHUNK_BYTES = 1 << 20
 """Chunk size: the fastest on a loopback broker (see docs/decisions), far below the record limit."""
 
+SMALLEST_CHUNK = 4096
+"""Chunks smaller than this on average are refused: reading them would cost more than they carry."""
+
 DTYPES = frozenset(
     ("float16", "float32", "float64", "int8", "int16", "int32", "int64")
     + ("uint8", "uint16", "uint32", "uint64", "bool")
@@ -155,7 +158,7 @@ def check_manifest(
         if before is not None and run.partition == 0 and run.first + run.count > before:
             raise RefusedError(Reason.MISSING_CHUNKS, "the manifest names chunks that come after it")
         count += run.count
-    if not len(weights.tensors) <= count <= len(weights.tensors) + weights.nbytes:
+    if not len(weights.tensors) <= count <= 2 * len(weights.tensors) + weights.nbytes // SMALLEST_CHUNK:
         raise RefusedError(
             Reason.MISSING_CHUNKS, f"the manifest names {count} chunks for {len(weights.tensors)} tensors"
         )
@@ -218,8 +221,7 @@ def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> None
 
 
 def _bytes_of(array: Tensor) -> memoryview:
-    flat = array.reshape(-1).view(np.uint8)
-    return memoryview(flat)
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _difference(got: Sequence[TensorSpec], expected: Sequence[TensorSpec]) -> str:

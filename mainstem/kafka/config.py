@@ -7,12 +7,12 @@ from pathlib import Path
 from mainstem.errors import ConfigError
 
 
-def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[str, str | int | bool]:
+def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[str, str | int | float | bool]:
     """Settings of any client of this cluster; raises ConfigError where the property file cannot be read.
 
     The file has `name=value` lines as librdkafka names them (`security.protocol`, `sasl.username`, ...).
     """
-    config: dict[str, str | int | bool] = {
+    config: dict[str, str | int | float | bool] = {
         "bootstrap.servers": bootstrap,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1000,
@@ -22,12 +22,12 @@ def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[
     return config | (_properties(Path(properties)) if properties else {})
 
 
-def _properties(path: Path) -> dict[str, str | int | bool]:
+def _properties(path: Path) -> dict[str, str | int | float | bool]:
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
         raise ConfigError(f"the client property file {path} cannot be read: {error.strerror}") from error
-    found: dict[str, str | int | bool] = {}
+    found: dict[str, str | int | float | bool] = {}
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith(("#", "!")):

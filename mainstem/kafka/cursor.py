@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from mainstem.errors import LogError, UnreadableError
 from mainstem.ports import Record
 
-_PASSING = frozenset(
+PASSING = frozenset(
     (
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
@@ -25,7 +25,7 @@ _PASSING = frozenset(
 """What librdkafka goes on retrying by itself."""
 
 
-def consumer_config(config: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
+def consumer_config(config: Mapping[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
     """Settings of a consumer that is assigned by hand: it commits nothing and belongs to no group."""
     return {
         **config,
@@ -44,10 +44,27 @@ def consumer_config(config: Mapping[str, str | int | bool]) -> dict[str, str | i
     }
 
 
+def record_of(message: Message) -> Record:
+    """A consumed message (without error) as a record."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None and partition is not None and offset is not None
+    headers = {h[0]: h[1] if isinstance(h[1], bytes) else b"" for h in message.headers() or []}
+    key, value = message.key(), message.value()
+    return Record(
+        topic,
+        partition,
+        offset,
+        message.timestamp()[1],
+        key.encode() if isinstance(key, str) else key,
+        value.encode() if isinstance(value, str) else value,
+        headers,
+    )
+
+
 class KafkaCursor:
     """Implements `ports.Cursor` with a consumer of its own, assigned once."""
 
-    def __init__(self, config: Mapping[str, str | int | bool], topic: str, partition: int, start: int) -> None:
+    def __init__(self, config: Mapping[str, str | int | float | bool], topic: str, partition: int, start: int) -> None:
         self._topic, self._partition, self._position = topic, partition, start
         self._consumer: Consumer | None = Consumer(consumer_config(config))
         self._consumer.assign([TopicPartition(topic, partition, start)])
@@ -86,23 +103,12 @@ class KafkaCursor:
                 self._position = max(self._position, message.offset() or 0)
             elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 raise UnreadableError(f"{self._topic} no longer holds offset {self._position}")
-            elif error.code() not in _PASSING and not error.retriable():
+            elif error.code() not in PASSING and not error.retriable():
                 raise LogError(f"{self._topic}: {error.str()}")
             return None
-        offset = message.offset()
-        assert offset is not None
-        self._position = offset + 1
-        headers = {name: value if isinstance(value, bytes) else b"" for name, value in message.headers() or []}
-        key, value = message.key(), message.value()
-        return Record(
-            self._topic,
-            self._partition,
-            offset,
-            message.timestamp()[1],
-            key.encode() if isinstance(key, str) else key,
-            value.encode() if isinstance(value, str) else value,
-            headers,
-        )
+        record = record_of(message)
+        self._position = record.offset + 1
+        return record
 
     def close(self) -> None:
         """See `ports.Cursor`."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
 from mainstem.kafka.cursor import KafkaCursor, consumer_config
@@ -33,8 +34,8 @@ class KafkaLog:
     progress before it raises LogError.
     """
 
-    def __init__(self, config: Mapping[str, str | int | bool], *, timeout: float = 30.0) -> None:
-        self._config = dict(config)
+    def __init__(self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0) -> None:
+        self._config: dict[str, str | int | float | bool] = dict(config)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._producer: Producer | None = None

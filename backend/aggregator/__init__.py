@@ -1,0 +1,1 @@
+"""The aggregator worker: follows open federations, folds their rounds, commits them. Imports no Django."""

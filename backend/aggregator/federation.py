@@ -1,0 +1,201 @@
+"""One federation's aggregation over a message log: feeds the round machine, carries out its effects.
+
+Whatever raises LogError here may be repeated from nothing: a new `Federation` resumes from the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+
+from backend.aggregator.inbox import Inbox
+from mainstem import strategies, updates
+from mainstem.control import ControlTopic, Entry
+from mainstem.errors import AggregationError, LogError, RefusedError
+from mainstem.messages import Command, Progress, Rejected, Tick, Update, Weights, encode
+from mainstem.ports import Clock, MessageLog, Outgoing
+from mainstem.progress import progress_of
+from mainstem.rounds import (
+    Append,
+    Check,
+    Checked,
+    Close,
+    Commanded,
+    Effect,
+    Followed,
+    Plan,
+    Reduced,
+    Reject,
+    RoundMachine,
+    Unreducible,
+)
+from mainstem.weights import Limits, Tensor, check_finite
+
+PROGRESS_MS = 1_000
+"""At most one progress record in this time, and none while nothing changes."""
+
+TICK_MS = 250
+"""While something is due and nobody writes, one tick in this time."""
+
+
+class Federation:
+    """Runs one federation until its run ends: call `step` again and again.
+
+    `retain` is how many bytes of chunks, and how many of checked updates, stay in memory; whatever does not fit is
+    read again from the log.
+    """
+
+    def __init__(
+        self, log: MessageLog, federation: str, *, clock: Clock, writer: str, retain: int = 256 << 20
+    ) -> None:
+        self.federation = federation
+        self._log, self._clock, self._writer, self._retain = log, clock, writer, retain
+        self._control = ControlTopic(log, federation)
+        self.machine = RoundMachine(writer)
+        self._inbox: Inbox | None = None
+        self._checked: dict[int, list[Tensor]] = {}
+        self._model: tuple[int, list[Tensor]] | None = None
+        self._ticked_ms = 0
+        self._progress: tuple[int, Progress | None] = (0, None)
+        self._logger = logging.getLogger("mainstem.aggregator")
+
+    # ------------------------------------------------------------ one turn
+    def step(self, timeout: float = 0.2) -> bool:
+        """Read, decide, act once; False when the run has ended. Raises LogError."""
+        self._follow(self._control.sync() if self.machine.head is None else self._control.poll())
+        head = self.machine.head
+        if head is None:
+            raise LogError(f"federation {self.federation} has no opened record yet")
+        if head.ended:
+            return False
+        if self._inbox is None:
+            self._inbox = Inbox(self._log, head.opened.topics.aggregator, self._retain)
+        self._inbox.seek(self.machine.position)
+        seen = self._inbox.peek(timeout)
+        while seen is not None:
+            if isinstance(seen.record, Update) and seen.record.base.seq > head.base.seq:
+                self._follow(self._control.sync())  # the client has read a commit that we have not
+            if self.machine.position != self._inbox.position or self.machine.phase == "ended":
+                break
+            self._act(self.machine.handle(seen))
+            if self.machine.position != seen.offset + 1 or self.machine.head is not head:
+                if self.machine.position == seen.offset + 1:
+                    self._inbox.take()
+                break
+            self._inbox.take()
+            seen = self._inbox.peek(0)
+        self._tick()
+        self._report()
+        return True
+
+    def close(self) -> None:
+        """Free the readers."""
+        self._control.close()
+        if self._inbox is not None:
+            self._inbox.close()
+
+    # ------------------------------------------------------------ the control topic
+    def _follow(self, entries: Sequence[Entry]) -> None:
+        """Feed the newest head, then the commands that it has not answered."""
+        for entry in entries:
+            if isinstance(entry.record, Rejected):
+                self.machine.rejected(entry.record.command)
+            elif isinstance(entry.record, Command):
+                self._act(self.machine.handle(Commanded(entry.offset, entry.record)), follow=False)
+            elif entry.problem is not None:
+                self._logger.info("control record %d does not count: %s", entry.offset, entry.problem)
+        head = self._control.head
+        if head is not None and any(entry.link for entry in entries):
+            self._checked.clear()
+            self._act(self.machine.handle(Followed(head)))
+
+    # ------------------------------------------------------------ effects
+    def _act(self, effects: Sequence[Effect], follow: bool = True) -> None:
+        for effect in effects:
+            match effect:
+                case Check():
+                    self._act(self.machine.handle(Checked(effect.offset, self._check(effect))))
+                case Close():
+                    self._act(self.machine.handle(self._reduce(effect.plan)))
+                case Reject():
+                    self._control.append(effect.record)
+                case Append():
+                    self._control.append(effect.record)
+                    self._follow(self._control.sync())
+
+    def _check(self, check: Check) -> RefusedError | None:
+        assert self._inbox is not None and self.machine.head is not None
+        weights = check.update.weights
+        try:
+            tensors = self._tensors(weights)
+            check_finite(weights.tensors, tensors)
+        except RefusedError as refusal:
+            self._logger.warning("update of %s refused: %s", check.update.client, refusal)
+            return refusal
+        finally:
+            self._inbox.release(weights)
+        held = sum(t.nbytes for kept in self._checked.values() for t in kept)
+        if held + weights.nbytes <= self._retain:
+            self._checked[check.offset] = tensors
+        return None
+
+    def _tensors(self, weights: Weights) -> list[Tensor]:
+        assert self._inbox is not None and self.machine.head is not None
+        limits = Limits(nbytes=self.machine.head.rules.max_update_bytes)
+        topic = self.machine.head.opened.topics.aggregator
+        return updates.read(self._log, topic, weights, limits=limits, seen=self._inbox.chunks)
+
+    def _reduce(self, plan: Plan) -> Reduced | Unreducible:
+        """The plan's updates, folded in the plan's order, published as the next version."""
+        head = self.machine.head
+        assert head is not None
+        strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
+        try:
+            total = strategy.start(self._base(head.base.seq, head.weights, head.opened.topics.data))
+            for accepted, manifest in zip(plan.accepted, plan.manifests, strict=True):
+                tensors = self._checked.pop(accepted.offset, None) or self._tensors(manifest)
+                total.add(tensors, accepted.coefficient)
+            tensors = total.finish()
+        except (AggregationError, RefusedError) as error:
+            return Unreducible(f"round {head.round + 1} cannot be reduced: {error}")
+        weights = updates.publish(
+            self._log,
+            head.opened.topics.data,
+            writer=self._writer,
+            update=f"version-{head.version + 1}-{secrets.token_hex(4)}",
+            specs=head.opened.weights.tensors,
+            tensors=tensors,
+        )
+        self._model = (head.link.record.seq + 1, tensors)
+        self._logger.info("round %d reduced from %d updates", head.round + 1, len(plan.accepted))
+        return Reduced(weights)
+
+    def _base(self, seq: int, weights: Weights, topic: str) -> list[Tensor]:
+        """The head's model: from the last commit where it was ours, else from the log."""
+        if self._model is None or self._model[0] != seq or weights.writer != self._writer:
+            try:
+                self._model = (seq, updates.read(self._log, topic, weights))
+            except RefusedError as error:
+                # the head stands: unreadable weights are an error to report, never a reason for another head
+                raise LogError(f"the head's weights cannot be read: {error}") from error
+        return self._model[1]
+
+    # ------------------------------------------------------------ time and people
+    def _tick(self) -> None:
+        wake, now = self.machine.wake_ms, self._clock.now_ms()
+        if wake is None or now < wake or now < self._ticked_ms + TICK_MS:
+            return
+        self._ticked_ms = now
+        topic = self.machine.head.opened.topics.aggregator if self.machine.head else ""
+        self._log.append(topic, [Outgoing(encode(Tick(writer=self._writer)))])
+
+    def _report(self) -> None:
+        now = self._clock.now_ms()
+        last_ms, last = self._progress
+        if now < last_ms + PROGRESS_MS or self.machine.head is None or self.machine.head.ended:
+            return
+        current = progress_of(self.machine, now)
+        if current != last:
+            self._control.append(current)
+        self._progress = (now, current)

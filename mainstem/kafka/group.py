@@ -1,0 +1,66 @@
+"""A member of a consumer group that uses the group for assignment only: what it owns, it reads from the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from mainstem.errors import LogError
+from mainstem.kafka.cursor import PASSING, record_of
+from mainstem.ports import Record
+
+
+class GroupReader:
+    """Polls one compacted topic as a group member.
+
+    `poll` returns the next record or None; `lost` collects the partitions that went to another member since it was
+    last emptied. Two owners of a partition at one time are harmless to what this is used for.
+    """
+
+    def __init__(
+        self, config: Mapping[str, str | int | float | bool], group: str, topic: str, session_timeout_ms: int = 6000
+    ) -> None:
+        self.lost: set[int] = set()
+        self._consumer = Consumer(
+            {
+                **config,
+                "group.id": group,
+                "session.timeout.ms": session_timeout_ms,
+                "heartbeat.interval.ms": max(300, session_timeout_ms // 6),
+                "max.poll.interval.ms": max(60_000, session_timeout_ms),
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "range",
+                "topic.metadata.refresh.interval.ms": 5000,
+                "fetch.wait.max.ms": 200,
+                "allow.auto.create.topics": False,
+            }
+        )
+        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def poll(self, timeout: float) -> Record | None:
+        """The next record of an owned partition; raises LogError."""
+        try:
+            message = self._consumer.poll(timeout)
+        except KafkaException as error:
+            raise LogError(f"consumer group: {error.args[0].str()}") from error
+        if message is None:
+            return None
+        error = message.error()
+        if error is None:
+            return record_of(message)
+        if error.code() not in PASSING and not error.retriable():
+            raise LogError(f"consumer group: {error.str()}")
+        return None
+
+    def close(self) -> None:
+        """Leave the group at once, so that another member takes over without waiting for a timeout."""
+        self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.lost -= {p.partition for p in partitions}
+        consumer.assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions])
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.lost |= {p.partition for p in partitions}
