@@ -1,0 +1,50 @@
+"""Users, their API tokens, and wrong passwords."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A person or a program with a login; roles are Django groups."""
+
+
+class ApiToken(models.Model):
+    """A token for programs. Only its hash is stored: it is shown once, when it is made."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100, blank=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name or 'token'} of {self.user}"
+
+    @staticmethod
+    def hash(key: str) -> str:
+        """What is stored of a token: sha256, which suffices for 256 random bits."""
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    @classmethod
+    def issue(cls, user: User, name: str = "") -> tuple[ApiToken, str]:
+        """A new token of the user's, and the key itself."""
+        key = secrets.token_urlsafe(32)
+        return cls.objects.create(user=user, name=name, digest=cls.hash(key)), key
+
+
+class LoginFailure(models.Model):
+    """A wrong password for a name, counted to slow guessing down."""
+
+    username = models.CharField(max_length=150, db_index=True)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.username} at {self.at}"

@@ -1,0 +1,1 @@
+"""Settings, addresses, and what every answer of the backend has in common."""

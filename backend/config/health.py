@@ -1,0 +1,22 @@
+"""Whether the backend can do its work; the only address that is open to everybody."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from backend.config.problems import refuse
+
+
+@login_not_required
+@require_safe
+def health(request: HttpRequest) -> HttpResponse:
+    """200 `{"status": "ok"}` where the database answers, else 503. Kafka is not asked: pages work without it."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
+    except DatabaseError:
+        return refuse(request, 503, "The database does not answer or was never migrated.")
+    return JsonResponse({"status": "ok"})

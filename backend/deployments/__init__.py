@@ -1,0 +1,1 @@
+"""Federations, their rounds, clients and versions: what is training."""

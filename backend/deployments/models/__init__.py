@@ -1,0 +1,31 @@
+"""Tables of the federations: what was asked for (deployment, outbox) and what the log says (the projection)."""
+
+from backend.deployments.models.deployment import (
+    Deployment,
+    FederationId,
+    OutboxEntry,
+    OutboxKind,
+    State,
+)
+from backend.deployments.models.runs import (
+    ClientRound,
+    ControlRecord,
+    Member,
+    Refusal,
+    Round,
+    Version,
+)
+
+__all__ = [
+    "ClientRound",
+    "ControlRecord",
+    "Deployment",
+    "FederationId",
+    "Member",
+    "OutboxEntry",
+    "OutboxKind",
+    "Refusal",
+    "Round",
+    "State",
+    "Version",
+]

@@ -1,0 +1,116 @@
+"""Deployments: one federation each, and what is still to be written to Kafka for it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from backend.catalog.models import Configuration, Model
+
+
+class State(models.TextChoices):
+    """Where a federation stands. `opening` and `deleting` wait for Kafka; the others are read from the log."""
+
+    OPENING = "opening", "opening"
+    WAITING = "waiting", "waiting for clients"
+    RUNNING = "running", "running"
+    STOPPED = "stopped", "stopped"
+    FINISHED = "finished", "finished"
+    FAILED = "failed", "failed"
+    DELETING = "deleting", "deleting"
+
+
+class FederationId(models.Model):
+    """An id that was given away once; kept for ever, so that it never names another federation."""
+
+    id = models.CharField(max_length=8, primary_key=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Deployment(models.Model):
+    """A federation. `training`, `strategy`, `rules`, `data`, `input` are the protocol's objects of these names.
+
+    Local ones come from a configuration; external ones were seen in the log only and have no catalog entry.
+    Everything under "projection" is folded from control records and may be rebuilt at any time.
+    """
+
+    federation = models.CharField(max_length=8, unique=True)
+    name = models.CharField(max_length=100)
+    configuration = models.ForeignKey(Configuration, null=True, on_delete=models.SET_NULL, related_name="deployments")
+    model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL, related_name="deployments")
+    parent = models.CharField(max_length=8, null=True)
+    external = models.BooleanField(default=False)
+    framework = models.CharField(max_length=10, default="tf")
+    training = models.JSONField(default=dict)
+    strategy = models.JSONField(default=dict)
+    rules = models.JSONField(default=dict)
+    data = models.JSONField(default=dict)
+    input = models.JSONField(default=dict)
+    revision = models.IntegerField(default=1)
+    nonce = models.CharField(max_length=32, blank=True)
+    """Names our version 0 in the log, so that a retry recognises its own work."""
+    error = models.TextField(blank=True)
+    """Why the outbox could not reach Kafka the last time; empty when all is written."""
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    # projection
+    state = models.CharField(max_length=10, choices=State, default=State.OPENING, db_index=True)
+    detail = models.TextField(blank=True)
+    cluster_id = models.CharField(max_length=64, blank=True)
+    topic_id = models.CharField(max_length=64, blank=True)
+    folded = models.BigIntegerField(default=0)
+    """The next offset of the control topic to fold."""
+    architecture = models.TextField(blank=True)
+    round = models.IntegerField(default=0)
+    version = models.IntegerField(default=0)
+    head = models.JSONField(default=dict)
+    """`seq`, `hash`, `offset` of the chain's head."""
+    phase = models.CharField(max_length=20, blank=True)
+    needed = models.IntegerField(default=0)
+    deadline_ms = models.BigIntegerField(null=True)
+    opened_ms = models.BigIntegerField(null=True)
+    ended_ms = models.BigIntegerField(null=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    """Of the head version's tensors."""
+    evaluation = models.JSONField(null=True)
+    superseded = models.IntegerField(default=0)
+    undecodable = models.IntegerField(default=0)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.federation})"
+
+
+class OutboxKind(models.TextChoices):
+    """What is to be written."""
+
+    OPEN = "open", "open"
+    COMMAND = "command", "command"
+    DELETE = "delete", "delete"
+
+
+class OutboxEntry(models.Model):
+    """Something that must reach Kafka; done in order for each deployment, retried until it is."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="outbox")
+    kind = models.CharField(max_length=10, choices=OutboxKind)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    attempts = models.IntegerField(default=0)
+    due_at = models.DateTimeField(auto_now_add=True)
+    """When to try (again); a publisher at work moves it ahead as its lease."""
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["done_at", "due_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.deployment_id}"

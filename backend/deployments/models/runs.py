@@ -1,0 +1,151 @@
+"""The projection of a run: its raw control records and the rows folded from them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from backend.deployments.models.deployment import Deployment
+
+
+class ControlRecord(models.Model):
+    """A record of a control topic as it came: the run itself, from which every other row can be made again."""
+
+    cluster_id = models.CharField(max_length=64)
+    topic_id = models.CharField(max_length=64)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    timestamp_ms = models.BigIntegerField()
+    federation = models.CharField(max_length=8, db_index=True)
+    kind = models.CharField(max_length=20, blank=True)
+    value = models.BinaryField(null=True)
+    problem = models.TextField(blank=True)
+    """Why it counts for nothing; empty for a record that counts."""
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster_id", "topic_id", "partition", "offset"], name="control_record_place"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic}@{self.offset}"
+
+
+class Version(models.Model):
+    """A global model: the manifest of its weights, and where it comes from."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="versions")
+    number = models.IntegerField()
+    seq = models.IntegerField()
+    parent = models.IntegerField(null=True)
+    sha256 = models.CharField(max_length=64, db_index=True)
+    nbytes = models.BigIntegerField()
+    weights = models.JSONField()
+    offset = models.BigIntegerField()
+    created_ms = models.BigIntegerField()
+    evaluation = models.JSONField(null=True)
+    """What the clients measured of this version on their own data, as far as it is known."""
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["deployment", "number"], name="version_number")]
+
+    def __str__(self) -> str:
+        return f"version {self.number} of {self.deployment_id}"
+
+
+class Round(models.Model):
+    """A committed round. After a rollback a number may recur; `seq` never does."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="rounds")
+    seq = models.IntegerField()
+    number = models.IntegerField()
+    version = models.IntegerField()
+    base_version = models.IntegerField()
+    strategy = models.JSONField(default=dict)
+    opened_ms = models.BigIntegerField()
+    closed_ms = models.BigIntegerField()
+    closed_by = models.CharField(max_length=20)
+    committed_ms = models.BigIntegerField()
+    examples = models.BigIntegerField(default=0)
+    accepted = models.IntegerField(default=0)
+    refused = models.IntegerField(default=0)
+    refused_more = models.JSONField(default=dict)
+    evaluation = models.JSONField(null=True)
+    writer = models.CharField(max_length=100)
+    offset = models.BigIntegerField()
+    final = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["seq"]
+        constraints = [models.UniqueConstraint(fields=["deployment", "seq"], name="round_seq")]
+
+    def __str__(self) -> str:
+        return f"round {self.number} of {self.deployment_id}"
+
+
+class ClientRound(models.Model):
+    """One client's accepted update in a round, with what it measured. Seconds are wall time at the client."""
+
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="clients")
+    client = models.CharField(max_length=64, db_index=True)
+    examples = models.BigIntegerField()
+    coefficient = models.FloatField()
+    sha256 = models.CharField(max_length=64)
+    nbytes = models.BigIntegerField()
+    offset = models.BigIntegerField()
+    base_version = models.IntegerField()
+    number = models.BigIntegerField()
+    received_ms = models.BigIntegerField()
+    training = models.JSONField(null=True)
+    validation = models.JSONField(null=True)
+    evaluation = models.JSONField(null=True)
+    train_seconds = models.FloatField(default=0)
+    upload_seconds = models.FloatField(default=0)
+
+    class Meta:
+        ordering = ["round_id", "client"]
+        constraints = [models.UniqueConstraint(fields=["round", "client", "offset"], name="client_round_offset")]
+
+    def __str__(self) -> str:
+        return f"{self.client} in round {self.round_id}"
+
+
+class Refusal(models.Model):
+    """A client's record that does not count, and why. `offset` is in the aggregator topic."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="refusals")
+    client = models.CharField(max_length=64, null=True)
+    offset = models.BigIntegerField()
+    round = models.IntegerField()
+    reason = models.CharField(max_length=40)
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["offset"]
+        constraints = [models.UniqueConstraint(fields=["deployment", "offset"], name="refusal_offset")]
+
+    def __str__(self) -> str:
+        return f"{self.reason} at {self.offset}"
+
+
+class Member(models.Model):
+    """A client as the newest record tells: waiting, training, accepted, refused, silent, left, failed."""
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="members")
+    client = models.CharField(max_length=64)
+    state = models.CharField(max_length=20)
+    examples = models.BigIntegerField(default=0)
+    last_ms = models.BigIntegerField(default=0)
+    detail = models.TextField(blank=True)
+    evaluation = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["client"]
+        constraints = [models.UniqueConstraint(fields=["deployment", "client"], name="member_client")]
+
+    def __str__(self) -> str:
+        return f"{self.client} of {self.deployment_id}"

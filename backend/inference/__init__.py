@@ -1,0 +1,1 @@
+"""Finished versions as files and as predictions."""
