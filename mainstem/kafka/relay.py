@@ -25,7 +25,6 @@ from mainstem.relay.loop import Batch
 from mainstem.topics import TopicSpec
 
 log = logging.getLogger(__name__)
-_client_log = logging.getLogger("mainstem.kafka.client")
 
 MAX_RECORDS = 500
 MAX_BYTES = 900_000
@@ -79,14 +78,15 @@ class GroupSource:
             **config,
             "group.id": group,
             "enable.auto.commit": False,
+            "log_level": 2,  # `_client_error` tells each trouble once, the client's own log at every attempt
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "max.poll.interval.ms": max_poll_ms,
             "error_cb": self._client_error,
         }
         try:
-            self._consumer = Consumer(settings, logger=_client_log)
-            self._admin = AdminClient(dict(config), logger=_client_log)
+            self._consumer = Consumer(settings)
+            self._admin = AdminClient({**config, "log_level": 2})
         except (KafkaException, ValueError, TypeError) as error:
             raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
         self._patterns = list(topics)
@@ -96,7 +96,7 @@ class GroupSource:
         self._ids: dict[str, str] = {}
         self._read: list[Message] = []
         self._overflow: Message | None = None
-        self._last_error = ""
+        self._troubles: set[int] = set()
 
     def batch(self, timeout: float) -> Batch | None:
         """Up to 500 records or about 0.9 MB, in order; None if none came in time. Raises LogError.
@@ -163,6 +163,8 @@ class GroupSource:
         message = _guard("reading failed", lambda: self._consumer.poll(timeout))
         error = message.error() if message is not None else None
         if error is None:
+            if message is not None:
+                self._troubles.clear()
             return message
         if error.code() not in _PASSING:
             raise LogError(f"reading failed: {error.str()}")
@@ -230,10 +232,10 @@ class GroupSource:
         return True
 
     def _client_error(self, error: KafkaError) -> None:
-        """Tell each trouble of the connection once, until there is another."""
-        if error.str() != self._last_error:
-            self._last_error = error.str()
-            log.warning("Kafka client: %s", error.str())
+        """Tell each kind of trouble with the connection once, until records come again."""
+        if error.code() not in self._troubles:
+            self._troubles.add(error.code())
+            log.warning("Kafka: %s", error.str())
 
 
 def _create_topic(admin: AdminClient, spec: TopicSpec) -> None:
