@@ -62,9 +62,7 @@ class KafkaMLSink:
         group_id: str = "sink",
         unsupervised_topic: str | None = None,
     ) -> None:
-        self.boostrap_servers = (
-            boostrap_servers if isinstance(boostrap_servers, str) else ",".join(boostrap_servers)
-        )
+        self.boostrap_servers = boostrap_servers if isinstance(boostrap_servers, str) else ",".join(boostrap_servers)
         self.topic = topic
         self.deployment_id = deployment_id
         self.input_format = input_format
@@ -154,9 +152,7 @@ class KafkaMLSink:
         logger.info("%d messages have been sent to Kafka", self.total_messages)
         return ranges
 
-    def _control_message(
-        self, topic: str, unsupervised: str | None, total: int | None, *, incremental: bool
-    ) -> bytes:
+    def _control_message(self, topic: str, unsupervised: str | None, total: int | None, *, incremental: bool) -> bytes:
         return control_message(
             topic=topic,
             unsupervised_topic=unsupervised,

@@ -40,9 +40,7 @@ def avro_parts(config: Mapping[str, Any]) -> tuple[Part, Part | None]:
 class AvroPart(Part):
     """`{role}_scheme`, and optionally `{role}_reshape` and `{role}_type` to cast to."""
 
-    def __init__(
-        self, role: Role, shape: tuple[int, ...], dtype: np.dtype[Any], node: Node, schema: Any
-    ) -> None:
+    def __init__(self, role: Role, shape: tuple[int, ...], dtype: np.dtype[Any], node: Node, schema: Any) -> None:
         super().__init__(role, shape, dtype)
         self.node = node
         self._schema = schema

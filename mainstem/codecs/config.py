@@ -39,7 +39,7 @@ def read_config(input_config: Mapping[str, Any] | str) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"INPUT_CONFIG is not JSON: {error}") from error
     if not isinstance(input_config, Mapping):
-        raise ConfigError("INPUT_CONFIG must be a JSON object such as {\"data_type\": \"float32\", ...}")
+        raise ConfigError('INPUT_CONFIG must be a JSON object such as {"data_type": "float32", ...}')
     return dict(input_config)
 
 
@@ -61,7 +61,7 @@ def parse_shape(value: object, field: str) -> tuple[int, ...]:
     for item in items:
         text = item if isinstance(item, str) else str(item) if type(item) is int else ""
         if not (text.isascii() and text.isdigit() and len(text) <= 12 and int(text) > 0):
-            raise ConfigError(f"{field} must be positive whole numbers such as \"28 28\", not {str(value)[:80]!r}")
+            raise ConfigError(f'{field} must be positive whole numbers such as "28 28", not {str(value)[:80]!r}')
         shape.append(int(text))
     if len(shape) > MAX_RANK:
         raise ConfigError(f"{field} has {len(shape)} dimensions; at most {MAX_RANK} are supported")
@@ -71,7 +71,7 @@ def parse_shape(value: object, field: str) -> tuple[int, ...]:
 def parse_dtype(value: object, field: str) -> np.dtype[Any]:
     """The dtype (little-endian) that a `data_type` or `label_type` names; raises ConfigError."""
     if value is None:
-        raise ConfigError(f"{field} is missing from INPUT_CONFIG; name a type such as \"float32\"")
+        raise ConfigError(f'{field} is missing from INPUT_CONFIG; name a type such as "float32"')
     dtype = _DTYPES.get(value.strip().lower()) if isinstance(value, str) else None
     if dtype is None:
         known = ", ".join(sorted(_DTYPES))

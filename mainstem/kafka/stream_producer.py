@@ -27,7 +27,7 @@ class StreamProducer:
     Every method may raise LogError; after one, the outcome of records not yet acknowledged is unknown.
     """
 
-    def __init__(self, config: Mapping[str, str | int | bool], *, timeout: float = 30.0) -> None:
+    def __init__(self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0) -> None:
         self._servers = str(config["bootstrap.servers"])
         self._timeout = timeout
         self._trouble = ""

@@ -60,9 +60,14 @@ def test_raw_sink_as_in_kafka_ml(kafka: EmbeddedKafka) -> None:
     """RawSink: types and shapes from the first sample; the control message is Kafka-ML's, byte for byte."""
     topic, control = name("automl"), name("control")
     mnist = RawSink(
-        boostrap_servers=kafka.bootstrap_servers, topic=topic, deployment_id=1,
-        description="Mnist dataset", validation_rate=0.1, test_rate=0.1, control_topic=control,
-    )  # fmt: skip
+        boostrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        deployment_id=1,
+        description="Mnist dataset",
+        validation_rate=0.1,
+        test_rate=0.1,
+        control_topic=control,
+    )
     for x, y in zip(DIGITS, LABELS, strict=True):
         mnist.send(data=x, label=y)
     mnist.close()
@@ -72,16 +77,28 @@ def test_raw_sink_as_in_kafka_ml(kafka: EmbeddedKafka) -> None:
     ]
     record, _, announcement = announced(kafka, control)
     assert record.key == b"\x01" and announcement.deployment == 1
-    assert record.value == json.dumps(
-        {
-            "topic": f"{topic}:0:0:6", "unsupervised_topic": None, "input_format": "RAW",
-            "description": "Mnist dataset", "dataset_restrictions": {},
-            "input_config": {
-                "data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": "1",
-            },
-            "validation_rate": 0.1, "test_rate": 0.1, "total_msg": 6, "incremental": False,
-        }  # fmt: skip
-    ).encode()
+    assert (
+        record.value
+        == json.dumps(
+            {
+                "topic": f"{topic}:0:0:6",
+                "unsupervised_topic": None,
+                "input_format": "RAW",
+                "description": "Mnist dataset",
+                "dataset_restrictions": {},
+                "input_config": {
+                    "data_type": "uint8",
+                    "label_type": "uint8",
+                    "data_reshape": "28 28",
+                    "label_reshape": "1",
+                },
+                "validation_rate": 0.1,
+                "test_rate": 0.1,
+                "total_msg": 6,
+                "incremental": False,
+            }
+        ).encode()
+    )
     batch = codec_for("RAW", announcement.input_config, classes=10).decode_many(
         [(r.key, r.value or b"") for r in records]
     )
@@ -92,10 +109,16 @@ def test_federated_raw_sink_as_in_kafka_ml(kafka: EmbeddedKafka) -> None:
     """FederatedRawSink: restrictions as JSON text, and unlabelled data in a topic of their own."""
     topic, unlabelled, control = name("mnist_fed"), name("unsupervised"), name("control")
     mnist = FederatedRawSink(
-        boostrap_servers=kafka.bootstrap_servers, topic=topic, deployment_id=1, description="Mnist dataset",
-        dataset_restrictions=RESTRICTION, validation_rate=0.1, test_rate=0, control_topic=control,
+        boostrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        deployment_id=1,
+        description="Mnist dataset",
+        dataset_restrictions=RESTRICTION,
+        validation_rate=0.1,
+        test_rate=0,
+        control_topic=control,
         unsupervised_topic=unlabelled,
-    )  # fmt: skip
+    )
     for x, y in zip(DIGITS[:4], LABELS[:4], strict=True):
         mnist.send(data=x, label=y)
     for x in DIGITS[4:]:
@@ -119,31 +142,50 @@ def test_federated_sinks_default_to_mainstems_control_topic(kafka: EmbeddedKafka
     body = json.loads(record.value)
     assert body["topic"] == f"{topic}:0:0:1" and body["dataset_restrictions"] == "{}"
     assert body["input_config"] == {
-        "data_type": "float32", "label_type": "float32", "data_reshape": "4", "label_reshape": "2",
-    }  # fmt: skip
+        "data_type": "float32",
+        "label_type": "float32",
+        "data_reshape": "4",
+        "label_reshape": "2",
+    }
 
 
 def test_online_raw_sink_announces_before_its_first_record(kafka: EmbeddedKafka) -> None:
     """OnlineRawSink: the bare topic, no total, incremental; `online_close` adds nothing."""
     topic, control = name("automl"), name("control")
     mnist = OnlineRawSink(
-        boostrap_servers=kafka.bootstrap_servers, topic=topic, deployment_id=1,
-        description="Mnist dataset", validation_rate=0.1, control_topic=control,
-    )  # fmt: skip
+        boostrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        deployment_id=1,
+        description="Mnist dataset",
+        validation_rate=0.1,
+        control_topic=control,
+    )
     mnist.send(data=DIGITS[0], label=LABELS[0])
     record, _, announcement = announced(kafka, control)
     mnist.send(data=DIGITS[1], label=LABELS[1])
     mnist.online_close()
-    assert record.value == json.dumps(
-        {
-            "topic": topic, "unsupervised_topic": None, "input_format": "RAW", "description": "Mnist dataset",
-            "input_config": {
-                "data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": "1",
-            },
-            "validation_rate": 0.1, "test_rate": 0, "total_msg": None, "dataset_restrictions": {},
-            "incremental": True,
-        }  # fmt: skip
-    ).encode()
+    assert (
+        record.value
+        == json.dumps(
+            {
+                "topic": topic,
+                "unsupervised_topic": None,
+                "input_format": "RAW",
+                "description": "Mnist dataset",
+                "input_config": {
+                    "data_type": "uint8",
+                    "label_type": "uint8",
+                    "data_reshape": "28 28",
+                    "label_reshape": "1",
+                },
+                "validation_rate": 0.1,
+                "test_rate": 0,
+                "total_msg": None,
+                "dataset_restrictions": {},
+                "incremental": True,
+            }
+        ).encode()
+    )
     assert announcement.incremental and announcement.ranges == (StreamRange(topic),)
     assert len(everything(kafka, topic)) == 2 and len(everything(kafka, control)) == 1
 
@@ -152,9 +194,14 @@ def test_online_federated_raw_sink_announces_when_told(kafka: EmbeddedKafka) -> 
     """OnlineFederatedRawSink: `send_online_control_msg(data, label)`; with unlabelled data the labelled ranges."""
     topic, control, unlabelled = name("mnist_fed"), name("control"), name("unsupervised")
     live = OnlineFederatedRawSink(
-        boostrap_servers=kafka.bootstrap_servers, topic=topic, deployment_id=300, description="Mnist dataset",
-        dataset_restrictions=RESTRICTION, validation_rate=0.1, control_topic=control,
-    )  # fmt: skip
+        boostrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        deployment_id=300,
+        description="Mnist dataset",
+        dataset_restrictions=RESTRICTION,
+        validation_rate=0.1,
+        control_topic=control,
+    )
     live.send_online_control_msg(data=DIGITS[0], label=LABELS[0])
     live.send(data=DIGITS[0], label=LABELS[0])
     live.online_close()
@@ -179,10 +226,16 @@ def test_avro_sink_as_in_kafka_ml(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     (tmp_path / "label.avsc").write_text(LABEL_SCHEME)
     topic, control = name("hcopd"), name("control")
     hcopd = AvroSink(
-        boostrap_servers=kafka.bootstrap_servers, topic=topic, deployment_id=1,
-        data_scheme_filename=str(tmp_path / "data.avsc"), label_scheme_filename=str(tmp_path / "label.avsc"),
-        description="COPD dataset", validation_rate=0.1, test_rate=0.1, control_topic=control,
-    )  # fmt: skip
+        boostrap_servers=kafka.bootstrap_servers,
+        topic=topic,
+        deployment_id=1,
+        data_scheme_filename=str(tmp_path / "data.avsc"),
+        label_scheme_filename=str(tmp_path / "label.avsc"),
+        description="COPD dataset",
+        validation_rate=0.1,
+        test_rate=0.1,
+        control_topic=control,
+    )
     features = np.array([[0.5, -1.25, 2.0], [1.0, 0.0, -3.5]])
     for row, sick in zip(features, np.array([1, 0]), strict=True):
         hcopd.send_avro({"gender": row[0], "age": row[1], "smoking": row[2]}, {"diagnosis": bool(sick)})
@@ -262,10 +315,17 @@ def test_several_partitions_are_announced_each(kafka: EmbeddedKafka) -> None:
 def test_hand_made_control_messages_are_accepted(key: bytes, change: dict[str, Any]) -> None:
     """Whatever shape Kafka-ML's message allows, with a key of any width, is understood."""
     body = {
-        "topic": "hand-made:0:0:10", "unsupervised_topic": None, "input_format": "RAW", "description": "",
-        "dataset_restrictions": "{}", "validation_rate": 0, "test_rate": 0, "total_msg": 10, "incremental": False,
+        "topic": "hand-made:0:0:10",
+        "unsupervised_topic": None,
+        "input_format": "RAW",
+        "description": "",
+        "dataset_restrictions": "{}",
+        "validation_rate": 0,
+        "test_rate": 0,
+        "total_msg": 10,
+        "incremental": False,
         "input_config": {"data_type": "uint8", "data_reshape": "4", "label_type": "uint8", "label_reshape": ""},
-    } | change  # fmt: skip
+    } | change
     announcement = DataAnnouncement.decode(key, json.dumps(body).encode())
     assert announcement.deployment == 1
     assert codec_for(announcement.input_format, announcement.input_config).x_shape == (4,)

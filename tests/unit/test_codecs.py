@@ -14,8 +14,7 @@ from mainstem.codecs import codec_for, parse_dtype, parse_shape
 from mainstem.errors import ConfigError, DecodeError
 
 SEED_CONFIG = (
-    '{"type": "float32", "data_type": "float32", "data_reshape": "784",'
-    ' "label_type": "float32", "label_reshape": "10"}'
+    '{"type": "float32", "data_type": "float32", "data_reshape": "784", "label_type": "float32", "label_reshape": "10"}'
 )
 PIXELS = {
     "type": "record",
