@@ -69,7 +69,7 @@ class MemoryLog:
                 self._topics.pop(name, None)
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
-        """Make every offset below `before` unreadable."""
+        """See `ports.MessageLog`."""
         self._first[topic, partition] = before
 
     def close(self) -> None:

@@ -87,6 +87,10 @@ class MessageLog(Protocol):
         """Delete what exists."""
         ...
 
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Make every offset below `before` unreadable, for good."""
+        ...
+
     def close(self) -> None:
         """Flush and free every connection."""
         ...

@@ -25,8 +25,7 @@ SMALLEST_CHUNK = 4096
 """Chunks smaller than this on average are refused: reading them would cost more than they carry."""
 
 DTYPES = frozenset(
-    ("float16", "float32", "float64", "int8", "int16", "int32", "int64")
-    + ("uint8", "uint16", "uint32", "uint64", "bool")
+    ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 )
 """Tensors' element types, by NumPy's names; always little-endian on the wire."""
 

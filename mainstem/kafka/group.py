@@ -47,11 +47,11 @@ class GroupReader:
             raise LogError(f"consumer group: {error.args[0].str()}") from error
         if message is None:
             return None
-        error = message.error()
-        if error is None:
+        problem = message.error()
+        if problem is None:
             return record_of(message)
-        if error.code() not in PASSING and not error.retriable():
-            raise LogError(f"consumer group: {error.str()}")
+        if problem.code() not in PASSING and not problem.retriable():
+            raise LogError(f"consumer group: {problem.str()}")
         return None
 
     def close(self) -> None:

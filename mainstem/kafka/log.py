@@ -47,6 +47,7 @@ class KafkaLog:
     # ------------------------------------------------------------ writing
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
         """See `ports.MessageLog`."""
+        self.partitions(topic)  # an unknown topic is refused now rather than after the acknowledgement's time-out
         producer = self._producing()
         batch = _Batch(producer, topic, self._timeout)
         try:
@@ -164,6 +165,14 @@ class KafkaLog:
         for name, future in self._administering().delete_topics(doomed, operation_timeout=self._timeout).items():
             self._settle(f"deleting topic {name}", future.result, KafkaError.UNKNOWN_TOPIC_OR_PART)
             self._partitions.pop(name, None)
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """See `ports.MessageLog`."""
+        target = TopicPartition(topic, partition, before)
+        futures = self._administering().delete_records([target], operation_timeout=self._timeout)
+        with self._translated(f"pruning {topic}"):
+            for future in futures.values():
+                future.result()
 
     def _settle(self, doing: str, result: Callable[[], Any], fine: int) -> None:
         with self._translated(doing):

@@ -1,0 +1,19 @@
+"""The aggregator's real processes and the log over a real broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mainstem.kafka.config import client_config
+from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.log import KafkaLog
+
+
+@pytest.fixture
+def log(kafka: EmbeddedKafka) -> Iterator[KafkaLog]:
+    """A message log of the shared real broker."""
+    log = KafkaLog(client_config(kafka.bootstrap_servers))
+    yield log
+    log.close()

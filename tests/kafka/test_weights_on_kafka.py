@@ -1,0 +1,110 @@
+"""Models of every shape through the real broker, exact to the bit; and what a reader refuses."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+
+from mainstem import updates
+from mainstem.errors import LogError, RefusedError, UnreadableError
+from mainstem.kafka.log import KafkaLog
+from mainstem.messages import Weights
+from mainstem.ports import Outgoing
+from mainstem.topics import MESSAGE_LIMIT, TopicSpec
+from mainstem.weights import Tensor, specs_of
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def topic(log: KafkaLog) -> str:
+    """A topic of its own with three partitions."""
+    name = f"weights-{uuid.uuid4().hex[:8]}"
+    log.create_topics([TopicSpec(name, 3, {"max.message.bytes": str(MESSAGE_LIMIT)})])
+    return name
+
+
+def put(log: KafkaLog, topic: str, tensors: list[Tensor], partition: int = 0, writer: str = "w") -> Weights:
+    """Publish unnamed tensors."""
+    specs = specs_of((f"t{i}", t) for i, t in enumerate(tensors))
+    return updates.publish(
+        log, topic, writer=writer, update=uuid.uuid4().hex, specs=specs, tensors=tensors, partition=partition
+    )
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    """Equal in dtype, shape and every bit."""
+    return len(a) == len(b) and all(
+        x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_three_hundred_tensors(log: KafkaLog, topic: str) -> None:
+    """More tensors than a byte counts come back in order."""
+    tensors: list[Tensor] = [np.full((i % 7 + 1,), i, np.float32) for i in range(300)]
+    assert same(updates.read(log, topic, put(log, topic, tensors)), tensors)
+
+
+def test_sixty_megabytes_in_one_tensor(log: KafkaLog, topic: str) -> None:
+    """A tensor far beyond the record limit comes back whole."""
+    tensors: list[Tensor] = [np.random.default_rng(0).random(15_000_000, np.float32)]
+    weights = put(log, topic, tensors)
+    assert weights.nbytes == 60_000_000
+    assert same(updates.read(log, topic, weights), tensors)
+
+
+def test_zero_dimensional_empty_and_every_dtype(log: KafkaLog, topic: str) -> None:
+    """0-d and empty tensors, and float16, float64, integers and booleans, are exact."""
+    tensors: list[Tensor] = [
+        np.array(7, np.int64),
+        np.array(1.5, np.float16),
+        np.zeros((0, 4), np.float32),
+        np.array([[np.pi]], np.float64),
+        np.array([True, False]),
+        np.arange(5, dtype=np.uint8),
+        np.array([-0.0, np.finfo(np.float32).tiny / 2], np.float32),
+        np.arange(6, dtype=">f4").reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
+    ]
+    back = updates.read(log, topic, put(log, topic, tensors))
+    assert same(back, [t.astype(t.dtype.newbyteorder("=")) for t in tensors])
+
+
+def test_interleaved_writers_and_partitions(log: KafkaLog, topic: str) -> None:
+    """Chunks of two writers, one record each in turn and on two partitions, do not mix."""
+    a: list[Tensor] = [np.full(3_000_000, 1, np.float32)]
+    b: list[Tensor] = [np.full(3_000_000, 2, np.float32)]
+    wa1, wb1, wa2 = put(log, topic, a, writer="a"), put(log, topic, b, writer="b"), put(log, topic, a, 2, "a")
+    assert same(updates.read(log, topic, wb1), b)
+    assert same(updates.read(log, topic, wa1), a)
+    assert same(updates.read(log, topic, wa2), a)
+
+
+def test_offsets_of_the_future_are_refused_at_once(log: KafkaLog, topic: str) -> None:
+    """A manifest that names chunks nobody wrote is refused, not waited for."""
+    weights = put(log, topic, [np.zeros(10, np.float32)])
+    claims = Weights(
+        writer="w",
+        update=weights.update,
+        tensors=weights.tensors,
+        chunks=(type(weights.chunks[0])(0, 10**9, 1),),
+        nbytes=40,
+        sha256=weights.sha256,
+    )
+    with pytest.raises(RefusedError, match="not written yet"):
+        updates.read(log, topic, claims)
+
+
+def test_missing_topic_and_pruned_records(log: KafkaLog, topic: str) -> None:
+    """A topic that is not there and offsets that are gone are errors of the log, with a sentence."""
+    with pytest.raises(LogError, match="does not exist"):
+        log.append("no-such-topic-here", [Outgoing(b"x")])
+    with pytest.raises(LogError, match="does not exist"):
+        log.partitions("no-such-topic-here")
+    log.append(topic, [Outgoing(b"%d" % i) for i in range(10)])
+    log.delete_records(topic, 0, 5)
+    with pytest.raises(UnreadableError, match="no longer"):
+        list(log.read(topic, 0, 2, 8))
+    assert [r.value for r in log.read(topic, 0, 5, 8)] == [b"5", b"6", b"7"]
