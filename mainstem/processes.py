@@ -62,3 +62,50 @@ def next_free_port(first: int, host: str = "127.0.0.1", tries: int = 100) -> int
         if port_is_free(port, host):
             return port
     raise OSError(f"no free TCP port from {first} to {first + tries - 1} on {host}")
+
+
+def identity(pid: int) -> int | None:
+    """When process `pid` began, in the kernel's ticks: with the pid it names one process for ever.
+
+    None where it has ended (a zombie has) or the system does not tell (no /proc).
+    """
+    try:
+        with open(f"/proc/{pid}/stat") as handle:
+            fields = handle.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def descendants(pid: int) -> list[int]:
+    """All children of `pid`, their children and so on (Linux; empty elsewhere)."""
+    children: dict[int, list[int]] = {}
+    try:
+        entries = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+    for entry in entries:
+        try:
+            with open(f"/proc/{entry}/stat") as handle:
+                parent = int(handle.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(entry)
+    found, ahead = [], [pid]
+    while ahead:
+        nearest = children.get(ahead.pop(), [])
+        found += nearest
+        ahead += nearest
+    return found
+
+
+def memory(pid: int) -> int | None:
+    """Proportional set size of `pid` in bytes: its own memory and its share of what it shares. None when unknown."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as handle:
+            for line in handle:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,1 @@
+"""The whole platform on one machine: what `mainstem up` starts, watches and stops."""

@@ -1,0 +1,113 @@
+"""Which processes make the platform, with which environment, and at which ports."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mainstem.errors import ConfigError
+from mainstem.platform.children import ProcessChild
+from mainstem.platform.home import Home
+from mainstem.processes import next_free_port, port_is_free
+
+HOST = "127.0.0.1"
+PORT, KAFKA_PORT = 8000, 9092
+WEB_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where this platform is reached. `kafka_port` is None on a Kafka that is not ours."""
+
+    port: int
+    kafka: str
+    kafka_port: int | None
+
+    @property
+    def web(self) -> str:
+        """The web UI; the API is below it at /api/."""
+        return f"http://{HOST}:{self.port}"
+
+
+def choose_port(asked: int | None, remembered: int | None, usual: int, option: str) -> int:
+    """The port to listen on: as asked, else as last time, else the usual one or the next that is free.
+
+    Raises ConfigError when the port that was asked for is taken.
+    """
+    if asked is not None:
+        if not port_is_free(asked, HOST):
+            raise ConfigError(f"{option} {asked} is already in use: end what uses it, or choose another port")
+        return asked
+    if remembered is not None and port_is_free(remembered, HOST):
+        return remembered
+    return next_free_port(usual, HOST)
+
+
+def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str, str]:
+    """What every process gets: this process's environment and the platform's variables, but no secret."""
+    inherited = {name: value for name, value in os.environ.items() if not _is_secret(name)}
+    ours = {
+        "KML_CLOUD_BOOTSTRAP_SERVERS": addresses.kafka,
+        "DATA_BOOTSTRAP_SERVERS": inherited.get("DATA_BOOTSTRAP_SERVERS") or addresses.kafka,
+        "MAINSTEM_HOME": str(home.root),
+        "MAINSTEM_API": addresses.web,
+        "MAINSTEM_LOG_STREAM": "off",
+        "DATABASE_URL": inherited.get("DATABASE_URL") or f"sqlite:///{home.database}",
+        "PYTHONUNBUFFERED": "1",
+        # arrays are reduced in one thread on purpose; idle BLAS pools only cost memory
+        "OMP_NUM_THREADS": inherited.get("OMP_NUM_THREADS", "1"),
+        "OPENBLAS_NUM_THREADS": inherited.get("OPENBLAS_NUM_THREADS", "1"),
+    }
+    if log_json:
+        ours["MAINSTEM_LOG_FORMAT"] = "json"
+    return inherited | ours
+
+
+def _is_secret(name: str) -> bool:
+    return name.startswith("MAINSTEM_") and name.removesuffix("_FILE") in (
+        "MAINSTEM_SECRET_KEY", "MAINSTEM_ADMIN_PASSWORD", "MAINSTEM_TOKEN",
+    )  # fmt: skip
+
+
+def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresses, logs: Path) -> list[ProcessChild]:
+    """The platform's own processes in starting order; each gets the secrets that it needs and no other."""
+    key = {name: secrets[name] for name in ("MAINSTEM_SECRET_KEY",)}
+    token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
+    web = [
+        "--bind", f"{HOST}:{addresses.port}", "--workers", "1", "--threads", str(WEB_THREADS),
+        "--worker-class", "gthread", "--timeout", "180", "--graceful-timeout", "5", "--no-control-socket",
+        "--log-level", "warning", "backend.config.wsgi:application",
+    ]  # fmt: skip
+    return [
+        ProcessChild.of_module("web", "gunicorn", *web, environment=base | key, logs=logs),
+        ProcessChild.of_module("control_logger", "control_logger", environment=base | token, logs=logs),
+        ProcessChild.of_module("data_control_logger", "data_control_logger", environment=base | token, logs=logs),
+        ProcessChild.of_module("aggregator", "backend.aggregator", environment=base, logs=logs),
+        ProcessChild.of_module("launcher", "backend.launchers", environment=base | key, logs=logs),
+    ]
+
+
+def manage(*arguments: str) -> list[str]:
+    """A command of the backend's own."""
+    return [sys.executable, "-m", "backend.manage", *arguments]
+
+
+MIGRATE = manage("migrate", "--no-input", "--verbosity", "0")
+BOOTSTRAP = manage("bootstrap")  # the admin's password and the loggers' token, from the environment
+
+
+def database_stamps(base: dict[str, str], secrets: dict[str, str]) -> dict[str, str]:
+    """For each of the two commands a hash of what it depends on, so that it runs only when that has changed.
+
+    So a password that was changed in the UI outlives an update of the code.
+    """
+    code = hashlib.sha256(metadata.version("django").encode() + base["DATABASE_URL"].encode())
+    backend = Path(__file__).parents[2] / "backend"
+    for path in sorted(backend.rglob("migrations/*.py")):
+        code.update(f"{path.relative_to(backend)}\0".encode() + path.read_bytes())
+    login = hashlib.sha256("\0".join([base["DATABASE_URL"], *sorted(secrets.values())]).encode())
+    return {"migrate": code.hexdigest(), "bootstrap": login.hexdigest()}

@@ -1,0 +1,238 @@
+"""`mainstem up`: from nothing to a platform that answers, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+from mainstem import topics
+from mainstem.errors import ConfigError, LogError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.prepare import Say as Progress
+from mainstem.kafka.prepare import prepare
+from mainstem.platform import plan, secret_settings
+from mainstem.platform.children import BrokerChild
+from mainstem.platform.home import Home, Running
+from mainstem.platform.plan import Addresses
+from mainstem.platform.secret_settings import Secrets
+from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor
+from mainstem.processes import identity
+
+READY_SECONDS = 90.0
+MIGRATE_SECONDS = 300.0
+LEFTOVER_SECONDS = 20.0
+TICK = 0.2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person chose: ports (None: as last time, else 8000 and 9092 or the next free ones), log format."""
+
+    port: int | None = None
+    kafka_port: int | None = None
+    log_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A platform that answers: where, with which secrets, and how long its start took (seconds)."""
+
+    home: Home
+    addresses: Addresses
+    secrets: Secrets
+    seconds: float
+
+
+class Platform:
+    """One platform in one home directory. `say` is told each step in a line, `progress` the first preparation."""
+
+    def __init__(self, home: Home, options: Options, say: Callable[[str], None], progress: Progress) -> None:
+        self.home = home
+        self.options = options
+        self.say = say
+        self.progress = progress
+        self.supervisor = Supervisor(say)
+        self._running: Running | None = None
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[Ready]:
+        """Start everything, wait until it answers, and stop everything at the end, in reverse order.
+
+        SIGINT and SIGTERM raise `Stopped` inside; while stopping they are ignored. Raises PlatformError, BrokerError
+        or ConfigError with a sentence when something cannot start; then nothing is left running.
+        """
+        began = time.monotonic()
+        self.home.make()
+        with self.home.held(), _signals():
+            try:
+                yield self._start(began)
+            finally:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
+                self.say("Stopping ...")
+                self.supervisor.stop()
+                if self._running is not None:
+                    self._running.ready = False
+                    self._running.processes = {}
+                    self.home.tell(self._running)
+
+    def watch(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Look after the processes until `until` says so, or until SIGINT or SIGTERM raises `Stopped`."""
+        while not until():
+            self.supervisor.tick()
+            time.sleep(TICK)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+    def _start(self, began: float) -> Ready:
+        last = self.home.running()
+        if last is not None:
+            self._end_leftovers(last)
+        secrets = secret_settings.load_or_make(self.home.settings)
+        addresses = self._addresses(last)
+        self._running = Running(os.getpid(), addresses.port, addresses.web, addresses.kafka, addresses.kafka_port)
+        self.supervisor.changed = self._tell
+        self._tell()
+        base = plan.environment(self.home, addresses, log_json=self.options.log_json)
+
+        if addresses.kafka_port is not None:
+            step = time.monotonic()
+            prepare(self.progress)
+            broker = EmbeddedKafka(self.home.kafka, port=addresses.kafka_port)
+            self.supervisor.start(BrokerChild(broker))
+            self.say(f"Kafka        {addresses.kafka}  ({time.monotonic() - step:.1f} s)")
+        self._prepare_database(base, secrets.values)
+        step = time.monotonic()
+        for child in plan.processes(base, secrets.values, addresses, self.home.logs):
+            self.supervisor.start(child)
+        self._create_topics(base)
+        self._wait_for_web(addresses)
+        self.say(f"web, loggers, aggregator, launcher  ({time.monotonic() - step:.1f} s)")
+        self._running.ready = True
+        self._tell()
+        return Ready(self.home, addresses, secrets, time.monotonic() - began)
+
+    def _addresses(self, last: Running | None) -> Addresses:
+        port = plan.choose_port(self.options.port, last.port if last else None, plan.PORT, "--port")
+        if port != plan.PORT and self.options.port is None and (last is None or last.port != port):
+            self.say(f"Port {plan.PORT} is taken, so the web UI is at port {port}.")
+        external = os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS", "").strip()
+        if external:
+            if self.options.kafka_port is not None:
+                raise ConfigError("--kafka-port is for our own broker, but KML_CLOUD_BOOTSTRAP_SERVERS names another")
+            return Addresses(port, external, None)
+        remembered = last.kafka_port if last else None
+        kafka_port = plan.choose_port(self.options.kafka_port, remembered, plan.KAFKA_PORT, "--kafka-port")
+        if kafka_port != plan.KAFKA_PORT and self.options.kafka_port is None and remembered != kafka_port:
+            self.say(f"Port {plan.KAFKA_PORT} is taken, so Kafka is at port {kafka_port}.")
+        return Addresses(port, f"{plan.HOST}:{kafka_port}", kafka_port)
+
+    def _tell(self) -> None:
+        if self._running is not None:
+            self._running.processes = {name: (pid, identity(pid)) for name, pid in self.supervisor.pids().items()}
+            self.home.tell(self._running)
+
+    def _end_leftovers(self, last: Running) -> None:
+        """After a SIGKILL of the supervisor the kernel ends its children; wait for them, and help in the end."""
+
+        def alive() -> list[int]:
+            return [pid for pid, start in last.processes.values() if start is not None and identity(pid) == start]
+
+        deadline = time.monotonic() + LEFTOVER_SECONDS
+        while alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in alive():
+            log.warning("process %d of the last platform did not end by itself and is killed", pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _prepare_database(self, base: dict[str, str], secrets: dict[str, str]) -> None:
+        stamps, done = plan.database_stamps(base, secrets), self._database_done(base)
+        if stamps == done:
+            return
+        step = time.monotonic()
+        for name, command in (("migrate", plan.MIGRATE), ("bootstrap", plan.BOOTSTRAP)):
+            if done.get(name) != stamps[name]:
+                self.supervisor.check_alive()
+                self._manage(command, base | secrets)
+        self.home.migrated.write_text(json.dumps(stamps))
+        self.say(f"database     brought up to date  ({time.monotonic() - step:.1f} s)")
+
+    def _database_done(self, base: dict[str, str]) -> dict[str, str]:
+        if base["DATABASE_URL"] == f"sqlite:///{self.home.database}" and not self.home.database.exists():
+            return {}
+        try:
+            stored: dict[str, str] = json.loads(self.home.migrated.read_text())
+        except (OSError, ValueError):
+            return {}
+        return stored
+
+    def _manage(self, command: list[str], environment: dict[str, str]) -> None:
+        done = subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True, timeout=MIGRATE_SECONDS
+        )
+        if done.returncode:
+            log_file = self.home.logs / "database.out"
+            log_file.write_text(done.stdout + done.stderr)
+            lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            reason = lines[-1] if lines else f"exit code {done.returncode}"
+            raise PlatformError(f"the database could not be prepared: {reason} (more in {log_file})")
+
+    def _create_topics(self, base: dict[str, str]) -> None:
+        cloud, data = base["KML_CLOUD_BOOTSTRAP_SERVERS"], base["DATA_BOOTSTRAP_SERVERS"]
+        cloud_file, data_file = base.get("KML_CLOUD_CLIENT_CONFIG"), base.get("DATA_CLIENT_CONFIG")
+        if data == cloud:
+            data_file = data_file or cloud_file
+        wanted = [(cloud, cloud_file, topics.shared_topics()), (data, data_file, (topics.data_control_spec(),))]
+        for servers, file, specs in wanted:
+            kafka = KafkaLog(client_config(servers, file))
+            try:
+                kafka.create_topics(specs)
+            except LogError as error:
+                raise PlatformError(f"Kafka at {servers} does not do what it should: {error}") from error
+            finally:
+                kafka.close()
+
+    def _wait_for_web(self, addresses: Addresses) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        answer = "nothing yet"
+        while time.monotonic() < deadline:
+            self.supervisor.check_alive()
+            try:
+                with urllib.request.urlopen(f"{addresses.web}/api/health/", timeout=5) as response:  # noqa: S310
+                    if response.status == 200:
+                        return
+            except urllib.error.HTTPError as error:
+                answer = f"status {error.code}"
+            except OSError as error:
+                answer = str(error)
+            time.sleep(0.1)
+        raise PlatformError(f"the web UI at {addresses.web} did not answer within {READY_SECONDS:.0f} s ({answer})")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT and SIGTERM become `Stopped` in the main thread; what was before comes back at the end."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise Stopped(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
