@@ -61,7 +61,7 @@ class GroupSource:
 
     def __init__(
         self,
-        config: Mapping[str, str | int | bool],
+        config: Mapping[str, str | int | float | bool],
         *,
         group: str,
         topics: Sequence[str],
