@@ -11,8 +11,24 @@ import numpy as np
 from mainstem import topics, updates
 from mainstem.client import ClientMachine, Evaluate, Evaluated, Followed, Join, Leave, Train, Trained, Upload, Uploaded
 from mainstem.control import ControlTopic
-from mainstem.messages import Announcement, Data, InputSpec, Joined, Left, Metrics, Opened, Report, Round, Rules, Strategy
-from mainstem.messages import Topics, Training, Update, Weights, encode
+from mainstem.messages import (
+    Announcement,
+    Data,
+    InputSpec,
+    Joined,
+    Left,
+    Metrics,
+    Opened,
+    Report,
+    Round,
+    Rules,
+    Strategy,
+    Topics,
+    Training,
+    Update,
+    Weights,
+    encode,
+)
 from mainstem.ports import MessageLog, Outgoing
 from mainstem.weights import Tensor, specs_of
 

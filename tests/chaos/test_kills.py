@@ -1,0 +1,62 @@
+"""kill -9 of the aggregator, the broker and a client in mid-round: the run ends with the undisturbed run's bytes."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.chaos.conftest import Stage
+
+pytestmark = pytest.mark.chaos
+ROUNDS = 5
+
+
+def undisturbed(stage: Stage) -> str:
+    """The final sha256 of a run in which nothing dies."""
+    id_ = stage.federation(ROUNDS)
+    clients = [stage.client(id_, n, 0.05) for n in range(3)]
+    head = stage.wait(id_, lambda h: h.state == "finished")
+    assert [c.wait(30) for c in clients] == [0, 0, 0]
+    return head.weights.sha256
+
+
+def test_killed_aggregator_broker_and_client(stage: Stage) -> None:
+    """Three kills in three rounds of one run change not a bit of its result."""
+    aggregator = stage.aggregator()
+    expected = undisturbed(stage)
+    id_ = stage.federation(ROUNDS)
+    clients = [stage.client(id_, n, 0.5) for n in range(3)]
+
+    stage.mid_round(id_, 1)
+    aggregator.kill()
+    aggregator = stage.aggregator()
+
+    stage.mid_round(id_, 2)
+    stage.broker.kill()
+    stage.broker.start()
+
+    stage.mid_round(id_, 3)
+    clients[1].kill()
+    clients[1] = stage.client(id_, 1, 0.5)
+
+    head = stage.wait(id_, lambda h: h.state == "finished", 180)
+    assert head.round == ROUNDS
+    assert head.weights.sha256 == expected
+    assert [c.wait(60) for c in clients] == [0, 0, 0]
+
+
+def test_two_aggregators_one_frozen(stage: Stage) -> None:
+    """A worker that freezes in mid-round and wakes after another took over changes nothing."""
+    first = stage.aggregator()
+    expected = undisturbed(stage)
+    id_ = stage.federation(ROUNDS)
+    clients = [stage.client(id_, n, 0.3) for n in range(3)]
+    stage.mid_round(id_, 2)
+    first.send_signal(signal.SIGSTOP)
+    stage.aggregator()
+    stage.wait(id_, lambda h: h.round >= 3)
+    first.send_signal(signal.SIGCONT)
+    head = stage.wait(id_, lambda h: h.state == "finished", 180)
+    assert head.weights.sha256 == expected
+    assert [c.wait(60) for c in clients] == [0, 0, 0]
