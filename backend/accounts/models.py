@@ -41,9 +41,10 @@ class ApiToken(models.Model):
 
 
 class LoginFailure(models.Model):
-    """A wrong password for a name, counted to slow guessing down."""
+    """A wrong password for a name from an address, counted to slow guessing down."""
 
     username = models.CharField(max_length=150, db_index=True)
+    address = models.CharField(max_length=64, db_index=True)
     at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:

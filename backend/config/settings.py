@@ -80,7 +80,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = HOME / "static"
+STATIC_ROOT = None
 STATICFILES_DIRS = [env.Path(__file__).parent / "static"]
 WHITENOISE_USE_FINDERS = True  # the files come with the packages: nothing has to be collected first
 

@@ -1,0 +1,56 @@
+"""`bootstrap`: the admin's password and the loggers' token from the environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from backend.accounts.models import ApiToken, User
+from backend.accounts.roles import Role
+from backend.config.environment import secret
+
+ADMIN = "admin"
+LOGGERS = "loggers"
+
+
+class Command(BaseCommand):
+    """Idempotent: what is right already is left alone."""
+
+    help = "Create or update user `admin` (MAINSTEM_ADMIN_PASSWORD) and the loggers' token (MAINSTEM_TOKEN)."
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do it; raises CommandError where neither variable is set."""
+        password, token = secret("MAINSTEM_ADMIN_PASSWORD"), secret("MAINSTEM_TOKEN")
+        if not password and not token:
+            raise CommandError("set MAINSTEM_ADMIN_PASSWORD or MAINSTEM_TOKEN (or their _FILE): nothing to do")
+        if password:
+            self._admin(password)
+        if token:
+            self._loggers(token)
+
+    def _admin(self, password: str) -> None:
+        user = self._user(ADMIN, Role.ADMIN)
+        if not user.check_password(password):
+            user.set_password(password)
+            user.save()
+        self.stdout.write(f"user {ADMIN} is ready")
+
+    def _loggers(self, token: str) -> None:
+        user = self._user(LOGGERS, Role.LOGGER)
+        digest = ApiToken.hash(token)
+        user.tokens.exclude(digest=digest).delete()
+        user.tokens.get_or_create(digest=digest, defaults={"name": "control loggers"})
+        self.stdout.write("the loggers' token is ready")
+
+    @staticmethod
+    def _user(name: str, role: Role) -> User:
+        user, created = User.objects.get_or_create(username=name)
+        if created:
+            user.set_unusable_password()
+            user.save()
+        user.groups.set([Group.objects.get_or_create(name=role.value)[0]])
+        return user

@@ -1,0 +1,96 @@
+"""Users and tokens as the API shows and takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as PasswordError
+from django.db import transaction
+from rest_framework import serializers
+
+from backend.accounts.models import ApiToken, User
+from backend.accounts.roles import Role, role_of
+
+class LoginSerializer(serializers.Serializer[Any]):
+    """A name and password for a token."""
+
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=1000, write_only=True, trim_whitespace=False)
+    name = serializers.CharField(
+        max_length=100, required=False, default="", allow_blank=True, help_text="What the token is for."
+    )
+
+
+class NewTokenSerializer(serializers.Serializer[Any]):
+    """A new token. The key is shown this once."""
+
+    token = serializers.CharField()
+    username = serializers.CharField()
+    role = serializers.CharField(allow_null=True)
+
+
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    """A token without its key."""
+
+    class Meta:
+        model = ApiToken
+        fields = ["id", "name", "created_at", "used_at"]
+
+
+class RoleField(serializers.ChoiceField):
+    """A user's role, which their groups stand for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(choices=[(role.value, role.value) for role in Role], **options)
+
+    def get_attribute(self, instance: Any) -> Any:
+        """The role of the user."""
+        return role_of(instance)
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    """A user with one role."""
+
+    role = RoleField()
+    password = serializers.CharField(write_only=True, required=False, max_length=1000, trim_whitespace=False)
+
+    class Meta:
+        model = User
+        fields = ["id", "username", "email", "role", "password", "is_active", "last_login", "date_joined"]
+        read_only_fields = ["last_login", "date_joined"]
+
+    def validate_password(self, value: str) -> str:
+        """Refuse a weak password with Django's sentence."""
+        try:
+            validate_password(value)
+        except PasswordError as error:
+            raise serializers.ValidationError(list(error.messages)) from error
+        return value
+
+    @transaction.atomic
+    def create(self, validated_data: dict[str, Any]) -> User:
+        """A user without a password can only be given tokens by `bootstrap`."""
+        role, password = validated_data.pop("role"), validated_data.pop("password", None)
+        user = User(**validated_data)
+        user.set_password(password)
+        user.save()
+        user.groups.set(Group.objects.filter(name=role))
+        return user
+
+    @transaction.atomic
+    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
+        """Change what is given; a new password ends the user's tokens and sessions."""
+        role, password = validated_data.pop("role", None), validated_data.pop("password", None)
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        if password is not None:
+            instance.set_password(password)
+            instance.tokens.all().delete()
+        instance.save()
+        if role is not None:
+            instance.is_superuser = False
+            instance.save(update_fields=["is_superuser"])
+            instance.groups.set(Group.objects.filter(name=role))
+        return instance

@@ -1,0 +1,161 @@
+"""Models and configurations as the API shows and takes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.validators import UniqueValidator
+
+from backend.catalog.models import Configuration, Model, ModelKind
+from backend.catalog.services import LARGEST_SEED
+
+
+class TemplateSerializer(serializers.Serializer[Any]):
+    """A template by name, with its parameters."""
+
+    name = serializers.CharField(max_length=60)
+    params = serializers.DictField(required=False, default=dict)
+
+
+class SourceSerializer(serializers.Serializer[Any]):
+    """Python source as Kafka-ML's users paste it: imports, and code that leaves a model in `model`."""
+
+    imports = serializers.CharField(required=False, default="", allow_blank=True, max_length=20_000, trim_whitespace=False)
+    code = serializers.CharField(max_length=200_000, trim_whitespace=False)
+
+
+class TextOrObjectField(serializers.Field[Any, Any, Any, Any]):
+    """A Keras config as JSON text or as the object itself; kept as text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """The text; what it says is the workshop's to judge."""
+        if isinstance(data, dict):
+            return json.dumps(data)
+        if not isinstance(data, str) or not data.strip():
+            raise serializers.ValidationError("config must be a Keras model's JSON (model.to_json()).")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
+class ConfigField(TextOrObjectField):
+    """`TextOrObjectField` with its schema."""
+
+
+class ModelCreateSerializer(serializers.Serializer[Any]):
+    """A new model: one of `template`, `config`, `file`, `source`, as `kind` says.
+
+    Kafka-ML's own form, `imports` and `code` at the top, is taken as kind `source`.
+    """
+
+    name = serializers.CharField(
+        max_length=100,
+        validators=[UniqueValidator(Model.objects.all(), message="There is a model of this name already: choose another.")],
+    )
+    description = serializers.CharField(required=False, default="", allow_blank=True, max_length=4000)
+    kind = serializers.ChoiceField(choices=ModelKind.choices, required=False)
+    template = TemplateSerializer(required=False)
+    config = ConfigField(required=False)
+    file = serializers.FileField(required=False, max_length=200)
+    source = SourceSerializer(required=False)
+    imports = serializers.CharField(required=False, allow_blank=True, max_length=20_000, trim_whitespace=False)
+    code = serializers.CharField(required=False, max_length=200_000, trim_whitespace=False)
+    framework = serializers.ChoiceField(choices=[("tf", "tf")], required=False, default="tf")
+    seed = serializers.IntegerField(required=False, default=0, min_value=0, max_value=LARGEST_SEED)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """In a form, `template` and `source` are JSON text."""
+        if hasattr(data, "getlist"):
+            data = {name: data[name] for name in data}
+            for name in ("template", "source"):
+                if isinstance(data.get(name), str):
+                    try:
+                        data[name] = json.loads(data[name])
+                    except ValueError as error:
+                        raise serializers.ValidationError({name: [f"{name} must be JSON: {error}"]}) from error
+        return super().to_internal_value(data)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Exactly the part that the kind needs."""
+        if attrs.get("code") and not attrs.get("source"):
+            attrs["source"] = {"imports": attrs.get("imports", ""), "code": attrs["code"]}
+        parts = {"template": "template", "json": "config", "keras": "file", "source": "source"}
+        given = [kind for kind, part in parts.items() if attrs.get(part)]
+        kind = attrs.get("kind") or (given[0] if len(given) == 1 else None)
+        if kind is None:
+            raise serializers.ValidationError({"kind": "Give one of template, config, file or source."})
+        if not attrs.get(parts[kind]):
+            raise serializers.ValidationError({parts[kind]: f"A model of kind {kind} needs {parts[kind]}."})
+        if kind == "keras" and not str(attrs["file"].name).endswith(".keras"):
+            raise serializers.ValidationError({"file": "The file's name must end in .keras (model.save('x.keras'))."})
+        if kind == "keras" and attrs["file"].size > settings.MAX_UPLOAD_BYTES:
+            raise serializers.ValidationError({"file": f"The file is larger than {settings.MAX_UPLOAD_BYTES:,} bytes."})
+        return attrs | {"kind": kind}
+
+
+class ShapeSerializer(serializers.Serializer[Any]):
+    """A shape without the batch dimension, and a dtype."""
+
+    shape = serializers.ListField(child=serializers.IntegerField())
+    dtype = serializers.CharField()
+
+
+class ModelSerializer(serializers.ModelSerializer[Model]):
+    """A model in a list."""
+
+    input = serializers.SerializerMethodField()
+    output = serializers.SerializerMethodField()
+    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    configurations = serializers.PrimaryKeyRelatedField[Configuration](many=True, read_only=True)
+
+    class Meta:
+        model = Model
+        fields = [
+            "id", "name", "description", "framework", "kind", "seed", "input", "output", "parameters", "compile",
+            "configurations", "created_by", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["framework", "kind", "seed", "parameters", "compile"]
+
+    @extend_schema_field(ShapeSerializer)
+    def get_input(self, model: Model) -> dict[str, Any]:
+        """What the model takes."""
+        return {"shape": model.input_shape, "dtype": model.input_dtype}
+
+    @extend_schema_field(ShapeSerializer)
+    def get_output(self, model: Model) -> dict[str, Any]:
+        """What the model gives."""
+        return {"shape": model.output_shape, "dtype": model.output_dtype}
+
+
+class ModelDetailSerializer(ModelSerializer):
+    """A model with everything that is known of it."""
+
+    weights_sha256 = serializers.CharField(source="weights.sha256", read_only=True)
+
+    class Meta(ModelSerializer.Meta):
+        fields = [*ModelSerializer.Meta.fields, "origin", "layers", "tensors", "weights_sha256", "architecture"]
+        read_only_fields = [*ModelSerializer.Meta.read_only_fields, "origin", "layers", "tensors", "architecture"]
+
+
+class ConfigurationSerializer(serializers.ModelSerializer[Configuration]):
+    """A configuration with its models' ids."""
+
+    models = serializers.PrimaryKeyRelatedField[Model](many=True, queryset=Model.objects.all(), allow_empty=False)
+    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+
+    class Meta:
+        model = Configuration
+        fields = ["id", "name", "description", "models", "created_by", "created_at"]
+
+
+class DuplicateSerializer(serializers.Serializer[Any]):
+    """The copy's name; without one, the old name with a number."""
+
+    name = serializers.CharField(max_length=100, required=False)

@@ -1,0 +1,118 @@
+"""Making models and configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
+from django.db import IntegrityError, transaction
+from rest_framework import status
+
+from backend.accounts.models import User
+from backend.catalog import workshop
+from backend.catalog.models import Blob, Configuration, Model, ModelKind
+from backend.config.problems import Problem
+from mainstem.errors import RefusedError
+from mainstem.weights import specs_of
+
+LARGEST_SEED = (1 << 32) - 1
+
+
+def build_model(data: Mapping[str, Any], user: User | None) -> Model:
+    """Have the workshop build the model that `data` describes (see ModelCreateSerializer), and store it.
+
+    Raises Problem naming the field.
+    """
+    kind = ModelKind(data["kind"])
+    operation: dict[str, Any] = {"op": "build", "kind": kind.value, "seed": data["seed"]}
+    files: dict[str, bytes | Path] = {}
+    origin: dict[str, Any] = {}
+    if kind is ModelKind.KERAS:
+        upload: UploadedFile = data["file"]
+        files["model.keras"] = _content(upload)
+        operation["file"] = "model.keras"
+        origin = {"file": upload.name}
+    elif kind is ModelKind.JSON:
+        operation["config"] = data["config"]
+    else:
+        operation[kind.value] = origin[kind.value] = data[kind.value]
+    result = workshop.run([operation], files=files, wanted=["weights.npz"])
+    answer, weights = result.answers[0], result.files["weights.npz"]
+    _check_tensors(answer["tensors"], weights)
+    try:
+        with transaction.atomic():
+            return Model.objects.create(
+                name=data["name"],
+                description=data["description"],
+                kind=kind,
+                origin=origin,
+                seed=data["seed"],
+                architecture=answer["architecture"],
+                weights=Blob.store(weights),
+                tensors=answer["tensors"],
+                input_shape=answer["input"]["shape"],
+                input_dtype=answer["input"]["dtype"],
+                output_shape=answer["output"]["shape"],
+                output_dtype=answer["output"]["dtype"],
+                layers=answer["layers"],
+                parameters=answer["params"],
+                compile=answer["compile"],
+                created_by=user,
+            )
+    except IntegrityError as error:  # somebody took the name while the workshop was at work
+        raise Problem(
+            status.HTTP_409_CONFLICT, f"There is a model called {data['name']!r} already: choose another name.", field="name"
+        ) from error
+
+
+def _content(upload: UploadedFile) -> bytes | Path:
+    if isinstance(upload, TemporaryUploadedFile):
+        return Path(upload.temporary_file_path())
+    content: bytes = upload.read()
+    return content
+
+
+def _check_tensors(tensors: list[dict[str, Any]], weights: bytes) -> None:
+    """What the workshop says of the weights must be true of the file, and have a place on the wire."""
+    arrays = workshop.arrays_of(weights)
+    names = [str(tensor["name"]) for tensor in tensors]
+    try:
+        specs = specs_of(zip(names, arrays, strict=True))
+    except (RefusedError, ValueError) as error:
+        raise Problem(status.HTTP_400_BAD_REQUEST, f"The model's weights cannot be sent to clients: {error}.") from error
+    told = [(tensor["dtype"], tuple(tensor["shape"])) for tensor in tensors]
+    if told != [(spec.dtype, spec.shape) for spec in specs]:
+        raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop's weights are not what it says they are.")
+
+
+def delete_model(model: Model) -> None:
+    """Delete a model that nothing needs any more; raises Problem naming what does."""
+    used = list(model.configurations.values_list("name", flat=True)[:5])
+    if used:
+        names = ", ".join(used)
+        raise Problem(
+            status.HTTP_409_CONFLICT, f"The model is part of the configurations {names}: take it out of them first."
+        )
+    if model.deployments.filter(state="opening").exists():
+        raise Problem(status.HTTP_409_CONFLICT, "A deployment of this model is being opened: wait until it is open.")
+    blob = model.weights
+    with transaction.atomic():
+        model.delete()
+        if not Model.objects.filter(weights=blob).exists():
+            blob.delete()
+
+
+def duplicate(configuration: Configuration, name: str | None, user: User | None) -> Configuration:
+    """A copy under another name: the given one, or the old one with the first free number; raises Problem."""
+    base = configuration.name[:90]
+    names = [name] if name else [f"{base} ({number})" for number in range(2, 1000)]
+    taken = set(Configuration.objects.filter(name__in=names).values_list("name", flat=True))
+    free = next((candidate for candidate in names if candidate not in taken), None)
+    if free is None:
+        raise Problem(status.HTTP_409_CONFLICT, "There is a configuration of that name already.", field="name")
+    with transaction.atomic():
+        copy = Configuration.objects.create(name=free, description=configuration.description, created_by=user)
+        copy.models.set(configuration.models.all())
+    return copy

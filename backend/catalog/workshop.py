@@ -1,0 +1,190 @@
+"""The workshop from the backend's side: a child process that knows Keras and none of our secrets.
+
+Whatever was uploaded is opened there only. The child gets a private directory, a minimal environment, a wall
+limit, and an end when we end.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from rest_framework import status
+
+from backend.config.problems import Problem
+from mainstem.processes import die_with_parent
+
+COMMAND = (sys.executable, "-m", "federated_training.workshop")
+ROOT = Path(__file__).resolve().parents[2]
+AT_ONCE = 1
+"""Workshops of one web worker at a time: each takes half a gigabyte and a processor."""
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "KERAS_BACKEND", "LD_LIBRARY_PATH")
+MAX_ANSWER_BYTES = 64 << 20
+GRACE_SECONDS = 5
+"""The workshop watches its own limit and answers; only where it does not, it is killed this much later."""
+
+_room = threading.BoundedSemaphore(AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The workshop's answers, one an operation, and the files that it wrote, by name."""
+
+    answers: Sequence[Mapping[str, Any]]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def run(
+    operations: Sequence[Mapping[str, Any]],
+    *,
+    files: Mapping[str, bytes | Path] | None = None,
+    wanted: Sequence[str] = (),
+    seconds: int | None = None,
+) -> Result:
+    """Carry out operations in one child; raises Problem.
+
+    `files` are put into the child's directory, those named in `wanted` are taken from it. An operation that the
+    workshop refuses is a 400 that names its field, a busy or broken workshop a 503.
+    """
+    limit = seconds or settings.WORKSHOP_SECONDS
+    if not _room.acquire(timeout=limit):
+        raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop is busy with other models: try again later.")
+    try:
+        with tempfile.TemporaryDirectory(prefix="mainstem-workshop-") as name:
+            directory = Path(name)
+            for file, content in (files or {}).items():
+                _put(directory / file, content)
+            request = {
+                "ops": [{**operation, "dir": name} for operation in operations],
+                "limits": {"seconds": limit},
+            }
+            answers = _exchange(request, directory, limit)
+            for answer in answers:
+                _check(answer)
+            return Result(answers, {file: _take(directory, file) for file in wanted})
+    finally:
+        _room.release()
+
+
+def _put(target: Path, content: bytes | Path) -> None:
+    if isinstance(content, Path):
+        shutil.copyfile(content, target)
+    else:
+        target.write_bytes(content)
+
+
+def _take(directory: Path, name: str) -> bytes:
+    path = directory / name
+    if path.is_symlink() or not path.is_file():  # the child may be hostile: read nothing from elsewhere
+        raise _broken(f"it wrote no file {name}")
+    return path.read_bytes()
+
+
+def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[Mapping[str, Any]]:
+    with (directory / ".answer").open("w+b") as out, (directory / ".log").open("w+b") as log:
+        (directory / ".answer").unlink()  # ours alone: the child writes through its stdout only
+        (directory / ".log").unlink()
+        child = subprocess.Popen(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=log,
+            cwd=directory,
+            env=_environment(directory),
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
+        )
+        try:
+            child.communicate(json.dumps(request).encode(), timeout=limit + GRACE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise Problem(
+                status.HTTP_400_BAD_REQUEST, f"The workshop took longer than {limit} s and was ended: simplify the model."
+            ) from error
+        finally:
+            _end(child)
+        return _parse(out, log, child.returncode, len(request["ops"]))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the child's process group."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """Nothing of ours but where Python finds its modules."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+
+
+def _parse(out: io.BufferedRandom, log: io.BufferedRandom, code: int | None, count: int) -> list[Mapping[str, Any]]:
+    out.seek(0)
+    text = out.read(MAX_ANSWER_BYTES + 1)
+    try:
+        if code != 0 or len(text) > MAX_ANSWER_BYTES:
+            raise ValueError("no answer")
+        answer = json.loads(text)
+        answers = answer.get("answers", [answer])
+        if len(answers) != count and all(a.get("ok") for a in answers):
+            raise ValueError("too few answers")
+        return list(answers)
+    except (ValueError, AttributeError, TypeError) as error:
+        log.seek(0)
+        last = log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+        reason = "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
+        raise _broken(reason) from error
+
+
+def _broken(reason: str) -> Problem:
+    return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"The workshop ended without an answer: {reason[:300]}.")
+
+
+def _check(answer: Mapping[str, Any]) -> None:
+    if answer.get("ok") is True:
+        return
+    error = answer.get("error") or {}
+    message, line = str(error.get("message") or "The workshop refused this."), error.get("line")
+    raise Problem(
+        status.HTTP_400_BAD_REQUEST,
+        message,
+        field=str(error.get("field") or ""),
+        line=line if isinstance(line, int) else None,
+    )
+
+
+def npz(arrays: Sequence[Any]) -> bytes:
+    """Arrays as the workshop reads them: an npz of `t0000`, `t0001`, ... in order."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{f"t{index:04d}": array for index, array in enumerate(arrays)})
+    return buffer.getvalue()
+
+
+def arrays_of(data: bytes) -> list[Any]:
+    """The inverse of `npz`; raises Problem where the bytes are none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return [archive[f"t{index:04d}"] for index in range(len(archive.files))]
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise _broken("its weights cannot be read") from error
