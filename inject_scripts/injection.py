@@ -10,7 +10,7 @@ import numpy as np
 
 from inject_scripts.announcement import control_message, control_spec, range_text
 from mainstem.codecs import Codec
-from mainstem.errors import ConfigError
+from mainstem.errors import ConfigError, DecodeError
 from mainstem.kafka.stream_producer import StreamProducer
 from mainstem.topics import stream_spec
 
@@ -89,10 +89,15 @@ class Injector:
         partition = lane % self._producer.ensure_topic(stream_spec(topic))
         self._producer.forget(topic)
         count = 0
-        for count, (x, y) in enumerate(samples, 1):
-            key, value = self._codec.encode(x, y)
-            self._producer.send(topic, value, key, partition)
-            progress(count)
+        try:
+            for x, y in samples:
+                key, value = self._codec.encode(x, y)
+                self._producer.send(topic, value, key, partition)
+                count += 1
+                progress(count)
+        except (ConfigError, DecodeError) as error:
+            sent = f" (the {count} records sent before it are not announced)" if count else ""
+            raise type(error)(f"{error}{sent}") from error
         if not count:
             raise ConfigError("there is no sample to inject")
         tests = round(count * test_rate)

@@ -1,0 +1,129 @@
+"""Inject a user's own files and announce the stream: .npz, CSV, MNIST IDX or CIFAR-10 binary.
+
+Runs as `python -m inject_scripts.inject_files` and as a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if not __package__:  # run as a file: the checkout, not this folder, holds the packages
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+if TYPE_CHECKING:
+    from inject_scripts.readers import Source
+
+KINDS = ("npz", "csv", "idx", "cifar10")
+
+EXAMPLES = """examples:
+  %(prog)s mine.npz --data-key x --label-key y --classes 5 --test-rate 0.1
+  %(prog)s patients.csv --label-column diagnosis --classes 2 --normalize
+  %(prog)s train-images-idx3-ubyte.gz --normalize --data-reshape 784 --limit 5000
+  %(prog)s data_batch_1.bin data_batch_2.bin --normalize --topic cifar
+
+The last samples of the stream are the test samples: shuffle a file that is sorted by class first.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script; its exit code is 0, 1 after an error, 130 after Ctrl-C."""
+    from inject_scripts.console import run
+
+    return run(_inject, argv)
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    from inject_scripts.console import add_options, rate, whole
+
+    parser = argparse.ArgumentParser(
+        prog="inject_files.py",
+        description="Inject your own data as one stream and announce it. Files are read row by row; nothing is "
+        "announced unless every row is good.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="several only for CIFAR-10 batches")
+    data = parser.add_argument_group("samples")
+    data.add_argument("--kind", choices=KINDS, help="default: by the name (.npz, .csv, .bin, else IDX)")
+    data.add_argument("--limit", type=whole(1), metavar="N", help="only the first N rows")
+    data.add_argument("--test-rate", type=rate, default=0.0, metavar="R", help="part for test, at the end (0)")
+    data.add_argument("--classes", type=whole(2), metavar="N", help="send labels one-hot (IDX, CIFAR-10: 10)")
+    data.add_argument("--normalize", action="store_true", help="scale to 0..1: images by 255, features by extremes")
+    data.add_argument("--dtype", default="float32", help="type to send, or 'stored' (default: %(default)s)")
+    data.add_argument("--data-reshape", metavar="SHAPE", help="such as '28 28' or 784 (default: the file's)")
+    data.add_argument("--no-labels", action="store_true", help="the file has no labels (.npz, CSV)")
+    files = parser.add_argument_group("where things are in the file")
+    files.add_argument("--label-column", metavar="NAME|N", help="CSV: the label (default: the last column)")
+    files.add_argument("--delimiter", default=",", metavar="C", help="CSV (default: %(default)s)")
+    files.add_argument("--data-key", metavar="NAME", help=".npz: the data (default: x, x_train, data, images)")
+    files.add_argument("--label-key", metavar="NAME", help=".npz: the labels (default: y, y_train, labels, target)")
+    files.add_argument("--labels", type=Path, metavar="FILE", help="IDX: the labels' file (default: beside it)")
+    add_options(parser)
+    options = parser.parse_args(argv)
+    if len(options.delimiter) != 1:
+        parser.error("--delimiter must be one character")
+    return options
+
+
+def _source(options: argparse.Namespace) -> Source:
+    from inject_scripts.readers import cifar10_source, csv_source, idx_source, npz_source
+    from mainstem.errors import ConfigError
+
+    first: Path = options.files[0]
+    suffixes = {".npz": "npz", ".csv": "csv", ".bin": "cifar10"}
+    kind = options.kind or suffixes.get(Path(first.name.lower().removesuffix(".gz")).suffix, "idx")
+    if kind == "cifar10":
+        return cifar10_source(options.files)
+    if len(options.files) > 1:
+        raise ConfigError(f"{len(options.files)} files were named; only CIFAR-10 has several")
+    if kind == "npz":
+        return npz_source(first, options.data_key, options.label_key, labelled=not options.no_labels)
+    if kind == "csv":
+        return csv_source(first, options.label_column, options.delimiter, labelled=not options.no_labels)
+    return idx_source(first, options.labels)
+
+
+def _inject(argv: Sequence[str] | None) -> int:
+    from inject_scripts.console import Progress, announcing, finish, producer
+    from inject_scripts.injection import Injector, input_config
+    from inject_scripts.samples import prepare
+    from mainstem.codecs import codec_for, parse_dtype
+
+    options = _options(argv)
+    source = _source(options)
+    samples = prepare(
+        source,
+        limit=options.limit,
+        reshape=options.data_reshape,
+        dtype=None if options.dtype == "stored" else parse_dtype(options.dtype, "--dtype"),
+        normalize=options.normalize,
+        classes=options.classes,
+    )
+    config = input_config(options.format, samples.x_shape, samples.x_dtype, samples.y_shape, samples.y_dtype)
+    codec = codec_for(options.format, config, classes=samples.classes)
+    sender = producer(options)
+    try:
+        injector = Injector(sender, codec, announcing(options, config))
+        progress = Progress(source.name, samples.count, quiet=options.quiet)
+        done = injector.inject(
+            samples.iterate(),
+            topic=options.topic,
+            description=options.description or source.name,
+            test_rate=options.test_rate,
+            progress=progress,
+        )
+        progress.done(done["topic"])
+    except BaseException:
+        sender.close(wait=False)
+        raise
+    sender.close()
+    finish(options, [done], input_config=config)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""A source's rows as samples of the asked shape, dtype, scale and labels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inject_scripts.injection import Sample
+from inject_scripts.readers.source import Row, Source
+from mainstem.codecs import parse_shape
+from mainstem.errors import ConfigError, DecodeError
+
+Scale = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples ready to inject; `iterate()` begins anew at each call."""
+
+    count: int | None
+    x_shape: tuple[int, ...]
+    x_dtype: np.dtype[Any]
+    y_shape: tuple[int, ...] | None
+    y_dtype: np.dtype[Any] | None
+    classes: int | None
+    iterate: Callable[[], Iterator[Sample]]
+
+
+def prepare(
+    source: Source,
+    *,
+    limit: int | None = None,
+    reshape: str | None = None,
+    dtype: np.dtype[Any] | None = None,
+    normalize: bool = False,
+    classes: int | None = None,
+) -> Samples:
+    """Apply the options; raises ConfigError, and DecodeError where `normalize` reads the file.
+
+    `dtype` None keeps the file's. `normalize` divides unsigned integers by their largest value and
+    scales other features to 0..1 by their extremes in the rows used. With `classes` (or where the
+    format has classes) a label becomes a one-hot float32 vector.
+    """
+    shape = parse_shape(reshape, "--data-reshape") if reshape else source.x_shape or (1,)
+    if math.prod(shape) != math.prod(source.x_shape):
+        raise ConfigError(f"--data-reshape {reshape!r} does not fit samples of shape {source.x_shape}")
+    classes = classes or source.classes
+    x_dtype = dtype or source.x_dtype
+    if normalize and x_dtype.kind != "f":
+        raise ConfigError("--normalize makes fractions, so --dtype must be a floating type")
+    y_shape, y_dtype = source.y_shape, source.y_dtype
+    if y_shape is not None and classes is not None:
+        if math.prod(y_shape) not in (1, classes):
+            raise ConfigError(f"labels of shape {y_shape} are neither an index nor one-hot of {classes} classes")
+        y_shape, y_dtype = (classes,), np.dtype(np.float32)
+
+    def rows() -> Iterator[Row]:
+        return itertools.islice(source.rows(), limit)
+
+    scale = _scale(source, rows) if normalize else _same
+
+    def iterate() -> Iterator[Sample]:
+        for number, (x, y) in enumerate(rows(), 1):
+            label = y if classes is None or y is None else _onehot(y, classes, f"{source.name}, row {number},")
+            yield scale(x).reshape(shape), label
+
+    count = source.count if limit is None or source.count is None else min(limit, source.count)
+    return Samples(count, shape, x_dtype, y_shape, y_dtype, classes, iterate)
+
+
+def _same(x: NDArray[Any]) -> NDArray[Any]:
+    return x
+
+
+def _scale(source: Source, rows: Callable[[], Iterator[Row]]) -> Scale:
+    if source.x_dtype.kind == "u":
+        largest = float(np.iinfo(source.x_dtype).max)
+        return lambda x: x / largest
+    low = np.full(source.x_shape, np.inf)
+    high = np.full(source.x_shape, -np.inf)
+    for x, _ in rows():
+        np.minimum(low, x, out=low)
+        np.maximum(high, x, out=high)
+    width = np.where(high > low, high - low, 1.0)  # a constant feature becomes 0
+    return lambda x: (x - low) / width
+
+
+def _onehot(y: Any, classes: int, where: str) -> NDArray[np.float32]:
+    label = np.asarray(y)
+    if label.size == classes > 1:
+        return label.reshape(classes).astype(np.float32)
+    index = label.reshape(-1)[0].item()
+    if index != int(index) or not 0 <= index < classes:
+        raise DecodeError(f"{where} has the label {index:g}; with {classes} classes it must be 0..{classes - 1}")
+    onehot = np.zeros(classes, np.float32)
+    onehot[int(index)] = 1
+    return onehot
