@@ -207,4 +207,5 @@ def rounds_of(log: MessageLog, federation: str) -> list[Round]:
 
 def reference_mean(values: Sequence[Tensor], examples: Sequence[int]) -> Tensor:
     """The example-weighted mean by NumPy in float64."""
-    return np.average(np.stack([v.astype(np.float64) for v in values]), axis=0, weights=np.asarray(examples, np.float64))
+    stacked = np.stack([v.astype(np.float64) for v in values])
+    return np.average(stacked, axis=0, weights=np.asarray(examples, np.float64))

@@ -1,0 +1,1 @@
+"""What README's figures come from: one command each, a table and JSON out."""
