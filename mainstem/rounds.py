@@ -429,12 +429,12 @@ class RoundMachine:
 
     def _answer(self) -> list[Effect]:
         offset = min(self._commands)
-        command = self._commands.pop(offset)
-        kind, fields = answer(self._head, offset, command)
+        kind, fields = answer(self._head, offset, self._commands[offset])
         if kind is None:
+            del self._commands[offset]
             rejected = Rejected(federation=self._head.opened.federation, command=offset, detail=str(fields["detail"]))
             return [Reject(rejected), *self._next()]
-        return [self._append(kind, **fields)]
+        return [self._append(kind, **fields)]  # kept until a head answers it: this record may be superseded
 
     def rejected(self, command_offset: int) -> None:
         """Another worker, or this one before, has rejected the command."""

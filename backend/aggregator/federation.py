@@ -35,6 +35,9 @@ from mainstem.weights import Limits, Tensor, check_finite
 PROGRESS_MS = 1_000
 """At most one progress record in this time, and none while nothing changes."""
 
+TURN = 1000
+"""Records of one step: then commands and the deadline have their turn."""
+
 TICK_MS = 250
 """While something is due and nobody writes, one tick in this time."""
 
@@ -73,21 +76,28 @@ class Federation:
             self._inbox = Inbox(self._log, head.opened.topics.aggregator, self._retain)
         self._inbox.seek(self.machine.position)
         seen = self._inbox.peek(timeout)
-        while seen is not None:
-            if isinstance(seen.record, Update) and seen.record.base.seq > head.base.seq:
-                self._follow(self._control.sync())  # the client has read a commit that we have not
-            if self.machine.position != self._inbox.position or self.machine.phase == "ended":
+        for _ in range(TURN):
+            if seen is None or not self._digest(seen):
                 break
-            self._act(self.machine.handle(seen))
-            if self.machine.position != seen.offset + 1 or self.machine.head is not head:
-                if self.machine.position == seen.offset + 1:
-                    self._inbox.take()
-                break
-            self._inbox.take()
             seen = self._inbox.peek(0)
         self._tick()
         self._report()
         return True
+
+    def _digest(self, seen: Seen) -> bool:
+        """Feed one record; whether the next one may follow without a look at the head's position."""
+        assert self._inbox is not None
+        head = self.machine.head
+        assert head is not None
+        if isinstance(seen.record, Update) and seen.record.base.seq > head.base.seq:
+            self._follow(self._control.sync())  # the client has read a commit that we have not
+            if self.machine.position != self._inbox.position or self.machine.phase == "ended":
+                return False
+        self._act(self.machine.handle(seen))
+        taken = self.machine.position == seen.offset + 1
+        if taken:
+            self._inbox.take()
+        return taken and self.machine.head is head
 
     def close(self) -> None:
         """Free the readers."""
@@ -98,20 +108,21 @@ class Federation:
     # ------------------------------------------------------------ the control topic
     def _follow(self, entries: Sequence[Entry]) -> None:
         """Feed the newest head, then the commands that it has not answered."""
-        for entry in entries:
-            if isinstance(entry.record, Rejected):
-                self.machine.rejected(entry.record.command)
-            elif isinstance(entry.record, Command):
-                self._act(self.machine.handle(Commanded(entry.offset, entry.record)), follow=False)
-            elif entry.problem is not None:
-                self._logger.info("control record %d does not count: %s", entry.offset, entry.problem)
         head = self._control.head
         if head is not None and any(entry.link for entry in entries):
             self._checked.clear()
             self._act(self.machine.handle(Followed(head)))
+        for entry in entries:
+            if isinstance(entry.record, Rejected):
+                self.machine.rejected(entry.record.command)
+        for entry in entries:
+            if isinstance(entry.record, Command):
+                self._act(self.machine.handle(Commanded(entry.offset, entry.record)))
+            elif entry.problem is not None:
+                self._logger.info("control record %d does not count: %s", entry.offset, entry.problem)
 
     # ------------------------------------------------------------ effects
-    def _act(self, effects: Sequence[Effect], follow: bool = True) -> None:
+    def _act(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Check():
