@@ -1,9 +1,9 @@
 """The client's state machine: what a training Job does next. No I/O.
 
-    Followed(head) -> Join at first; then Train, Evaluate, or Leave, by what the head asks for
-    Trained        -> Upload where the update still counts, else on to the new head
-    Uploaded       -> wait for the next head
-    Evaluated      -> Leave
+Followed(head) -> Join at first; then Train, Evaluate, or Leave, by what the head asks for
+Trained        -> Upload where the update still counts, else on to the new head
+Uploaded       -> wait for the next head
+Evaluated      -> Leave
 """
 
 from __future__ import annotations

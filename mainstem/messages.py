@@ -442,6 +442,7 @@ ControlRecord = (
 )  # fmt: skip
 ClientRecord = Joined | Heartbeat | Update | ClientFailed | Left | Tick
 
+
 class _Envelope(msgspec.Struct):
     schema: int
     type: str
@@ -463,8 +464,6 @@ def encode(record: msgspec.Struct) -> bytes:
 def sha256(value: bytes) -> str:
     """The hash by which a lifecycle record's successor names it."""
     return hashlib.sha256(value).hexdigest()
-
-
 
 
 def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes | None) -> _Message:

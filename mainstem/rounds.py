@@ -455,5 +455,3 @@ def weighted(metrics: list[Metrics]) -> Metrics | None:
     names = set.intersection(*(set(m.values) for m in metrics))
     values = {name: sum(m.examples * m.values[name] for m in metrics) / total for name in sorted(names)}
     return Metrics(examples=total, values=values)
-
-

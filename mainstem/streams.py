@@ -138,7 +138,7 @@ def reshape(value: Any) -> tuple[int, ...]:
     try:
         shape = tuple(int(part) for part in parts)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{_short(value)} is not a shape such as \"28 28\"") from error
+        raise ConfigError(f'{_short(value)} is not a shape such as "28 28"') from error
     if any(n < 1 for n in shape) or math.prod(shape) > 1 << 31:
         raise ConfigError(f"{_short(value)} is not a shape: every dimension must be 1 or more, and within reason")
     return shape

@@ -28,6 +28,7 @@ from mainstem.rounds import (
     Reduced,
     Reject,
     RoundMachine,
+    Seen,
     Unreducible,
 )
 from mainstem.weights import Limits, Tensor, check_finite
@@ -49,9 +50,7 @@ class Federation:
     read again from the log.
     """
 
-    def __init__(
-        self, log: MessageLog, federation: str, *, clock: Clock, writer: str, retain: int = 256 << 20
-    ) -> None:
+    def __init__(self, log: MessageLog, federation: str, *, clock: Clock, writer: str, retain: int = 256 << 20) -> None:
         self.federation = federation
         self._log, self._clock, self._writer, self._retain = log, clock, writer, retain
         self._control = ControlTopic(log, federation)

@@ -31,5 +31,3 @@ def test_every_version_is_proved_until_updates_are_pruned(log: KafkaLog) -> None
     second = min(a.offset for a in rounds_of(log, id_)[1].accepted)
     log.delete_records(aggregator_topic(id_), 0, second - 1)
     assert [(p.version, p.state) for p in verify(log, id_)][:2] == [(0, "proved"), (1, "gone")]
-
-
