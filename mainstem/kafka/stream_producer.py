@@ -151,10 +151,15 @@ class StreamProducer:
             ranges.append([offset, offset + 1])
 
     def _partitions(self, topic: str) -> int:
-        try:
-            found = self._producer.list_topics(topic, timeout=self._timeout).topics.get(topic)
-        except KafkaException as error:
-            raise self._unreachable() from error
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                # In short calls, since Ctrl-C waits for each.
+                found = self._producer.list_topics(topic, timeout=0.5).topics.get(topic)
+                break
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise self._unreachable() from error
         if found is None or (found.error is not None and found.error.code() in _MISSING):
             return 0
         if found.error is not None:
