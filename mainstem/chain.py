@@ -114,7 +114,7 @@ def follow(head: Head, link: Link) -> Head | None:
                 "base": base,
                 "weights": record.weights,
                 "lineage": (*kept, base),
-                "round": sum(1 for b in kept if b.version > 0),
+                "round": len({b.version for b in kept if b.version > 0}),
                 "snapshot": record.snapshot,
                 "command": record.command,
                 "state": "open",

@@ -139,7 +139,7 @@ class ClientMachine:
         try:
             if head.ended or head.final:
                 raise RefusedError("closed", "no round is open")
-            modes.make(head.rules.mode).admit(head, base)
+            modes.make(head.rules.mode).admit(head, base, 0)
         except RefusedError:
             self.phase = "waiting"
             return self._goal()

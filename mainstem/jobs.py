@@ -51,7 +51,7 @@ class JobSpec:
         try:
             if not isinstance(json.loads(input_config), dict):
                 raise ValueError("not an object")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"INPUT_CONFIG must be a JSON object: {error}") from error
         cloud = _required(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
         client = _optional(environ, "FEDERATED_CLIENT_ID")
@@ -130,6 +130,6 @@ def _count(environ: Mapping[str, str], name: str) -> int | None:
     text = _optional(environ, name)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 62:
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:
         raise ConfigError(f"{name} is {text!r}; it must be a whole number above 0")
     return int(text)

@@ -7,7 +7,7 @@ refused. `docs/protocol.md` is the specification, `tests/vectors/` holds the JSO
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -40,21 +40,31 @@ class _Frozen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of every part of a record."""
 
 
+# ---------------------------------------------------------------- bounds, checked when a record is decoded
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+Positive = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
+Number = Annotated[float, msgspec.Meta(ge=-1e200, le=1e200)]
+"""A metric: so bounded that no weighted sum of it leaves the numbers that JSON has."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
+Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+
+
 # ---------------------------------------------------------------- parts
 class TensorSpec(_Frozen, frozen=True, kw_only=True):
     """One tensor's name, NumPy dtype name (little-endian) and shape."""
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
 
 
 class ChunkRun(msgspec.Struct, frozen=True, array_like=True):
     """`count` chunk records at consecutive offsets of one partition, from `first` on."""
 
-    partition: int
-    first: int
-    count: int
+    partition: Count
+    first: Count
+    count: Positive
 
 
 class Weights(_Frozen, frozen=True, kw_only=True):
@@ -63,11 +73,11 @@ class Weights(_Frozen, frozen=True, kw_only=True):
     `sha256` is over the ordered tensors (`weights.digest`), never over a file.
     """
 
-    writer: str
-    update: str
+    writer: Name
+    update: Name
     tensors: tuple[TensorSpec, ...]
     chunks: tuple[ChunkRun, ...]
-    nbytes: int
+    nbytes: Count
     sha256: str
 
 
@@ -112,17 +122,17 @@ class Rules(_Frozen, frozen=True, kw_only=True):
     """How rounds open and close. Times are milliseconds of log time."""
 
     mode: str = "sync"
-    rounds: int = 1
-    min_clients: int = 1
-    max_clients: int = 1000
-    quorum: int | None = None
-    deadline_ms: int = 600_000
-    below_quorum: str = "extend"
-    wait_limit_ms: int = 3_600_000
-    final_wait_ms: int = 60_000
-    heartbeat_timeout_ms: int = 30_000
-    max_update_bytes: int = 8 << 30
-    max_examples: int = 1 << 40
+    rounds: Positive = 1
+    min_clients: Positive = 1
+    max_clients: Positive = 1000
+    quorum: Positive | None = None
+    deadline_ms: Positive = 600_000
+    below_quorum: Annotated[str, msgspec.Meta(pattern="^(extend|fail)$")] = "extend"
+    wait_limit_ms: Count = 3_600_000
+    final_wait_ms: Count = 60_000
+    heartbeat_timeout_ms: Positive = 30_000
+    max_update_bytes: Positive = 8 << 30
+    max_examples: Positive = 1 << 40
 
 
 class Data(_Frozen, frozen=True, kw_only=True):
@@ -135,15 +145,15 @@ class Data(_Frozen, frozen=True, kw_only=True):
 class Base(_Frozen, frozen=True, kw_only=True):
     """The model that an update or a version starts from: the lifecycle record that set it."""
 
-    seq: int
-    version: int
+    seq: Count
+    version: Count
 
 
 class Metrics(_Frozen, frozen=True, kw_only=True):
     """Finite numbers by name; `examples` they were measured on."""
 
-    examples: int
-    values: dict[str, float] = {}
+    examples: Count
+    values: Annotated[dict[Name, Number], msgspec.Meta(max_length=256)] = {}
 
 
 class Report(_Frozen, frozen=True, kw_only=True):
@@ -159,10 +169,10 @@ class Report(_Frozen, frozen=True, kw_only=True):
 class Member(_Frozen, frozen=True, kw_only=True):
     """A client as the aggregator knows it. `last_ms` is the log time of its newest record."""
 
-    client: str
-    incarnation: str
-    joined: int
-    examples: int = 0
+    client: ClientId
+    incarnation: Name
+    joined: Count
+    examples: Count = 0
     status: str = "active"
     last_ms: int = 0
 
@@ -331,8 +341,8 @@ class Command(_Record, frozen=True, kw_only=True, tag="command"):
     action: str
     id: str
     by: str = ""
-    deadline_ms: int | None = None
-    version: int | None = None
+    deadline_ms: Count | None = None
+    version: Count | None = None
 
 
 class Rejected(_Record, frozen=True, kw_only=True, tag="rejected"):
@@ -383,50 +393,50 @@ class Announcement(_Record, frozen=True, kw_only=True, tag="announcement"):
 class Joined(_Record, frozen=True, kw_only=True, tag="joined"):
     """A client is there. `incarnation` is new at every start of its process."""
 
-    federation: str
-    client: str
-    incarnation: str
-    examples: int
-    software: str = ""
+    federation: Name
+    client: ClientId
+    incarnation: Name
+    examples: Count
+    software: Text = ""
 
 
 class Heartbeat(_Record, frozen=True, kw_only=True, tag="heartbeat"):
     """A client is alive; `phase` waiting, training, uploading, evaluating; `progress` in 0..1."""
 
-    client: str
-    incarnation: str
-    phase: str
-    base: int | None = None
+    client: ClientId
+    incarnation: Name
+    phase: Name
+    base: Count | None = None
     progress: float = 0.0
 
 
 class Update(_Record, frozen=True, kw_only=True, tag="update"):
     """An update's manifest: it makes the chunks before it an update."""
 
-    client: str
-    incarnation: str
+    client: ClientId
+    incarnation: Name
     base: Base
-    number: int
-    examples: int
+    number: Count
+    examples: Count
     weights: Weights
     report: Report = Report()
-    signature: str | None = None
+    signature: Text | None = None
 
 
 class ClientFailed(_Record, frozen=True, kw_only=True, tag="client_failed"):
     """A client gives up and says why."""
 
-    client: str
-    incarnation: str
-    detail: str
+    client: ClientId
+    incarnation: Name
+    detail: Text
 
 
 class Left(_Record, frozen=True, kw_only=True, tag="left"):
     """A client leaves; after the last round with what it measured of the final model."""
 
-    client: str
-    incarnation: str
-    version: int | None = None
+    client: ClientId
+    incarnation: Name
+    version: Count | None = None
     evaluation: Metrics | None = None
 
 

@@ -24,8 +24,8 @@ class Tally:
 class Mode(Protocol):
     """The policy of one mode; pure."""
 
-    def admit(self, head: Head, base: Base) -> None:
-        """Return if an update made from `base` counts under this head; raises RefusedError."""
+    def admit(self, head: Head, base: Base, number: int) -> None:
+        """Return if a client's update `number` from `base` counts under this head; raises RefusedError."""
         ...
 
     def complete(self, tally: Tally) -> bool:
@@ -36,10 +36,12 @@ class Mode(Protocol):
 class Sync:
     """Every round waits for all of its members or for the deadline; only updates from the head's model count."""
 
-    def admit(self, head: Head, base: Base) -> None:
+    def admit(self, head: Head, base: Base, number: int) -> None:
         """See `Mode`."""
-        if base == head.base:
+        if base == head.base and number == 0:
             return
+        if base == head.base:
+            raise RefusedError(Reason.DUPLICATE, f"it is update {number}; a sync round takes one a client, number 0")
         if base in head.lineage:
             raise RefusedError(Reason.STALE, f"it starts from version {base.version}, the head is {head.base.version}")
         raise RefusedError(

@@ -176,9 +176,9 @@ class RoundMachine:
                 return self._see(event)
             case Checked() if self.phase == "checking" and self._checking and self._checking[0] == event.offset:
                 return self._checked(event.refusal)
-            case Reduced() if self.phase == "closing":
-                return [self._commit(event.weights)]
-            case Unreducible() if self.phase == "closing":
+            case Reduced() if self._plan is not None:
+                return [self._commit(event.weights, self._plan)]
+            case Unreducible() if self._plan is not None:
                 return [self._append(Failed, detail=event.detail)]
             case _:
                 raise ProtocolError(f"{type(event).__name__} is not allowed while {self.phase}")
@@ -212,8 +212,9 @@ class RoundMachine:
         if self.head is not None and head.link.record.seq <= self.head.link.record.seq:
             raise ProtocolError("a head can only be followed by a later one")
         # first what may raise: a mode or strategy that this version does not know
-        self._mode = modes.make(head.rules.mode)
-        self._strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
+        mode = modes.make(head.rules.mode)
+        strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
+        self._mode, self._strategy = mode, strategy
         snapshot = head.snapshot
         self.head = head
         self.position, self.time_ms = snapshot.position, snapshot.time_ms
@@ -265,7 +266,7 @@ class RoundMachine:
     def _join(self, offset: int, record: Joined) -> None:
         if record.federation != self._head.opened.federation:
             self._refuse(record.client, offset, Reason.MALFORMED, f"it names federation {record.federation[:20]!r}")
-        elif not self.roster.knows(record.client) and len(self.roster.active) >= self._head.rules.max_clients:
+        elif len(self.roster.names("active") - {record.client}) >= self._head.rules.max_clients:
             self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients are in already")
         else:
             self.roster.join(record, offset, self.time_ms)
@@ -294,7 +295,7 @@ class RoundMachine:
         if not self.roster.knows(update.client):
             raise RefusedError(Reason.UNKNOWN_CLIENT, "its client has not joined")
         self.roster.touch(update.client, self.time_ms)
-        self._mode.admit(head, update.base)
+        self._mode.admit(head, update.base, update.number)
         if head.final:
             raise RefusedError(Reason.CLOSED, "the last round is committed")
         if (update.client, update.base.seq, update.number) in self.accepted:
@@ -351,12 +352,13 @@ class RoundMachine:
         head = self._head
         if self.phase == "final":
             return [self._finish()] if self.deadline_ms is not None and self.time_ms >= self.deadline_ms else []
+        overdue = self.deadline_ms is not None and self.time_ms >= self.deadline_ms
+        if overdue and len(self.accepted) >= self.quorum:
+            return self._close("deadline", offset)  # also where the limit has passed: nothing accepted is thrown away
         if self.time_ms >= self._limit_ms(head):
             return [self._give_up(f"it waited {head.rules.wait_limit_ms / 1000:g} s")]
-        if self.deadline_ms is None or self.time_ms < self.deadline_ms:
+        if not overdue or self.deadline_ms is None:
             return []
-        if len(self.accepted) >= self.quorum:
-            return self._close("deadline", offset)
         if head.rules.below_quorum == "fail":
             return [self._give_up("the round's deadline passed")]
         missed = (self.time_ms - self.deadline_ms) // head.rules.deadline_ms + 1
@@ -364,13 +366,14 @@ class RoundMachine:
         return []
 
     def _limit_ms(self, head: Head) -> int:
-        return head.since_ms + max(head.rules.wait_limit_ms, head.rules.deadline_ms)
+        # an open round has its whole deadline, however late its clients came
+        return max(head.since_ms + head.rules.wait_limit_ms, self.opened_ms + head.rules.deadline_ms)
 
     def _answered(self) -> set[str]:
         return {client for client, _, _ in self.accepted} | self.roster.names("left", "failed")
 
     def _close(self, by: str, offset: int) -> list[Effect]:
-        chosen = sorted(self.accepted.values(), key=lambda pair: (pair[0].sha256, pair[0].client))
+        chosen = sorted(self.accepted.values(), key=lambda pair: (pair[0].sha256, pair[0].client, pair[0].number))
         self._plan = Plan(
             base=self._head.base,
             accepted=tuple(accepted for accepted, _ in chosen),
@@ -380,9 +383,8 @@ class RoundMachine:
         self.phase = "closing"
         return [Close(self._plan)]
 
-    def _commit(self, weights: Weights) -> Append:
-        head, plan = self._head, self._plan
-        assert plan is not None
+    def _commit(self, weights: Weights, plan: Plan) -> Append:
+        head = self._head
         return self._append(
             Round,
             round=head.round + 1,
@@ -417,7 +419,7 @@ class RoundMachine:
         )
 
     def _append(self, kind: type[Lifecycle], **fields: object) -> Append:
-        self.phase = "closing"
+        self.phase, self._plan = "closing", None
         return Append(successor(self._head, kind, fields))
 
     # ------------------------------------------------------------ commands

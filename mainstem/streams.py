@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from mainstem.errors import ConfigError, DecodeError
@@ -35,11 +36,11 @@ class StreamRange:
 def parse_ranges(text: str) -> tuple[StreamRange, ...]:
     """`t:p:start:end,...` (`t:p:start` is open-ended) or bare names; raises ConfigError."""
     ranges = tuple(_parse_range(part.strip()) for part in text.split(","))
-    seen: list[StreamRange] = []
-    for r in ranges:
-        if any(_overlap(r, other) for other in seen):
-            raise ConfigError(f"DATA_TOPIC names the offsets of {r} twice")
-        seen.append(r)
+    # in order, only neighbours can overlap; a bare topic comes before its own partitions
+    ordered = sorted(ranges, key=lambda r: (r.topic, -1 if r.partition is None else r.partition, r.start or 0))
+    for a, b in pairwise(ordered):
+        if _overlap(a, b):
+            raise ConfigError(f"DATA_TOPIC names the offsets of {b} twice")
     return ranges
 
 
@@ -135,10 +136,9 @@ def reshape(value: Any) -> tuple[int, ...]:
         parts = value
     else:
         parts = [value]
-    try:
-        shape = tuple(int(part) for part in parts)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f'{_short(value)} is not a shape such as "28 28"') from error
+    if len(parts) > 32 or not all(_whole(part) for part in parts):
+        raise ConfigError(f'{_short(value)} is not a shape such as "28 28"')
+    shape = tuple(int(part) for part in parts)
     if any(n < 1 for n in shape) or math.prod(shape) > 1 << 31:
         raise ConfigError(f"{_short(value)} is not a shape: every dimension must be 1 or more, and within reason")
     return shape
@@ -166,8 +166,17 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     return None
 
 
+def _whole(part: Any) -> bool:
+    if isinstance(part, str):
+        return part.isascii() and part.isdigit() and len(part) < 19
+    return isinstance(part, int) and not isinstance(part, bool)
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."
 
 

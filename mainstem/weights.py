@@ -145,7 +145,7 @@ def check_manifest(
     for spec in weights.tensors:
         if spec.dtype not in DTYPES:
             raise RefusedError(Reason.SHAPE, f"tensor {spec.name[:80]!r} has the unknown dtype {spec.dtype[:40]!r}")
-        if len(spec.shape) > limits.dimensions or any(n < 0 for n in spec.shape):
+        if not _sensible(spec.shape, limits):
             raise RefusedError(Reason.SHAPE, f"tensor {spec.name[:80]!r} has no valid shape")
     total = sum(size_of(spec) for spec in weights.tensors)
     if total != weights.nbytes:
@@ -217,6 +217,13 @@ def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> None
             raise RefusedError(Reason.NOT_FINITE, f"tensor {spec.name!r} holds NaN or infinity")
         if tensor.dtype.itemsize == 8 and np.abs(tensor).max() > LARGEST_FLOAT64:
             raise RefusedError(Reason.NOT_FINITE, f"tensor {spec.name!r} holds numbers beyond {LARGEST_FLOAT64:g}")
+
+
+def _sensible(shape: tuple[int, ...], limits: Limits) -> bool:
+    # an empty tensor's other dimensions count too: NumPy refuses what their product cannot address
+    if len(shape) > limits.dimensions or min(shape, default=0) < 0:
+        return False
+    return math.prod(max(n, 1) for n in shape) <= max(limits.nbytes, 1)
 
 
 def _bytes_of(array: Tensor) -> memoryview:
