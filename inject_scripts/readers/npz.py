@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,14 +15,29 @@ from typing import IO, Any
 
 import numpy as np
 
-from inject_scripts.readers.source import Row, Source, stored_rows
+from inject_scripts.readers.source import Row, Source, opened, stored_rows
 from mainstem.codecs.config import check_size
 from mainstem.errors import ConfigError, DecodeError
 
 DATA_NAMES = ("x", "x_train", "data", "images", "X")
 LABEL_NAMES = ("y", "y_train", "labels", "label", "target")
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+# What zipfile, its decompressors and NumPy's header reader raise for damaged bytes.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +87,12 @@ def npz_source(path: Path, data_key: str | None, label_key: str | None, *, label
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except _BROKEN as error:
-        raise DecodeError(f"{path.name} is no .npz file: {error}") from error
-    with archive:
+    with opened(path) as file:
         try:
-            yield archive
+            with zipfile.ZipFile(file) as archive:
+                yield archive
         except _BROKEN as error:
-            raise DecodeError(f"{path.name} is damaged: {error}") from error
+            raise DecodeError(f"{path.name} is no .npz file, or is damaged: {error}") from error
 
 
 def _pick(path: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], option: str) -> str:
