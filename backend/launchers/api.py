@@ -1,0 +1,77 @@
+"""`/api/jobs/`: training Jobs, their logs, and stopping or retrying one."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from backend.config.problems import Problem
+from backend.launchers import matching
+from backend.launchers.models import Job, JobState
+from backend.launchers.options import local_launcher
+from backend.launchers.serializers import JobSerializer
+
+LONGEST_TAIL = 4 << 20
+
+
+class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
+    """Training Jobs, the newest first: one for each stream of each federation."""
+
+    queryset = Job.objects.select_related("deployment")
+    serializer_class = JobSerializer
+    lookup_field = "name"
+    lookup_value_regex = "[a-z0-9-]+"
+    filterset_fields = ("federation", "state", "client_id")
+    ordering_fields = ("id", "created_at", "started_at", "ended_at")
+
+    @extend_schema(
+        parameters=[OpenApiParameter("tail", int, description="How many bytes of its end (65536).")],
+        responses={(200, "text/plain"): OpenApiTypes.STR},
+        filters=False,
+    )
+    @action(detail=True, pagination_class=None)
+    def log(self, request: Request, name: str) -> HttpResponse:
+        """The end of the Job's output, over all its attempts."""
+        job = self.get_object()
+        tail = request.query_params.get("tail", "65536")
+        if not tail.isascii() or not tail.isdigit() or not 0 < int(tail[:20]) <= LONGEST_TAIL:
+            raise Problem(400, f"tail must be a number of bytes from 1 to {LONGEST_TAIL}.", field="tail")
+        return HttpResponse(local_launcher().log(job.name, int(tail)), content_type="text/plain; charset=utf-8")
+
+    @extend_schema(request=None, responses=JobSerializer)
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, name: str) -> Response:
+        """End the Job; it stays ended until somebody retries it."""
+        job = self.get_object()
+        if job.state in (JobState.SUCCEEDED, JobState.FAILED):
+            raise Problem(status.HTTP_409_CONFLICT, f"The Job has ended already: it is {job.state}.")
+        Job.objects.filter(pk=job.pk).update(wanted=False)
+        return self._answer(job)
+
+    @extend_schema(request=None, responses=JobSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, name: str) -> Response:
+        """Start a Job that has failed or was stopped once more, with its failures forgotten."""
+        job = self.get_object()
+        if job.deployment is None or job.deployment.state not in matching.OPEN:
+            raise Problem(status.HTTP_409_CONFLICT, "The Job's federation is not open: resume it first.")
+        if job.wanted and job.state not in (JobState.FAILED, JobState.STOPPED):
+            raise Problem(status.HTTP_409_CONFLICT, f"The Job is {job.state}; only a failed or stopped one is retried.")
+        if not matching.take_slot(job):
+            raise Problem(
+                status.HTTP_409_CONFLICT, "All places of the federation (max_clients) are taken by other Jobs."
+            )
+        Job.objects.filter(pk=job.pk, state__in=[JobState.FAILED, JobState.STOPPED]).update(
+            state=JobState.PENDING, detail="", due_at=None
+        )
+        Job.objects.filter(pk=job.pk).update(wanted=True, failures=0)
+        return self._answer(job)
+
+    def _answer(self, job: Job) -> Response:
+        job.refresh_from_db()
+        return Response(self.get_serializer(job).data, status.HTTP_202_ACCEPTED)

@@ -1,0 +1,186 @@
+"""Jobs as processes of this machine, each under a supervisor of its own that outlives the launcher."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mainstem.errors import ConfigError
+from mainstem.jobs import JobSpec
+from mainstem.ports import JobStatus
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+_ROOT = Path(__file__).resolve().parents[2]
+_KEPT = (
+    "PATH", "LANG", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL",
+    "MAINSTEM_LOG_FORMAT",
+)  # fmt: skip
+"""What a Job's environment takes over. Nothing else: the backend's secrets stay here."""
+
+
+class LocalLauncher:
+    """`ports.Launcher` over `<directory>/<name>/`: `lock` (held while it runs), `started`, `pid`, `exit`, `log`.
+
+    Everything that it knows is in these files, so a new launcher finds the Jobs of the one before it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        command: Sequence[str] = (sys.executable, "-m", "federated_training"),
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._directory = directory
+        self._command = list(command)
+        self._kept = {name: environ[name] for name in _KEPT if name in environ}
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def launch(self, name: str, spec: JobSpec) -> None:
+        """See `ports.Launcher`. Raises ConfigError where the directory cannot be written."""
+        home = self._home(name)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"the Job's directory {home} cannot be written: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # it runs, or is just ending
+            self._forget(home)
+            (home / "started").touch()
+            self._children[name] = subprocess.Popen(
+                [sys.executable, "-m", "backend.launchers.supervise", home, *self._command],
+                cwd=home,
+                env=self._environment(home, spec),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(lock,),  # the lock is the descriptor's: it stays held when this process dies
+            )
+        finally:
+            os.close(lock)
+
+    def status(self, name: str) -> JobStatus:
+        """See `ports.Launcher`."""
+        home = self._home(name)
+        self._reap(name)
+        if self._held(home):
+            return JobStatus(name, "running")
+        if (home / "stopping").exists():
+            self._forget(home)
+            return JobStatus(name, "absent")
+        code = _exit_code(home)
+        if code is not None:
+            detail = "" if code == 0 else f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+            return JobStatus(name, "succeeded" if code == 0 else "failed", code, detail)
+        if (home / "started").exists():
+            return JobStatus(name, "failed", None, "killed together with its supervisor")
+        return JobStatus(name, "absent")
+
+    def stop(self, name: str) -> None:
+        """See `ports.Launcher`. Returns at once: the supervisor gives the Job 10 s, then kills it."""
+        home = self._home(name)
+        if not home.is_dir():
+            return
+        (home / "stopping").touch()
+        self._reap(name)
+        if not self._held(home):
+            self._forget(home)
+        elif (pid := _pid(home)) is not None:  # the lock is held, so the number is its holder's
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def log(self, name: str, tail: int = 65536) -> str:
+        """See `ports.Launcher`. Empty for a Job that has never run here."""
+        parts: list[bytes] = []
+        for file in ("log", "log.1"):
+            missing = tail - sum(map(len, parts))
+            with contextlib.suppress(FileNotFoundError), (self._home(name) / file).open("rb") as handle:
+                if missing > 0:
+                    handle.seek(max(0, os.fstat(handle.fileno()).st_size - missing))
+                    parts.insert(0, handle.read(missing))
+        return b"".join(parts).decode("utf-8", "replace")
+
+    def end(self, names: Sequence[str], seconds: float) -> list[str]:
+        """Stop these Jobs and wait until none of them runs; those that still do after `seconds`."""
+        deadline = time.monotonic() + seconds
+        left = list(names)
+        while left:
+            for name in left:
+                self.stop(name)
+            left = [name for name in left if self.status(name).state == "running"]
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return left
+
+    def _home(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{name[:80]!r} is no Job's name")
+        return self._directory / name
+
+    def _environment(self, home: Path, spec: JobSpec) -> dict[str, str]:
+        return {
+            **self._kept,
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "PYTHONPATH": str(_ROOT),
+            "PYTHONUNBUFFERED": "1",
+            **spec.to_environ(),
+        }
+
+    def _reap(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None and child.poll() is not None:
+            del self._children[name]
+
+    @staticmethod
+    def _held(home: Path) -> bool:
+        try:
+            lock = os.open(home / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not disturb each other
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    @staticmethod
+    def _forget(home: Path) -> None:
+        for file in ("pid", "exit", "started", "stopping"):
+            (home / file).unlink(missing_ok=True)
+
+
+def _pid(home: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int((home / "pid").read_text())
+    return None
+
+
+def _exit_code(home: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return int(json.loads((home / "exit").read_text())["code"])
+    return None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,183 @@
+"""Which stream trains for which federation: one Job a pair, once, however often and from wherever it is asked.
+
+The database decides races: a Job's name and its place among a federation's `max_clients` are unique there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from django.db import IntegrityError, transaction
+
+from backend.deployments.models import Deployment, State
+from backend.launchers.models import Job
+from backend.streams.models import DataSource
+from mainstem.errors import ConfigError
+from mainstem.messages import Announcement, Data, InputSpec, Rules, Topics
+from mainstem.streams import DataAnnouncement, misfit, parse_ranges
+from mainstem.topics import aggregator_topic, check_client_id, control_topic, data_topic
+
+log = logging.getLogger(__name__)
+
+OPEN = (State.WAITING, State.RUNNING)
+"""The states in which a federation takes streams: its opening is in the log and it has not ended."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """Pairs (deployment, source) whose decision cannot change, so that a loop decides each once."""
+
+    decided: set[tuple[int, int]] = field(default_factory=set)
+
+
+def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = None) -> int:
+    """Make the Jobs that are missing between open federations and `sources` (default: all); how many were made."""
+    memory = memory or Memory()
+    deployments = list(Deployment.objects.filter(state__in=OPEN).order_by("created_at", "id"))
+    if not deployments:
+        return 0
+    given = None if sources is None else {source.pk: source for source in sources}
+    candidates = list(
+        DataSource.objects.filter(problem="").order_by("id").values_list("pk", flat=True)
+        if given is None
+        else [pk for pk, source in given.items() if not source.problem]
+    )
+    made = 0
+    for deployment in deployments:
+        open_pairs = [pk for pk in candidates if (deployment.pk, pk) not in memory.decided]
+        if not open_pairs:
+            continue
+        if _first_free_slot(deployment) is None:
+            continue  # full: asked again when a place is free
+        taken = set(Job.objects.filter(federation=deployment.federation).values_list("source_id", flat=True))
+        for pk in open_pairs:
+            if pk not in taken:
+                source = given[pk] if given is not None else DataSource.objects.get(pk=pk)
+                if unfit(source, deployment) is None:
+                    if not assign(source, deployment):
+                        break
+                    made += 1
+            memory.decided.add((deployment.pk, pk))
+    return made
+
+
+def unfit(source: DataSource, deployment: Deployment) -> str | None:
+    """Why the stream does not fit the federation, in a sentence; None where it does.
+
+    A key that names a deployment which exists here binds the stream to that one.
+    """
+    if source.problem:
+        return source.problem
+    other = source.addressed_to
+    if other is not None and other != deployment.pk and Deployment.objects.filter(pk=other).exists():
+        return f"its announcement is addressed to deployment {other}"
+    try:
+        return misfit(source.announcement, announcement_of(deployment))
+    except ConfigError as error:
+        return str(error)
+
+
+def assign(source: DataSource, deployment: Deployment) -> bool:
+    """Make the Job of this pair unless there is one; False where the federation has no free place."""
+    name = job_name(deployment.federation, source)
+    while not Job.objects.filter(name=name).exists():
+        slot = _first_free_slot(deployment)
+        if slot is None:
+            return False
+        try:
+            with transaction.atomic():
+                Job.objects.create(
+                    name=name,
+                    federation=deployment.federation,
+                    deployment=deployment,
+                    source=source,
+                    client_id=client_id(source.announcement, source.digest),
+                    slot=slot,
+                )
+        except IntegrityError:
+            continue  # somebody else made this Job or took this place: look again
+        log.info("stream %s trains for %s as Job %s", source.topic[:100], deployment.federation, name)
+    return True
+
+
+def take_slot(job: Job) -> bool:
+    """Give a Job that has lost its place another; False where there is none."""
+    while job.slot is None:
+        slot = None if job.deployment is None else _first_free_slot(job.deployment)
+        if slot is None:
+            return False
+        try:
+            with transaction.atomic():
+                Job.objects.filter(pk=job.pk, slot=None).update(slot=slot)
+        except IntegrityError:
+            continue
+        job.refresh_from_db(fields=["slot"])
+    return True
+
+
+def explain(source: DataSource) -> list[dict[str, Any]]:
+    """Each open federation with whether the stream fits, why not or why it waits, and its Job's name."""
+    jobs = dict(Job.objects.filter(source=source).values_list("federation", "name"))
+    answers = []
+    for deployment in Deployment.objects.filter(state__in=OPEN).order_by("created_at", "id"):
+        reason = unfit(source, deployment)
+        job = jobs.get(deployment.federation)
+        fits = reason is None
+        if fits and job is None and _first_free_slot(deployment) is None:
+            reason = f"it waits: all {rules_of(deployment).max_clients} places of the federation are taken"
+        answers.append(
+            {
+                "federation": deployment.federation,
+                "deployment": deployment.pk,
+                "name": deployment.name,
+                "fits": fits,
+                "reason": reason or "",
+                "job": job,
+            }
+        )
+    return answers
+
+
+def job_name(federation: str, source: DataSource) -> str:
+    """The Job's name, the same for ever for this federation and this record; a Kubernetes name as well."""
+    return f"federated-training-{federation}-{source.digest}"
+
+
+def client_id(stream: DataAnnouncement, digest: str) -> str:
+    """The client's id: its first topic's name, as far as there is room, and the announcement's digest."""
+    topic = parse_ranges(stream.topic)[0].topic
+    return check_client_id(f"{topic[:51]}-{digest}")
+
+
+def announcement_of(deployment: Deployment) -> Announcement:
+    """The federation as the matching rule sees it."""
+    rules = rules_of(deployment)
+    federation = deployment.federation
+    return Announcement(
+        federation=federation,
+        name=deployment.name,
+        revision=deployment.revision,
+        framework=deployment.framework,
+        input=msgspec.convert(deployment.input, InputSpec),
+        data=msgspec.convert(deployment.data, Data),
+        min_clients=rules.min_clients,
+        max_clients=rules.max_clients,
+        topics=Topics(
+            control=control_topic(federation), data=data_topic(federation), aggregator=aggregator_topic(federation)
+        ),
+    )
+
+
+def rules_of(deployment: Deployment) -> Rules:
+    """The federation's rules."""
+    return msgspec.convert(deployment.rules, Rules)
+
+
+def _first_free_slot(deployment: Deployment) -> int | None:
+    used = set(Job.objects.filter(federation=deployment.federation, slot__isnull=False).values_list("slot", flat=True))
+    limit = rules_of(deployment).max_clients
+    return next((slot for slot in range(limit) if slot not in used), None)

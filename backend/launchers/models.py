@@ -1,0 +1,54 @@
+"""Training Jobs, one for each stream of each federation."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from backend.deployments.models import Deployment
+from backend.streams.models import DataSource
+
+
+class JobState(models.TextChoices):
+    """Where a Job stands."""
+
+    PENDING = "pending", "pending"
+    RUNNING = "running", "running"
+    SUCCEEDED = "succeeded", "succeeded"
+    FAILED = "failed", "failed"
+    STOPPED = "stopped", "stopped"
+
+
+class Job(models.Model):
+    """A stream's training for a federation. `name` derives from both, so that there is never a second one.
+
+    `slot` is one of the federation's `max_clients` places; a Job that has given up has none.
+    """
+
+    name = models.CharField(max_length=63, unique=True)
+    federation = models.CharField(max_length=8, db_index=True)
+    deployment = models.ForeignKey(Deployment, null=True, on_delete=models.SET_NULL, related_name="jobs")
+    """None once the deployment is deleted: the Job is then ended and its row removed."""
+    source = models.ForeignKey(DataSource, on_delete=models.PROTECT, related_name="jobs")
+    client_id = models.CharField(max_length=64)
+    slot = models.IntegerField(null=True)
+    wanted = models.BooleanField(default=True)
+    """False once a person has stopped it, until a person retries it."""
+    state = models.CharField(max_length=10, choices=JobState, default=JobState.PENDING, db_index=True)
+    detail = models.TextField(blank=True)
+    exit_code = models.IntegerField(null=True)
+    """Of the last attempt; negative is the signal that killed it."""
+    attempts = models.IntegerField(default=0)
+    failures = models.IntegerField(default=0)
+    """Failed attempts that still count towards the back-off limit."""
+    due_at = models.DateTimeField(null=True)
+    """Not to be started before."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (models.UniqueConstraint(fields=["federation", "slot"], name="job_slot"),)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,191 @@
+"""What to do about a Job, and which Jobs may start now: pure decisions over what is wanted and what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mainstem.ports import JobStatus
+
+PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED = "pending", "running", "succeeded", "failed", "stopped"
+"""States of a Job."""
+
+
+class Standing(StrEnum):
+    """What a federation means for its Jobs."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    """Jobs evaluate the final model and exit by themselves."""
+    OVERDUE = "overdue"
+    """Finished so long ago that a Job that still runs hangs."""
+    PAUSED = "paused"
+    """Stopped or failed: a resume starts the Jobs again."""
+    GONE = "gone"
+    """Deleted, or being deleted."""
+
+
+class Action(StrEnum):
+    """What to ask of the launcher."""
+
+    NOTHING = "nothing"
+    START = "start"
+    END = "end"
+    FORGET = "forget"
+    """It has ended and its verdict is known: nothing of it but the log is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A Job as its row says. `due` and `started` are seconds on the clock that `decide` is given."""
+
+    state: str
+    wanted: bool = True
+    failures: int = 0
+    due: float | None = None
+    started: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The row's new values and what to ask of the launcher. `drop` removes the row."""
+
+    action: Action
+    state: str
+    detail: str = ""
+    failures: int = 0
+    exit_code: int | None = None
+    wait: float | None = None
+    """Seconds until the next start, where there is one."""
+    drop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how soon a failed Job starts again. Seconds."""
+
+    limit: int = 3
+    first: float = 1.0
+    longest: float = 60.0
+    healthy: float = 600.0
+    """An attempt that ran this long starts the count of failures anew."""
+
+    def wait(self, failures: int) -> float:
+        """The pause after the `failures`th failure in a row."""
+        return float(min(self.longest, self.first * 2.0 ** (failures - 1)))
+
+
+_WHY_ENDED = {
+    Standing.OVERDUE: "it did not exit after the federation had finished",
+    Standing.PAUSED: "the federation is stopped",
+    Standing.GONE: "the federation is deleted",
+}
+
+
+def decide(job: View, standing: Standing, status: JobStatus, now: float, patience: Patience) -> Decision:
+    """The next step of one Job. Repeating a step that was taken changes nothing."""
+    if status.state in ("pending", "running"):
+        return _alive(job, standing)
+    if job.state == RUNNING:  # it ran, and the launcher knows how it ended, or lost it
+        return _ended(job, standing, status, now, patience)
+    drop = standing is Standing.GONE
+    if drop or not job.wanted or standing is not Standing.OPEN:
+        return _at_rest(job, standing, drop)
+    if job.state == STOPPED:  # the federation was resumed
+        return Decision(Action.NOTHING, PENDING)
+    if job.state == PENDING and (job.due is None or job.due <= now):
+        return Decision(Action.START, PENDING, failures=job.failures)
+    return _keep(job)
+
+
+def _keep(job: View) -> Decision:
+    return Decision(Action.NOTHING, job.state, failures=job.failures)
+
+
+def _alive(job: View, standing: Standing) -> Decision:
+    if standing in _WHY_ENDED:
+        return Decision(Action.END, RUNNING, f"is being ended: {_WHY_ENDED[standing]}", job.failures)
+    if not job.wanted:
+        return Decision(Action.END, RUNNING, "is being ended: a person stopped it", job.failures)
+    return Decision(Action.NOTHING, RUNNING, failures=job.failures)
+
+
+def _ended(job: View, standing: Standing, status: JobStatus, now: float, patience: Patience) -> Decision:
+    drop = standing is Standing.GONE
+    if status.state == "absent":  # ended by us, or with the machine
+        if job.wanted and standing is Standing.OPEN:
+            return Decision(Action.NOTHING, PENDING, "was interrupted and starts again", job.failures)
+        return Decision(Action.NOTHING, STOPPED, _why_stopped(job, standing), job.failures, drop=drop)
+    if status.state == "succeeded":
+        return Decision(Action.FORGET, SUCCEEDED, "", 0, status.exit_code, drop=drop)
+    if not job.wanted or standing in (Standing.PAUSED, Standing.GONE):
+        detail = _why_stopped(job, standing)
+        return Decision(Action.FORGET, STOPPED, detail, job.failures, status.exit_code, drop=drop)
+    healthy = job.started is not None and now - job.started >= patience.healthy
+    failures = 1 if healthy else job.failures + 1
+    what = status.detail or f"exit code {status.exit_code}"
+    if standing is Standing.OPEN and failures <= patience.limit:
+        wait = patience.wait(failures)
+        return Decision(
+            Action.FORGET, PENDING, f"failed ({what}); starts again in {wait:.0f} s", failures, status.exit_code, wait
+        )
+    tried = f" {failures} times, the last time" if failures > 1 else ""
+    return Decision(Action.FORGET, FAILED, f"failed{tried} with: {what}", failures, status.exit_code)
+
+
+def _at_rest(job: View, standing: Standing, drop: bool) -> Decision:
+    """A Job that does not run and shall not."""
+    over = standing in (Standing.FINISHED, Standing.OVERDUE)
+    rests = job.state in (FAILED, STOPPED) or (job.state == SUCCEEDED and standing is not Standing.PAUSED)
+    if rests:
+        return Decision(Action.NOTHING, job.state, failures=job.failures, drop=drop)
+    detail = "the federation finished before this Job started" if over else _why_stopped(job, standing)
+    return Decision(Action.NOTHING, STOPPED, detail, job.failures, drop=drop)
+
+
+def _why_stopped(job: View, standing: Standing) -> str:
+    return "a person stopped it" if not job.wanted else _WHY_ENDED.get(standing, "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A Job that runs or is due to start, with its federation's age (small is old) and its place there."""
+
+    name: str
+    federation: str
+    age: int
+    slot: int
+    running: bool
+
+
+def admit(candidates: Iterable[Candidate], least: dict[str, int], limit: int | None) -> tuple[list[str], list[str]]:
+    """Names of the Jobs that may start now, and of those that must wait for memory.
+
+    `least` is each federation's min_clients. At most `limit` Jobs run, the oldest federation's first; but the oldest
+    federation that has enough Jobs to train always gets its min_clients, since fewer would wait for ever.
+    """
+    if limit is None:
+        return [c.name for c in candidates if not c.running], []
+    jobs: dict[str, list[Candidate]] = {}
+    for candidate in sorted(candidates, key=lambda c: (c.age, c.federation, not c.running, c.slot)):
+        jobs.setdefault(candidate.federation, []).append(candidate)
+    # Python's sort is stable: the oldest first among those that can train, then among those that cannot yet
+    order = sorted(jobs, key=lambda federation: len(jobs[federation]) < least.get(federation, 1))
+    running = sum(c.running for group in jobs.values() for c in group)
+    start: list[str] = []
+    wait: list[str] = []
+    for place, federation in enumerate(order):
+        reserved = least.get(federation, 1) if place == 0 else 0
+        chosen, waiting = _choose(jobs[federation], limit - running, reserved)
+        running += len(chosen)
+        start += chosen
+        wait += waiting
+    return start, wait
+
+
+def _choose(jobs: Sequence[Candidate], free: int, reserved: int) -> tuple[list[str], list[str]]:
+    idle = [c.name for c in jobs if not c.running]
+    owed = min(len(idle), reserved - (len(jobs) - len(idle)))
+    count = max(0, free, owed)
+    return idle[:count], idle[count:]

@@ -1,0 +1,132 @@
+"""`python -m backend.launchers.supervise DIR COMMAND...`: run one local Job, and outlive whoever started it.
+
+It bounds the Job's log, ends the Job's whole process group when told to (SIGTERM, and SIGKILL after a grace), and
+writes the exit code where the launcher, or its successor, finds it. It holds a lock for as long as it lives, by the
+file descriptor that it was given: so there is never a second one, and nobody takes a stranger's process for it.
+Only light standard modules are imported: there is one of these beside every Job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from mainstem.processes import die_with_parent
+
+GRACE_SECONDS = 10.0
+NICENESS = 5
+"""Training yields to what people wait for."""
+LOG_BYTES = 2 << 20
+"""Of one log file; the one before it is kept as `log.1`."""
+
+
+class BoundedLog:
+    """Appends to `log`; begins anew when it is full, keeping the last full one."""
+
+    def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
+        self._path, self._limit = path, limit
+        self._file = path.open("ab")
+
+    def write(self, data: bytes) -> None:
+        """Append; a full disk loses output, never the Job."""
+        with contextlib.suppress(OSError):
+            if self._file.tell() + len(data) > self._limit:
+                self._file.close()
+                self._path.replace(self._path.with_name("log.1"))
+                self._file = self._path.open("ab")
+            self._file.write(data)
+            self._file.flush()
+
+
+def supervise(directory: Path, command: list[str]) -> int:
+    """Run `command` to its end; its exit code, negative for the signal that killed it."""
+    log = BoundedLog(directory / "log")
+    log.write(b"--- started %s\n" % time.strftime("%Y-%m-%d %H:%M:%S").encode())
+    os.nice(NICENESS)
+    ending: list[float] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ending.append(time.monotonic())
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    write_atomically(directory / "pid", str(os.getpid()))
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 (it only makes two system calls)
+        )
+    except OSError as error:
+        log.write(f"cannot start {command[0]}: {error}\n".encode())
+        code = 127
+    else:
+        code = _attend(child, log, ending)
+    ended = f"--- killed by signal {-code}" if code < 0 else f"--- exit code {code}"
+    log.write(f"{ended} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    write_atomically(directory / "exit", json.dumps({"code": code}))
+    return code
+
+
+def _attend(child: subprocess.Popen[bytes], log: BoundedLog, ending: list[float]) -> int:
+    """Copy the child's output until it ends; pass our end on to it. `ending` holds when we were told."""
+    assert child.stdout is not None
+    output = child.stdout.fileno()
+    os.set_blocking(output, False)
+    told = False
+    open_ = True
+    while child.poll() is None:
+        if ending and not told:
+            told = True
+            _signal_group(child.pid, signal.SIGTERM)
+        if ending and time.monotonic() > ending[0] + GRACE_SECONDS:
+            _signal_group(child.pid, signal.SIGKILL)
+        open_ = _copy(output, log, 0.2) if open_ else _nap()
+    while open_ and _copy(output, log, 0.0):
+        pass
+    _signal_group(child.pid, signal.SIGKILL)  # whatever it left behind
+    return child.returncode
+
+
+def _copy(output: int, log: BoundedLog, wait: float) -> bool:
+    """Copy what is there within `wait` seconds; False at the end of the output, or without wait when it is dry."""
+    if not select.select([output], [], [], wait)[0]:
+        return wait > 0
+    data = os.read(output, 1 << 16)
+    log.write(data)
+    return bool(data)
+
+
+def _nap() -> bool:
+    time.sleep(0.05)
+    return False
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Whoever reads the file sees all of the text or none of it, even after a crash."""
+    new = path.with_name(path.name + ".new")
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    supervise(Path(sys.argv[1]), sys.argv[2:])

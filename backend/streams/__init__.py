@@ -1,0 +1,1 @@
+"""Data sources: the streams that sites have announced."""

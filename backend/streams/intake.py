@@ -1,0 +1,83 @@
+"""From a record of FEDERATED_DATA_CONTROL_TOPIC to a DataSource, once, whatever bytes it holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db import models
+
+from backend.streams.models import RAW_BYTES, DataSource
+from mainstem.errors import DecodeError
+from mainstem.ports import Record
+from mainstem.streams import DataAnnouncement
+from mainstem.topics import CONTROL_RECORD_LIMIT
+
+_DEEPEST = 64
+_LARGEST_ID = models.BigIntegerField.MAX_BIGINT
+
+
+def take(cluster_id: str, topic_id: str, record: Record) -> tuple[DataSource, bool]:
+    """The row of this record, and whether it is new. A record that announces no stream is kept with its `problem`."""
+    try:
+        fields = _fields(record)
+    except DecodeError as error:
+        value = None if record.value is None else record.value[:RAW_BYTES]
+        fields = {"problem": str(error), "value": value, "key": (record.key or b"")[:RAW_BYTES]}
+    return DataSource.objects.get_or_create(
+        cluster_id=cluster_id,
+        topic_id=topic_id,
+        partition=record.partition,
+        offset=record.offset,
+        defaults={"timestamp_ms": record.timestamp_ms, **fields},
+    )
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """The announcement's columns; raises DecodeError for what is none or what no database can hold."""
+    if record.value is not None and len(record.value) > CONTROL_RECORD_LIMIT:
+        raise DecodeError(
+            f"the announcement has {len(record.value):,} bytes; at most {CONTROL_RECORD_LIMIT:,} are taken"
+        )
+    if record.key is not None and len(record.key) > 64:
+        raise DecodeError(f"the announcement's key has {len(record.key)} bytes; it must be a deployment's number")
+    said = DataAnnouncement.decode(record.key, record.value)
+    unsupervised = said.unsupervised_topic or ""
+    if len(unsupervised) > 249:
+        raise DecodeError("unsupervised_topic is longer than a Kafka topic's name")
+    fields = {
+        "topic": said.topic,
+        "input_format": said.input_format,
+        "input_config": dict(said.input_config),
+        "description": said.description,
+        "restrictions": said.restrictions or None,
+        "validation_rate": said.validation_rate,
+        "test_rate": said.test_rate,
+        "total_msg": said.total_msg,
+        "incremental": said.incremental,
+        "unsupervised_topic": unsupervised,
+    }
+    for name, value in fields.items():
+        _check_storable(name, value)
+    addressed = said.deployment if said.deployment and said.deployment <= _LARGEST_ID else None
+    return {**fields, "key": record.key, "value": record.value, "addressed_to": addressed}
+
+
+def _check_storable(name: str, value: Any) -> None:
+    """Databases take neither NUL, nor half surrogates, nor NaN, nor nesting without end."""
+    _check_depth(name, value, 0)
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (ValueError, UnicodeEncodeError) as error:
+        raise DecodeError(f"{name} holds a number or a character that JSON does not know") from error
+    if "\\u0000" in text:
+        raise DecodeError(f"{name} holds a NUL character")
+
+
+def _check_depth(name: str, value: Any, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise DecodeError(f"{name} is nested more than {_DEEPEST} levels deep")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for part in inner:
+        _check_depth(name, part, depth + 1)

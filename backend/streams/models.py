@@ -1,0 +1,77 @@
+"""Announced data streams, each a record of FEDERATED_DATA_CONTROL_TOPIC."""
+
+from __future__ import annotations
+
+import hashlib
+
+from django.db import models
+
+from mainstem.streams import DataAnnouncement
+
+RAW_BYTES = 1 << 16
+"""How much of a refused record is kept to look at."""
+
+
+class DataSource(models.Model):
+    """A stream as its announcement describes it, or a record that is none, with the `problem` that it has.
+
+    A record is the same one for ever by (`cluster_id`, `topic_id`, `partition`, `offset`).
+    """
+
+    cluster_id = models.CharField(max_length=64)
+    topic_id = models.CharField(max_length=64)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    timestamp_ms = models.BigIntegerField()
+    key = models.BinaryField(null=True)
+    value = models.BinaryField(null=True)
+    """The record's bytes; of a refused one the first 64 KiB."""
+    problem = models.TextField(blank=True)
+    """Why the record announces no stream; empty for a stream."""
+
+    topic = models.TextField(blank=True)
+    """Its offset ranges, `t:p:start:end,...`, or a bare topic name."""
+    input_format = models.CharField(max_length=10, blank=True)
+    input_config = models.JSONField(default=dict)
+    description = models.TextField(blank=True)
+    restrictions = models.JSONField(null=True)
+    validation_rate = models.FloatField(default=0)
+    test_rate = models.FloatField(default=0)
+    total_msg = models.BigIntegerField(null=True)
+    incremental = models.BooleanField(default=False)
+    unsupervised_topic = models.CharField(max_length=249, blank=True)
+    addressed_to = models.BigIntegerField(null=True)
+    """The deployment that the announcement's key names, if any."""
+    received_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=["cluster_id", "topic_id", "partition", "offset"], name="data_source_place"),
+        )
+
+    def __str__(self) -> str:
+        return self.topic[:80] or f"refused record {self.offset}"
+
+    @property
+    def announcement(self) -> DataAnnouncement:
+        """The stream as the matching rule sees it. Only for rows without a `problem`."""
+        return DataAnnouncement(
+            topic=self.topic,
+            input_format=self.input_format,
+            input_config=self.input_config,
+            description=self.description,
+            restrictions=self.restrictions,
+            validation_rate=self.validation_rate,
+            test_rate=self.test_rate,
+            total_msg=self.total_msg,
+            incremental=self.incremental,
+            unsupervised_topic=self.unsupervised_topic or None,
+            deployment=self.addressed_to,
+        )
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that name this record for ever: of the sha256 of its place."""
+        place = f"{self.cluster_id},{self.topic_id},{self.partition},{self.offset}"
+        return hashlib.sha256(place.encode()).hexdigest()[:12]
