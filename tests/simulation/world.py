@@ -1,0 +1,293 @@
+"""A simulated world: real aggregators and clients over an in-memory log, one seed driving time, order and faults.
+
+Every call of the message log is a point at which the actor may be held up, crash, meet an error with the record
+written or not, or see less than there is. The same seed gives the same run, to the last offset.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import greenlet
+import numpy as np
+
+from backend.aggregator.federation import Federation
+from mainstem.errors import LogError
+from mainstem.memory_log import MemoryCursor, MemoryLog
+from mainstem.messages import Rules
+from mainstem.ports import Outgoing, Record
+from mainstem.topics import TopicSpec
+from mainstem.weights import Tensor
+from tests.support.federations import LightClient, open_federation
+
+
+class Crash(greenlet.GreenletExit):
+    """The process is gone: nothing of it runs any more."""
+
+
+class SimClock:
+    """Milliseconds that the world lets pass."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def now_ms(self) -> int:
+        """See `ports.Clock`."""
+        return self.ms
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How rough the world is: probabilities a port call, and the shape of the federation."""
+
+    crash: float = 0.01
+    lost_before: float = 0.01
+    lost_after: float = 0.01
+    torn: float = 0.3
+    freeze: float = 0.003
+    jump: float = 0.002
+    aggregators: int = 2
+    clients: int = 3
+    rounds: int = 3
+    partitions: int = 1
+    deadline_ms: int = 10_000_000
+    quorum: int | None = None
+
+
+class Actor:
+    """A process: runs `life` until it returns; after a crash it is started again."""
+
+    def __init__(self, world: World, name: str, life: Callable[[SimLog, int], None]) -> None:
+        self.world, self.name, self.life = world, name, life
+        self.starts = 0
+        self.frozen_until = 0
+        self.done = False
+        self._greenlet: greenlet.greenlet | None = None
+
+    def resume(self, crash: bool) -> None:
+        """Run to the next port call, or kill."""
+        if self._greenlet is None or self._greenlet.dead:
+            self._greenlet = greenlet.greenlet(self._run, self.world.scheduler)
+            crash = False
+        if crash:
+            self._greenlet.throw(Crash)
+            self._greenlet = None
+        else:
+            self._greenlet.switch()
+
+    def _run(self) -> None:
+        self.starts += 1
+        self.life(SimLog(self.world), self.starts)
+        self.done = True
+
+
+class SimLog:
+    """A process's connection to the log. Implements `ports.MessageLog` with the world's faults."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._log = world, world.log
+
+    def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
+        """Whole, torn or not at all; the acknowledgement may be lost."""
+        world, batch = self._world, list(records)
+        world.pause()
+        if world.chance(world.weather.lost_before):
+            kept = world.random.randrange(len(batch)) if batch and world.chance(world.weather.torn) else 0
+            self._log.append(topic, batch[:kept])
+            world.pause()
+            raise LogError("simulated: not acknowledged")
+        offsets: list[int] = []
+        for record in batch:
+            offsets += self._log.append(topic, [record])
+            if len(batch) > 1:
+                world.pause()
+        world.pause()
+        if world.chance(world.weather.lost_after):
+            raise LogError("simulated: acknowledgement lost")
+        return offsets
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """A range."""
+        self._trouble()
+        return self._log.read(topic, partition, start, end)
+
+    def cursor(self, topic: str, partition: int, start: int) -> SimCursor:
+        """A reader that may see less than there is."""
+        self._trouble()
+        return SimCursor(self._world, self._log.cursor(topic, partition, start))
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Offsets."""
+        self._trouble()
+        return self._log.bounds(topic, partition)
+
+    def partitions(self, topic: str) -> int:
+        """Partitions."""
+        return self._log.partitions(topic)
+
+    def create_topics(self, topics: Iterable[TopicSpec]) -> None:
+        """Topics."""
+        self._log.create_topics(topics)
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """Topics."""
+        self._log.delete_topics(names)
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Pruning."""
+        self._log.delete_records(topic, partition, before)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _trouble(self) -> None:
+        self._world.pause()
+        if self._world.chance(self._world.weather.lost_before):
+            raise LogError("simulated: Kafka did not answer")
+
+
+class SimCursor:
+    """Implements `ports.Cursor`; returns a random prefix of what is there."""
+
+    def __init__(self, world: World, inner: MemoryCursor) -> None:
+        self._world, self._inner = world, inner
+
+    @property
+    def position(self) -> int:
+        """See `ports.Cursor`."""
+        return self._inner.position
+
+    def poll(self, timeout: float, limit: int = 500) -> list[Record]:
+        """See `ports.Cursor`; a wait with a time-out ends only when something is there."""
+        world = self._world
+        world.pause()
+        if world.chance(world.weather.lost_before):
+            raise LogError("simulated: Kafka did not answer")
+        few = world.random.choice((1, 2, limit))
+        if timeout >= 1:  # a caller that waits this long means to have it
+            records = self._inner.poll(0, few)
+            while not records:
+                world.pause()
+                records = self._inner.poll(0, few)
+            return records
+        return self._inner.poll(0, few) if world.random.random() < 0.7 else []
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class World:
+    """One seed's run."""
+
+    def __init__(self, seed: int, weather: Weather) -> None:
+        self.random, self.weather = random.Random(seed), weather
+        self.clock = SimClock()
+        self.log = MemoryLog(self.clock)
+        self.scheduler = greenlet.getcurrent()
+        self.steps = 0
+        self.faults: list[str] = []
+        self.calm = False
+        self._tensors: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32), np.array(3, np.int32)]
+        rules = Rules(
+            rounds=weather.rounds,
+            min_clients=weather.clients,
+            quorum=weather.quorum,
+            deadline_ms=weather.deadline_ms,
+            wait_limit_ms=10**12,
+            final_wait_ms=1_000_000,
+        )
+        self.federation = open_federation(
+            self.log,
+            self._tensors,
+            rules,
+            aggregator_partitions=weather.partitions,
+            federation="simulate",
+        )
+        self.actors = [
+            *(Actor(self, f"aggregator-{n}", self._aggregate(n)) for n in range(weather.aggregators)),
+            *(Actor(self, f"client-{n}", self._take_part(n)) for n in range(weather.clients)),
+        ]
+
+    # ------------------------------------------------------------ the run
+    def run(self, limit: int) -> None:
+        """Until everyone is done; AssertionError where that takes more than `limit` port calls."""
+        while not all(actor.done for actor in self.actors):
+            self.steps += 1
+            if self.steps > limit:
+                waiting = [a.name for a in self.actors if not a.done]
+                raise AssertionError(f"{waiting} are not done after {limit} port calls")
+            self.calm = self.steps > limit // 2  # faults cease, so that whatever can end does
+            self._let_time_pass()
+            able = [a for a in self.actors if not a.done and (self.calm or a.frozen_until <= self.steps)]
+            if not able:
+                continue
+            actor = self.random.choice(able)
+            if self.chance(self.weather.freeze):
+                actor.frozen_until = self.steps + self.random.randrange(50, 2000)
+                self.faults.append(f"{self.steps} freeze {actor.name}")
+                continue
+            crash = self.chance(self.weather.crash)
+            if crash:
+                self.faults.append(f"{self.steps} crash {actor.name}")
+            actor.resume(crash)
+
+    def pause(self) -> None:
+        """A port call: whoever comes next, comes next."""
+        self.scheduler.switch()
+
+    def chance(self, probability: float) -> bool:
+        """Whether a fault happens."""
+        return not self.calm and self.random.random() < probability
+
+    def _let_time_pass(self) -> None:
+        self.clock.ms += self.random.randrange(3)
+        if self.chance(self.weather.jump):
+            self.clock.ms += self.random.choice((-5_000, 5_000, 60_000))
+
+    # ------------------------------------------------------------ the processes
+    def _aggregate(self, number: int) -> Callable[[SimLog, int], None]:
+        def life(log: SimLog, start: int) -> None:
+            while True:
+                federation = self.make_federation(log, f"aggregator-{number}-{start}")
+                try:
+                    while federation.step(0.0):
+                        pass
+                    return
+                except LogError:
+                    self.pause()
+
+        return life
+
+    def make_federation(self, log: SimLog, writer: str) -> Federation:
+        """The aggregator under test; planted bugs replace it."""
+        return Federation(
+            log, self.federation, clock=self.clock, writer=writer, retain=self.random.choice((0, 1 << 20))
+        )
+
+    def _take_part(self, number: int) -> Callable[[SimLog, int], None]:
+        def life(log: SimLog, start: int) -> None:
+            while True:
+                client = LightClient(
+                    log,
+                    self.federation,
+                    f"client-{number}",
+                    lambda tensors, seq: train(tensors, seq, number),
+                    examples=10 + number,
+                    incarnation=f"{start}-{self.steps}",
+                )
+                try:
+                    while client.step(0.0):
+                        pass
+                    return
+                except LogError:
+                    self.pause()
+
+        return life
+
+
+def train(tensors: Sequence[Tensor], base_seq: int, number: int) -> list[Tensor]:
+    """The same client makes the same update of the same model."""
+    noise = np.random.default_rng([number, 0 if base_seq == 0 else 1])
+    return [(t + noise.normal(0, 1, t.shape)).astype(t.dtype) if t.dtype.kind == "f" else t for t in tensors]
