@@ -65,12 +65,14 @@ def configure(
     level: str | None = None,
     home: str | Path | None = None,
     stream: TextIO | None = None,
+    screen: bool | None = None,
 ) -> None:
     """Set up this process's logging; a second call replaces the first.
 
     `as_json` defaults to MAINSTEM_LOG_FORMAT being `json`, `level` to MAINSTEM_LOG_LEVEL or INFO, `home` to
-    MAINSTEM_HOME: when there is one, `<home>/logs/<component>.log` is written too, rotated at 10 MB, 5 kept. The
-    platform sets MAINSTEM_LOG_STREAM=off for its children, whose lines then go to the file alone.
+    MAINSTEM_HOME: when there is one, `<home>/logs/<component>.log` is written too, rotated at 10 MB, 5 kept.
+    `screen` False leaves lines to that file alone; it defaults to MAINSTEM_LOG_STREAM not being `off`, which the
+    platform sets for its children.
     """
     if as_json is None:
         as_json = os.environ.get("MAINSTEM_LOG_FORMAT", "text").strip().lower() == "json"
@@ -85,11 +87,13 @@ def configure(
         )
         file.setFormatter(JsonFormatter(component) if as_json else TextFormatter(component, every_field=True))
         handlers.append(file)
-    if not home or os.environ.get("MAINSTEM_LOG_STREAM", "on").strip().lower() != "off":
-        screen = logging.StreamHandler(stream)
+    if screen is None:
+        screen = os.environ.get("MAINSTEM_LOG_STREAM", "on").strip().lower() != "off"
+    if screen or not home:
+        console = logging.StreamHandler(stream)
         colour = stream.isatty() and "NO_COLOR" not in os.environ
-        screen.setFormatter(JsonFormatter(component) if as_json else TextFormatter(component, colour=colour))
-        handlers.append(screen)
+        console.setFormatter(JsonFormatter(component) if as_json else TextFormatter(component, colour=colour))
+        handlers.append(console)
 
     root = logging.getLogger()
     for old in root.handlers[:]:

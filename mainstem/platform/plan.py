@@ -58,9 +58,6 @@ def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str
         "MAINSTEM_LOG_STREAM": "off",
         "DATABASE_URL": inherited.get("DATABASE_URL") or f"sqlite:///{home.database}",
         "PYTHONUNBUFFERED": "1",
-        # arrays are reduced in one thread on purpose; idle BLAS pools only cost memory
-        "OMP_NUM_THREADS": inherited.get("OMP_NUM_THREADS", "1"),
-        "OPENBLAS_NUM_THREADS": inherited.get("OPENBLAS_NUM_THREADS", "1"),
     }
     if log_json:
         ours["MAINSTEM_LOG_FORMAT"] = "json"
@@ -87,7 +84,7 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
         ProcessChild.of_module("control_logger", "control_logger", environment=base | token, logs=logs),
         ProcessChild.of_module("data_control_logger", "data_control_logger", environment=base | token, logs=logs),
         ProcessChild.of_module("aggregator", "backend.aggregator", environment=base, logs=logs),
-        ProcessChild.of_module("launcher", "backend.launchers", environment=base | key, logs=logs),
+        ProcessChild.of_module("launchers", "backend.launchers", environment=base | key, logs=logs),
     ]
 
 

@@ -13,7 +13,7 @@ from mainstem.platform.children import Child
 
 BACKOFF_FIRST, BACKOFF_LAST = 0.5, 30.0  # seconds
 STEADY = 60.0  # a child that ran this long is well again: its next death is its first
-STOP_SECONDS = 15.0
+STOP_SECONDS = 25.0  # the launcher gives its Jobs 15 s to end
 
 Say = Callable[[str], None]
 

@@ -1,0 +1,187 @@
+"""Check what Mainstem needs on this machine, and say the fix for what is missing.
+
+Exit code 0 when everything that is needed is there, 3 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mainstem.cli.api import Api
+from mainstem.cli.output import Output
+from mainstem.cli.where import kafka_config
+from mainstem.errors import BrokerError, MainstemError
+from mainstem.kafka import java
+from mainstem.kafka.cache import cache_directory
+from mainstem.kafka.jars import KAFKA_VERSION, jars_present
+from mainstem.kafka.overview import broker_count
+from mainstem.kafka.prepare import prepared
+from mainstem.platform import plan
+from mainstem.platform.home import Home
+from mainstem.processes import port_is_free
+
+HELP = "check what is missing on this machine, and say the fix"
+
+PACKAGES = {
+    "confluent_kafka": "core", "msgspec": "core", "numpy": "core", "fastavro": "core", "django": "backend",
+    "rest_framework": "backend", "gunicorn": "backend", "keras": "training", "tensorflow": "training",
+    "requests": "loggers", "sklearn": "inject",
+}  # fmt: skip
+DISK_BYTES, MEMORY_BYTES = 2 << 30, 2 << 30
+
+OK, NOTE, MISSING = "ok", "note", "missing"
+_COLOURS = {OK: "green", NOTE: "yellow", MISSING: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. `state`: ok, note (works, but), missing. `fix`: what a person should do."""
+
+    what: str
+    state: str
+    detail: str
+    fix: str = ""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command has no options of its own."""
+
+
+def run(options: argparse.Namespace, home: Home, output: Output) -> int:
+    """Print what was found."""
+    findings = [finding for check in CHECKS for finding in check(home)]
+    if options.json:
+        output.result([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            output.out.print(f"[{_COLOURS[finding.state]}]{finding.state:<8}[/]", end="")
+            output.out.print(f"{finding.what:<18} {finding.detail}", markup=False, soft_wrap=True)
+            if finding.fix:
+                output.out.print(f"{'':26} -> {finding.fix}", markup=False, soft_wrap=True)
+    return 3 if any(finding.state == MISSING for finding in findings) else 0
+
+
+def _python(home: Home) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield Finding("Python", OK, f"{version} at {sys.executable}")
+    else:
+        yield Finding("Python", MISSING, f"{version} is not supported", "use 3.11, 3.12 or 3.13 (MAINSTEM_PYTHON)")
+
+
+def _packages(home: Home) -> Iterator[Finding]:
+    missing = {extra for name, extra in PACKAGES.items() if importlib.util.find_spec(name) is None}
+    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if absent:
+        fix = f"pip install --require-hashes -r requirements/local.txt (or the extras {', '.join(sorted(missing))})"
+        yield Finding("packages", MISSING, f"not installed: {', '.join(absent)}", fix)
+    else:
+        yield Finding("packages", OK, "all are installed")
+
+
+def _java(home: Home) -> Iterator[Finding]:
+    if os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS"):
+        yield Finding("Java", OK, "not needed: KML_CLOUD_BOOTSTRAP_SERVERS names a Kafka")
+        return
+    try:
+        found = java.find_java()
+        yield Finding("Java", OK, f"version {found.major} at {found.path}")
+    except BrokerError as error:
+        yield Finding("Java", MISSING, "none from version 17 on", str(error).partition(": ")[2])
+        return
+    cache = cache_directory()
+    if prepared():
+        yield Finding("Kafka's jars", OK, f"Kafka {KAFKA_VERSION} is prepared in {cache}: starts need no network")
+    elif jars_present():
+        yield Finding("Kafka's jars", OK, f"Kafka {KAFKA_VERSION} is in {cache}; the first start prepares it")
+    else:
+        fix = "the next `mainstem up` downloads them (45 MB); it needs the network that once"
+        yield Finding("Kafka's jars", NOTE, f"not downloaded yet ({cache})", fix)
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    for what, path in (("disk, state", home.root), ("disk, cache", cache_directory())):
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if not os.access(existing, os.W_OK):
+            fix = "choose another directory with MAINSTEM_HOME or MAINSTEM_CACHE"
+            yield Finding(what, MISSING, f"{existing} cannot be written", fix)
+        elif free < DISK_BYTES:
+            yield Finding(what, MISSING, f"{free / 1e9:.1f} GB free at {existing}", "free at least 2 GB there")
+        else:
+            yield Finding(what, OK, f"{free / 1e9:.0f} GB free at {existing}")
+
+
+def _memory(home: Home) -> Iterator[Finding]:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        yield Finding("memory", NOTE, "this system does not tell")
+        return
+    detail = f"{free / 1e9:.1f} GB available"
+    fix = "the platform takes under 0.9 GB, each training Job about 0.5 GB: close something"
+    yield Finding("memory", OK, detail) if free >= MEMORY_BYTES else Finding("memory", NOTE, detail, fix)
+
+
+def _ports(home: Home) -> Iterator[Finding]:
+    if home.is_held():
+        return  # they are taken by us
+    for what, port in (("port of the web", plan.PORT), ("port of Kafka", plan.KAFKA_PORT)):
+        if port_is_free(port):
+            yield Finding(what, OK, f"{port} is free")
+        else:
+            yield Finding(what, NOTE, f"{port} is taken", "`mainstem up` takes the next free one, or the one you name")
+
+
+def _kafka(home: Home) -> Iterator[Finding]:
+    if not os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS") and not home.is_held():
+        yield Finding("Kafka", OK, "no platform runs here now")
+        return
+    try:
+        config = kafka_config(home)
+        yield Finding("Kafka", OK, f"{config['bootstrap.servers']} answers, {broker_count(config)} broker(s)")
+    except MainstemError as error:
+        fix = "is `mainstem up` running? is KML_CLOUD_BOOTSTRAP_SERVERS right, and KML_CLOUD_CLIENT_CONFIG for TLS?"
+        yield Finding("Kafka", MISSING, str(error), fix)
+
+
+def _backend(home: Home) -> Iterator[Finding]:
+    if not home.is_held() and not os.environ.get("MAINSTEM_API"):
+        yield Finding("backend", OK, "no platform runs here now")
+        return
+    try:
+        api = Api.connect(home)
+        yield Finding("backend", OK, f"{api.address} answers and takes the login")
+    except MainstemError as error:
+        yield Finding("backend", MISSING, str(error), f"look into {home.logs / 'web.out'}")
+
+
+def _confinement(home: Home) -> Iterator[Finding]:
+    version = landlock_version()
+    if version > 0:
+        yield Finding("Landlock", OK, f"version {version}: models as Python source can be confined")
+    else:
+        fix = "use a Linux kernel from 5.13 on with Landlock, or give models as template, JSON or .keras file"
+        yield Finding("Landlock", NOTE, "this kernel has none: models as Python source are refused", fix)
+
+
+def landlock_version() -> int:
+    """The version of Landlock that the kernel offers; 0 where it offers none."""
+    if sys.platform != "linux":
+        return 0
+    create_ruleset, ask_version = 444, 1
+    return max(0, int(ctypes.CDLL(None).syscall(create_ruleset, None, ctypes.c_size_t(0), ctypes.c_uint(ask_version))))
+
+
+CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
+    _python, _packages, _java, _disk, _memory, _ports, _kafka, _backend, _confinement,
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""List the topics of the platform's Kafka with their partitions and records."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from mainstem.cli.output import Output
+from mainstem.cli.where import kafka_config
+from mainstem.kafka.overview import topic_overviews
+from mainstem.platform.home import Home
+from mainstem.topics import federation_of
+
+HELP = "list Kafka's topics"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    parser.add_argument("--federation", metavar="ID", help="only the topics of this federation")
+
+
+def run(options: argparse.Namespace, home: Home, output: Output) -> int:
+    """Print them."""
+    found = topic_overviews(kafka_config(home))
+    if options.federation:
+        found = [topic for topic in found if federation_of(topic.name) == options.federation]
+    if options.json:
+        output.result([asdict(topic) for topic in found])
+    else:
+        rows = [(topic.name, topic.partitions, topic.records, topic.written) for topic in found]
+        output.table("Topics", ("topic", "partitions", "records", "ever written"), rows)
+    return 0
