@@ -82,7 +82,7 @@ def _translate(error: Exception) -> exceptions.APIException | None:
         case LogError():
             return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka cannot be reached: {error}")
         case ConfigError():
-            return Problem(status.HTTP_400_BAD_REQUEST, str(error))
+            return Problem(status.HTTP_400_BAD_REQUEST, str(error), field=getattr(error, "field", None))
         case MainstemError():
             return Problem(status.HTTP_409_CONFLICT, str(error))
     return None

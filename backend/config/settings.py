@@ -19,6 +19,8 @@ INSTALLED_APPS = [
     "backend.catalog",
     "backend.deployments",
     "backend.inference",
+    "backend.streams",
+    "backend.launchers",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -145,6 +147,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/",
+    "ENUM_NAME_OVERRIDES": {
+        "DeploymentState": "backend.deployments.models.State",
+        "JobState": "backend.launchers.models.JobState",
+    },
 }
 
 LOGGING_CONFIG = None  # `mainstem.logs.configure` has the word
+
+KAFKA_BOOTSTRAP = env.text("KML_CLOUD_BOOTSTRAP_SERVERS")
+KAFKA_CLIENT_CONFIG = env.text("KML_CLOUD_CLIENT_CONFIG")
+KAFKA_SECONDS = env.number("MAINSTEM_KAFKA_SECONDS", 10)
+"""How long a request waits for Kafka before it says that Kafka is away."""

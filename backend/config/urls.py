@@ -25,6 +25,8 @@ api = [
     path("", include("backend.catalog.api_urls")),
     path("", include("backend.deployments.api_urls")),
     path("", include("backend.inference.api_urls")),
+    path("", include("backend.streams.api_urls")),
+    path("", include("backend.launchers.api_urls")),
 ]
 
 urlpatterns = [

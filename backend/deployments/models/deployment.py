@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 from django.conf import settings
 from django.db import models
 
 from backend.catalog.models import Configuration, Model
+from mainstem.messages import Announcement, Data, InputSpec, Topics
+from mainstem.topics import aggregator_topic, control_topic, data_topic
 
 
 class State(models.TextChoices):
@@ -25,6 +28,8 @@ class FederationId(models.Model):
 
     id = models.CharField(max_length=8, primary_key=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True)
+    """Set once the federation was deleted: late records of it are dropped."""
 
     def __str__(self) -> str:
         return self.id
@@ -65,6 +70,8 @@ class Deployment(models.Model):
     topic_id = models.CharField(max_length=64, blank=True)
     folded = models.BigIntegerField(default=0)
     """The next offset of the control topic to fold."""
+    refolds = models.IntegerField(default=0)
+    """How often the rows were made anew because a record came late; tells readers in memory that they are stale."""
     architecture = models.TextField(blank=True)
     round = models.IntegerField(default=0)
     version = models.IntegerField(default=0)
@@ -86,6 +93,30 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.federation})"
+
+    @property
+    def announcement(self) -> Announcement:
+        """What is announced of it on FEDERATED_MODEL_CONTROL_TOPIC."""
+        return Announcement(
+            federation=self.federation,
+            name=self.name,
+            revision=self.revision,
+            framework=self.framework,
+            input=msgspec.convert(self.input, InputSpec),
+            data=msgspec.convert(self.data, Data),
+            min_clients=self.rules.get("min_clients", 1),
+            max_clients=self.rules.get("max_clients", 1000),
+            topics=Topics(
+                control=control_topic(self.federation),
+                data=data_topic(self.federation),
+                aggregator=aggregator_topic(self.federation),
+            ),
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether no round of it is open."""
+        return self.state in (State.STOPPED, State.FINISHED, State.FAILED, State.DELETING)
 
 
 class OutboxKind(models.TextChoices):

@@ -1,0 +1,152 @@
+"""Deployments over REST. `{id}` is the federation id, or the row's number (at most 7 digits)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema, extend_schema_view
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from backend.accounts.permissions import LoggerPermission
+from backend.catalog.api import user_of
+from backend.deployments import projection, services
+from backend.deployments.models import Deployment
+from backend.deployments.serializers import (
+    DeadlineSerializer,
+    DeploymentCreateSerializer,
+    DeploymentDetailSerializer,
+    DeploymentSerializer,
+    DestroysSerializer,
+)
+from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
+
+ID = r"[a-z0-9]{8}|[0-9]{1,7}"
+
+
+def find(deployments: QuerySet[Deployment], name: str) -> Deployment:
+    """The deployment of that federation id or number; raises Http404."""
+    key = {"federation": name} if len(name) == 8 else {"pk": int(name)}
+    return get_object_or_404(deployments, **key)
+
+
+ONE_OR_MORE = PolymorphicProxySerializer(
+    component_name="CreatedDeployments",
+    serializers=[DeploymentDetailSerializer, DeploymentDetailSerializer(many=True)],
+    resource_type_field_name=None,
+    many=False,
+)
+
+
+@extend_schema_view(retrieve=extend_schema(responses=DeploymentDetailSerializer))
+class DeploymentViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Deployment]
+):
+    """Deployments: what is training. Creating and acting answer at once; Kafka follows within a second."""
+
+    queryset = Deployment.objects.select_related("model", "created_by").defer("architecture")
+    filterset_fields = {
+        "state": ["exact", "in"],
+        "name": ["exact", "icontains"],
+        "configuration": ["exact"],
+        "model": ["exact"],
+        "parent": ["exact"],
+        "external": ["exact"],
+        "federation": ["exact"],
+    }
+    ordering_fields = ["name", "created_at", "state", "round"]
+    lookup_value_regex = ID
+    lookup_url_kwarg = "id"
+
+    def get_object(self) -> Deployment:
+        """By federation id or number."""
+        return find(self.get_queryset(), self.kwargs["id"])
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """The long form for one deployment."""
+        return DeploymentSerializer if self.action == "list" else DeploymentDetailSerializer
+
+    @extend_schema(request=DeploymentCreateSerializer, responses={201: ONE_OR_MORE})
+    def create(self, request: Request) -> Response:
+        """Open a federation of the configuration's model; of several models one each, answered as a list."""
+        form = DeploymentCreateSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        made = services.create(form.validated_data, user_of(request))
+        several = len(made) > 1
+        shown = DeploymentDetailSerializer(made if several else made[0], many=several)
+        return Response(shown.data, status.HTTP_201_CREATED)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("confirm", str, required=True, description="The federation id, to be sure.")],
+        responses={202: DeploymentDetailSerializer},
+    )
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete the deployment with its topics and results; `destroys/` says beforehand what goes."""
+        deployment = self.get_object()
+        services.delete(deployment, request.query_params.get("confirm", ""))
+        return self._shown(deployment)
+
+    @extend_schema(responses=DestroysSerializer)
+    @action(detail=True)
+    def destroys(self, request: Request, id: str) -> Response:
+        """What deleting this destroys."""
+        return Response(DestroysSerializer(services.destroys(self.get_object())).data)
+
+    @extend_schema(request=None, responses={202: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, id: str) -> Response:
+        """Pause the run; what the open round has received is kept."""
+        deployment = self.get_object()
+        services.stop(deployment, user_of(request))
+        return self._shown(deployment)
+
+    @extend_schema(request=None, responses={202: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, id: str) -> Response:
+        """Go on from the last commit."""
+        deployment = self.get_object()
+        services.resume(deployment, user_of(request))
+        return self._shown(deployment)
+
+    @extend_schema(request=DeadlineSerializer, responses={202: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def deadline(self, request: Request, id: str) -> Response:
+        """Give the rounds another deadline."""
+        form = DeadlineSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        deployment = self.get_object()
+        services.change_deadline(deployment, form.validated_data["round_deadline"], user_of(request))
+        return self._shown(deployment)
+
+    @extend_schema(request=None, responses={201: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def restart(self, request: Request, id: str) -> Response:
+        """Open a new federation with the same model and parameters, which names this one as its parent."""
+        made = services.restart(self.get_object(), user_of(request))
+        return Response(DeploymentDetailSerializer(made).data, status.HTTP_201_CREATED)
+
+    @staticmethod
+    def _shown(deployment: Deployment) -> Response:
+        deployment.refresh_from_db()
+        return Response(DeploymentDetailSerializer(deployment).data, status.HTTP_202_ACCEPTED)
+
+
+class IngestControlView(APIView):
+    """Takes records of the control topics from the control logger; each counts once however often it comes."""
+
+    permission_classes = (LoggerPermission,)
+
+    @extend_schema(request=EnvelopeSerializer, responses=TakenSerializer)
+    def post(self, request: Request) -> Response:
+        """Store a batch and fold it into the runs' tables."""
+        form = EnvelopeSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        taken = projection.take(form.validated_data["cluster_id"], form.entries())
+        answer = {"accepted": taken.accepted, "duplicates": taken.duplicates, "refused": taken.refused}
+        return Response(TakenSerializer(answer).data)

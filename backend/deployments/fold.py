@@ -1,0 +1,221 @@
+"""From control records to rows, without a database: what one record means, given the chain up to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from backend.deployments.models import State
+from mainstem.chain import Head
+from mainstem.control import Entry
+from mainstem.messages import (
+    Accepted,
+    Failed,
+    Finished,
+    MemberState,
+    Metrics,
+    Opened,
+    Progress,
+    Refused,
+    Rejected,
+    Round,
+    Snapshot,
+    Stopped,
+    Weights,
+)
+
+Row = dict[str, Any]
+
+STATES = {"open": State.RUNNING, "stopped": State.STOPPED, "finished": State.FINISHED, "failed": State.FAILED}
+WAITING_PHASES = ("unborn", "waiting")
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a record changes: columns of the deployment, and rows to insert or update by their keys."""
+
+    deployment: Row = field(default_factory=dict)
+    version: Row | None = None
+    round: Row | None = None
+    clients: list[Row] = field(default_factory=list)
+    refusals: list[Row] = field(default_factory=list)
+    members: list[Row] = field(default_factory=list)
+    evaluations: dict[int, Row] = field(default_factory=dict)
+    """What was measured of a version, by its number."""
+
+
+def changes_of(entry: Entry, head: Head | None) -> Changes:
+    """The changes that `entry` makes; `head` is the chain's head after it. A record that does not count makes none."""
+    record = entry.record
+    if entry.problem is not None or head is None:
+        return Changes()
+    if isinstance(record, Progress):
+        return _progress(record, head) if record.federation == head.opened.federation else Changes()
+    if isinstance(record, Rejected):
+        return Changes(deployment={"detail": f"The last command was rejected: {record.detail}"})
+    if entry.link is None:
+        return Changes()
+    changes = Changes(deployment=_of_head(head, entry))
+    match record:
+        case Opened():
+            changes.deployment |= _of_opened(record, entry)
+            changes.version = _version(0, None, record.weights, entry, 0)
+        case Round():
+            changes.version = _version(record.version, record.base.version, record.weights, entry, record.seq)
+            changes.round = _round(record, entry)
+            changes.clients = [_client(accepted) for accepted in record.accepted]
+            changes.refusals = [_refusal(refused, record.round) for refused in record.refused]
+            changes.members = _members(record.snapshot, {accepted.client for accepted in record.accepted})
+            if record.evaluation is not None:
+                changes.evaluations[record.base.version] = _metrics(record.evaluation)
+        case Finished():
+            changes.deployment |= {"evaluation": _metrics(record.evaluation), "ended_ms": entry.timestamp_ms}
+            changes.members = [
+                {"client": client, "evaluation": _metrics(metrics)} for client, metrics in record.evaluations.items()
+            ]
+            if record.evaluation is not None:
+                changes.evaluations[record.version] = _metrics(record.evaluation)
+        case Failed():
+            changes.deployment |= {"detail": record.detail, "ended_ms": entry.timestamp_ms}
+        case Stopped():
+            changes.deployment |= {"ended_ms": entry.timestamp_ms}
+    return changes
+
+
+def _of_head(head: Head, entry: Entry) -> Row:
+    started = head.round > 0 or head.state != "open"
+    return {
+        "state": STATES[head.state] if started else State.WAITING,
+        "detail": "",
+        "round": head.round,
+        "version": head.base.version,
+        "sha256": head.weights.sha256,
+        "rules": msgspec.to_builtins(head.rules),
+        "head": {"seq": head.link.record.seq, "hash": head.link.hash, "offset": entry.offset},
+        "phase": "",
+        "deadline_ms": None,
+        "ended_ms": None,
+    }
+
+
+def _of_opened(record: Opened, entry: Entry) -> Row:
+    return {
+        "name": record.name,
+        "framework": record.framework,
+        "parent": record.parent,
+        "architecture": record.architecture,
+        "training": msgspec.to_builtins(record.training),
+        "strategy": msgspec.to_builtins(record.strategy),
+        "data": msgspec.to_builtins(record.data),
+        "input": msgspec.to_builtins(record.input),
+        "opened_ms": entry.timestamp_ms,
+    }
+
+
+def _version(number: int, parent: int | None, weights: Weights, entry: Entry, seq: int) -> Row:
+    return {
+        "number": number,
+        "seq": seq,
+        "parent": parent,
+        "sha256": weights.sha256,
+        "nbytes": weights.nbytes,
+        "weights": msgspec.to_builtins(weights),
+        "offset": entry.offset,
+        "created_ms": entry.timestamp_ms,
+    }
+
+
+def _round(record: Round, entry: Entry) -> Row:
+    return {
+        "seq": record.seq,
+        "number": record.round,
+        "version": record.version,
+        "base_version": record.base.version,
+        "strategy": msgspec.to_builtins(record.strategy),
+        "opened_ms": record.opened_ms,
+        "closed_ms": record.closed.time_ms,
+        "closed_by": record.closed.by,
+        "committed_ms": entry.timestamp_ms,
+        "examples": sum(accepted.examples for accepted in record.accepted),
+        "accepted": len(record.accepted),
+        "refused": len(record.refused) + sum(record.refused_more.values()),
+        "refused_more": dict(record.refused_more),
+        "evaluation": _metrics(record.evaluation),
+        "writer": record.writer,
+        "offset": entry.offset,
+        "final": record.final,
+    }
+
+
+def _client(accepted: Accepted) -> Row:
+    report = accepted.report
+    return {
+        "client": accepted.client,
+        "examples": accepted.examples,
+        "coefficient": accepted.coefficient,
+        "sha256": accepted.sha256,
+        "nbytes": accepted.nbytes,
+        "offset": accepted.offset,
+        "base_version": accepted.base.version,
+        "number": accepted.number,
+        "received_ms": accepted.received_ms,
+        "training": _metrics(report.training),
+        "validation": _metrics(report.validation),
+        "evaluation": _metrics(report.evaluation),
+        "train_seconds": report.train_seconds,
+        "upload_seconds": report.upload_seconds,
+    }
+
+
+def _refusal(refused: Refused, round_: int) -> Row:
+    return {
+        "client": refused.client,
+        "offset": refused.offset,
+        "round": round_,
+        "reason": refused.reason,
+        "detail": refused.detail,
+    }
+
+
+def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
+    return [
+        {
+            "client": member.client,
+            "state": member.status if member.status != "active" else "accepted" if member.client in sent else "waiting",
+            "examples": member.examples,
+            "last_ms": member.last_ms,
+            "detail": "",
+        }
+        for member in snapshot.members
+    ]
+
+
+def _progress(record: Progress, head: Head) -> Changes:
+    changes = Changes(
+        members=[_member(state) for state in record.members],
+        refusals=[_refusal(refused, record.round) for refused in record.refused],
+    )
+    if not head.ended:  # a late word of a worker that had not seen the end yet changes nothing
+        changes.deployment = {
+            "state": State.WAITING if record.phase in WAITING_PHASES else State.RUNNING,
+            "phase": record.phase,
+            "needed": record.needed,
+            "deadline_ms": record.deadline_ms,
+        }
+    return changes
+
+
+def _member(state: MemberState) -> Row:
+    return {
+        "client": state.client,
+        "state": state.state,
+        "examples": state.examples,
+        "last_ms": state.last_ms,
+        "detail": state.detail,
+    }
+
+
+def _metrics(metrics: Metrics | None) -> Any:
+    return None if metrics is None else {"examples": metrics.examples, "values": dict(metrics.values)}

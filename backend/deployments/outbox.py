@@ -1,0 +1,131 @@
+"""Carries out what waits in the outbox. `publish_pending` is called in a loop by the launcher process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+import msgspec
+from django.db import transaction
+from django.db.models import Min
+from django.utils import timezone
+
+from backend.catalog import workshop
+from backend.config.problems import Problem
+from backend.deployments import opening
+from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
+from mainstem.errors import LogError, MainstemError
+from mainstem.messages import Command, Data, InputSpec, Rules, Strategy, TensorSpec, Training
+from mainstem.ports import MessageLog
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 300
+"""How long an entry is one publisher's: longer than publishing a large model takes. Two at once would do no harm."""
+LONGEST_PAUSE_SECONDS = 30
+
+
+def publish_pending(message_log: MessageLog) -> int:
+    """Try every entry that is due, of each deployment the oldest first; how many were done.
+
+    What fails stays and is tried again later; the deployment shows why.
+    """
+    done = 0
+    for entry in _due():
+        if _lease(entry):
+            done += _attempt(message_log, entry)
+    return done
+
+
+def _due() -> Iterator[OutboxEntry]:
+    """The oldest open entry of each deployment, where it is due: later ones wait for it."""
+    waiting = OutboxEntry.objects.filter(done_at=None)
+    oldest = waiting.order_by().values("deployment").annotate(first=Min("id")).values_list("first", flat=True)
+    due = waiting.filter(id__in=list(oldest), due_at__lte=timezone.now())
+    yield from due.select_related("deployment__model__weights")
+
+
+def _lease(entry: OutboxEntry) -> bool:
+    """Take the entry for a while; False where another publisher has it. No transaction stays open meanwhile."""
+    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    mine = OutboxEntry.objects.filter(pk=entry.pk, due_at=entry.due_at, done_at=None)
+    return mine.update(due_at=until, attempts=entry.attempts + 1) == 1
+
+
+def _attempt(message_log: MessageLog, entry: OutboxEntry) -> bool:
+    deployment = entry.deployment
+    try:
+        _carry_out(message_log, entry)
+    except LogError as error:
+        _retry(entry, f"Kafka did not take it: {error}")
+        return False
+    except (MainstemError, Problem) as error:
+        # Time does not mend this: the federation fails, with the sentence that says why.
+        with transaction.atomic():
+            _finish(entry)
+            Deployment.objects.filter(pk=deployment.pk, state=State.OPENING).update(
+                state=State.FAILED, detail=str(error), error=""
+            )
+        log.error("%s of federation %s failed: %s", entry.kind, deployment.federation, error)
+        return True
+    log.info("%s of federation %s is written", entry.kind, deployment.federation)
+    return True
+
+
+def _carry_out(message_log: MessageLog, entry: OutboxEntry) -> None:
+    deployment = entry.deployment
+    match entry.kind:
+        case OutboxKind.OPEN:
+            opening.open_federation(message_log, _opening(deployment))
+            _finish(entry)
+            Deployment.objects.filter(pk=deployment.pk, state=State.OPENING).update(state=State.WAITING)
+        case OutboxKind.COMMAND:
+            order = msgspec.convert({**entry.payload, "federation": deployment.federation}, Command)
+            opening.command(message_log, order)
+            if order.action == "resume":
+                # a worker that let go of the ended run looks again at a higher revision
+                Deployment.objects.filter(pk=deployment.pk, revision=deployment.revision).update(
+                    revision=deployment.revision + 1
+                )
+                deployment.refresh_from_db(fields=["revision"])
+                opening.announce(message_log, deployment.announcement)
+            _finish(entry)
+        case OutboxKind.DELETE:
+            opening.remove(message_log, deployment.federation, deployment.nonce)
+            with transaction.atomic():
+                FederationId.objects.update_or_create(
+                    id=deployment.federation, defaults={"deleted_at": timezone.now()}
+                )
+                deployment.delete()
+
+
+def _opening(deployment: Deployment) -> opening.Opening:
+    model = deployment.model
+    if model is None:
+        raise MainstemError("its model was deleted from the catalog before it could be opened")
+    return opening.Opening(
+        announcement=deployment.announcement,
+        nonce=deployment.nonce,
+        architecture=model.architecture,
+        training=msgspec.convert(deployment.training, Training),
+        strategy=msgspec.convert(deployment.strategy, Strategy),
+        rules=msgspec.convert(deployment.rules, Rules),
+        data=msgspec.convert(deployment.data, Data),
+        input=msgspec.convert(deployment.input, InputSpec),
+        specs=msgspec.convert(model.tensors, tuple[TensorSpec, ...]),
+        tensors=workshop.arrays_of(model.weights.read()),
+        parent=deployment.parent,
+    )
+
+
+def _finish(entry: OutboxEntry) -> None:
+    OutboxEntry.objects.filter(pk=entry.pk).update(done_at=timezone.now())
+    Deployment.objects.filter(pk=entry.deployment_id).exclude(error="").update(error="")
+
+
+def _retry(entry: OutboxEntry, why: str) -> None:
+    pause = min(LONGEST_PAUSE_SECONDS, 2 ** min(entry.attempts, 10))
+    OutboxEntry.objects.filter(pk=entry.pk).update(due_at=timezone.now() + timedelta(seconds=pause))
+    Deployment.objects.filter(pk=entry.deployment_id).update(error=why)
+    log.warning("%s of federation %s: %s; trying again in %d s", entry.kind, entry.deployment.federation, why, pause)

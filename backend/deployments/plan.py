@@ -1,0 +1,113 @@
+"""From what a person asks for to the protocol's objects: pure, and the only place where defaults are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mainstem import strategies
+from mainstem.errors import ConfigError
+from mainstem.messages import Data, InputSpec, Rules, Strategy, Training
+
+
+class FieldError(ConfigError):
+    """A parameter that cannot be; `field` names it as the API does."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that defines a run beside its model and its id."""
+
+    training: Training
+    strategy: Strategy
+    rules: Rules
+    data: Data
+
+
+def plan(asked: Mapping[str, Any], compiled: Mapping[str, Any] | None) -> Plan:
+    """The run that `asked` (DeploymentCreateSerializer's fields, absent where not given) describes.
+
+    `compiled` are the settings that the model was compiled with; they stand where nothing was asked. Raises FieldError.
+    """
+    return Plan(
+        training=_training(asked, compiled or {}),
+        strategy=_strategy(asked.get("strategy") or {}),
+        rules=_rules(asked),
+        data=Data(min_data=asked.get("min_data", 1), restriction=asked.get("data_restriction") or None),
+    )
+
+
+def _training(asked: Mapping[str, Any], compiled: Mapping[str, Any]) -> Training:
+    default = Training()
+    metrics = asked.get("metrics", compiled.get("metrics"))
+    return Training(
+        batch_size=asked.get("batch_size", default.batch_size),
+        epochs=asked.get("epochs", default.epochs),
+        optimizer=asked.get("optimizer") or compiled.get("optimizer") or default.optimizer,
+        loss=asked.get("loss") or compiled.get("loss") or default.loss,
+        metrics=tuple(metrics) if metrics is not None else default.metrics,
+        learning_rate=_rate(asked, compiled),
+        seed=asked.get("seed", default.seed),
+        shuffle=asked.get("shuffle", default.shuffle),
+    )
+
+
+def _rate(asked: Mapping[str, Any], compiled: Mapping[str, Any]) -> float | None:
+    """The model's own rate belongs to the model's own optimizer only."""
+    given = asked.get("learning_rate")
+    if given is None and not asked.get("optimizer"):
+        given = compiled.get("learning_rate")
+    return float(given) if given is not None else None
+
+
+def _strategy(asked: Mapping[str, Any]) -> Strategy:
+    chosen = Strategy(name=asked.get("name", "fedavg"), params=dict(asked.get("params") or {}))
+    try:
+        strategies.make(chosen.name, chosen.params)
+    except ConfigError as error:
+        text = str(error)
+        field = next((word for word in text.split() if word.startswith("strategy.")), "strategy")
+        raise FieldError(field, text) from error
+    return chosen
+
+
+def _rules(asked: Mapping[str, Any]) -> Rules:
+    default = Rules(rounds=5)
+    rules = Rules(
+        rounds=asked.get("rounds", default.rounds),
+        min_clients=asked.get("min_clients", default.min_clients),
+        max_clients=asked.get("max_clients", max(default.max_clients, asked.get("min_clients", 1))),
+        quorum=asked.get("quorum"),
+        deadline_ms=_ms(asked.get("round_deadline"), default.deadline_ms),
+        below_quorum=asked.get("below_quorum", default.below_quorum),
+        wait_limit_ms=_ms(asked.get("wait_limit"), default.wait_limit_ms),
+    )
+    if rules.min_clients > rules.max_clients:
+        raise FieldError("max_clients", f"max_clients is {rules.max_clients}; it must be at least min_clients, {rules.min_clients}.")
+    if rules.quorum is not None and rules.quorum > rules.max_clients:
+        raise FieldError("quorum", f"quorum is {rules.quorum}; it must be at most max_clients, {rules.max_clients}.")
+    return rules
+
+
+def _ms(seconds: float | None, default: int) -> int:
+    return default if seconds is None else round(seconds * 1000)
+
+
+def input_of(shape: list[int], dtype: str, output_shape: list[int], loss: Any) -> InputSpec:
+    """What the model takes, and the labels that the loss compares its output with.
+
+    Keras' sparse losses take the class' number, every other loss something of the output's shape.
+    """
+    name = loss if isinstance(loss, str) else str((loss or {}).get("class_name", "")) if isinstance(loss, Mapping) else ""
+    sparse = name.lower().startswith("sparse")
+    return InputSpec(
+        shape=tuple(shape),
+        dtype=dtype,
+        label_shape=tuple(output_shape[:-1] if sparse else output_shape),
+        label_dtype="int64" if sparse else "float32",
+    )

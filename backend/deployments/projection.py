@@ -1,0 +1,258 @@
+"""Keeps control records and folds them into tables: idempotent, in order, and again from the start if one comes late.
+
+The rows are a function of the set of records alone, however they were delivered.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models, transaction
+
+from backend.deployments.columns import fit
+from backend.deployments.fold import Changes, changes_of
+from backend.deployments.models import (
+    ClientRound,
+    ControlRecord,
+    Deployment,
+    FederationId,
+    Member,
+    Refusal,
+    Round,
+    State,
+    Version,
+)
+from mainstem.control import ControlReader, Entry
+from mainstem.ports import Record
+from mainstem.topics import control_topic, federation_of
+
+READERS = 64
+"""Federations whose chain a web worker keeps in memory; others are read again from the stored records."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a batch."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, record: Record, reason: str) -> None:
+        """Note a record that counts for nothing."""
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        self.refused.append({**place, "reason": reason})
+
+
+def take(cluster_id: str, records: Iterable[tuple[str, Record]]) -> Taken:
+    """Store and fold a batch of (topic id, record)."""
+    taken = Taken()
+    batches: dict[tuple[str, str], list[Record]] = {}
+    for topic_id, record in records:
+        federation = federation_of(record.topic)
+        if federation is None or record.topic != control_topic(federation) or record.partition != 0:
+            taken.refuse(record, f"the record is of {record.topic[:80]}; a federation's control topic is expected")
+        else:
+            batches.setdefault((federation, topic_id), []).append(record)
+    for (federation, topic_id), batch in batches.items():
+        _take_topic(federation, cluster_id, topic_id, batch, taken)
+    return taken
+
+
+def _take_topic(federation: str, cluster_id: str, topic_id: str, batch: Sequence[Record], taken: Taken) -> None:
+    try:
+        with transaction.atomic():
+            deployment = _deployment(federation)
+            if deployment is None:
+                for record in batch:
+                    taken.refuse(record, f"federation {federation} was deleted")
+            elif (reason := _claim(deployment, cluster_id, topic_id)) is not None:
+                for record in batch:
+                    taken.refuse(record, reason)
+            else:
+                _store_and_fold(deployment, batch, taken)
+    except BaseException:
+        _forget(federation)  # what the reader in memory has seen was not committed
+        raise
+
+
+def _deployment(federation: str) -> Deployment | None:
+    """The federation's row, locked; made where the log knows it and we do not. None where it was deleted."""
+    found = Deployment.objects.select_for_update().filter(federation=federation).first()
+    if found is not None:
+        return found
+    known, _ = FederationId.objects.get_or_create(id=federation)
+    if known.deleted_at is not None:
+        return None
+    made, _ = Deployment.objects.get_or_create(
+        federation=federation, defaults={"name": federation, "external": True, "state": State.WAITING}
+    )
+    return Deployment.objects.select_for_update().get(pk=made.pk)
+
+
+def _claim(deployment: Deployment, cluster_id: str, topic_id: str) -> str | None:
+    """Why this topic is not the deployment's; None where it is, now if not before."""
+    if not deployment.topic_id and not deployment.cluster_id:
+        deployment.cluster_id, deployment.topic_id = cluster_id, topic_id
+    if (deployment.cluster_id, deployment.topic_id) == (cluster_id, topic_id):
+        return None
+    return f"federation {deployment.federation} is known from another topic of that name (id {deployment.topic_id})"
+
+
+def _store_and_fold(deployment: Deployment, batch: Sequence[Record], taken: Taken) -> None:
+    place = {"cluster_id": deployment.cluster_id, "topic_id": deployment.topic_id, "partition": 0}
+    known = set(
+        ControlRecord.objects.filter(**place, offset__in=[r.offset for r in batch]).values_list("offset", flat=True)
+    )
+    fresh: dict[int, Record] = {}
+    for record in batch:
+        if record.offset in known or record.offset in fresh:
+            taken.duplicates += 1
+        else:
+            fresh[record.offset] = record
+    if not fresh:
+        deployment.save()
+        return
+    rows = [
+        ControlRecord(
+            **place,
+            topic=record.topic,
+            offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
+            federation=deployment.federation,
+            value=record.value,
+        )
+        for record in sorted(fresh.values(), key=lambda record: record.offset)
+    ]
+    ControlRecord.objects.bulk_create(rows)
+    if rows[0].offset < deployment.folded:
+        rows = _start_over(deployment)
+    problems = _fold(deployment, rows)
+    for offset, record in fresh.items():
+        if offset in problems:
+            taken.refuse(record, problems[offset])
+        else:
+            taken.accepted += 1
+
+
+def _start_over(deployment: Deployment) -> list[ControlRecord]:
+    """A record came late: clear what was folded and give every stored record to be folded again."""
+    for rows in (deployment.rounds, deployment.versions, deployment.refusals, deployment.members):
+        rows.all().delete()
+    deployment.refolds += 1
+    deployment.folded = deployment.superseded = deployment.undecodable = 0
+    deployment.state = State.WAITING
+    deployment.detail = deployment.phase = deployment.sha256 = ""
+    deployment.round = deployment.version = deployment.needed = 0
+    deployment.head, deployment.evaluation = {}, None
+    deployment.deadline_ms = deployment.opened_ms = deployment.ended_ms = None
+    _forget(deployment.federation)
+    return list(_stored(deployment))
+
+
+def _stored(deployment: Deployment) -> models.QuerySet[ControlRecord]:
+    return ControlRecord.objects.filter(
+        cluster_id=deployment.cluster_id, topic_id=deployment.topic_id, partition=0
+    ).order_by("offset")
+
+
+def _fold(deployment: Deployment, rows: Sequence[ControlRecord]) -> dict[int, str]:
+    """Fold rows that follow what was folded; the undecodable ones' reasons by offset."""
+    deleting = deployment.state == State.DELETING
+    reader = _reader(deployment)
+    problems: dict[int, str] = {}
+    for row in rows:
+        value = None if row.value is None else bytes(row.value)
+        entry = reader.feed(row.offset, row.timestamp_ms, value)
+        row.kind = _kind(entry)
+        row.problem = (entry.problem or "").replace("\0", "")[:2000]
+        if entry.record is None:
+            problems[row.offset] = row.problem
+            deployment.undecodable += 1
+        elif entry.problem:
+            deployment.superseded += 1
+        _write(deployment, changes_of(entry, reader.chain.head))
+        deployment.folded = row.offset + 1
+    ControlRecord.objects.bulk_update(rows, ["kind", "problem"], batch_size=500)
+    if deleting:
+        deployment.state = State.DELETING
+    deployment.save()
+    _remember(deployment, reader)
+    return problems
+
+
+def _kind(entry: Entry) -> str:
+    record = entry.record
+    return "" if record is None else str(type(record).__struct_config__.tag)
+
+
+def _write(deployment: Deployment, changes: Changes) -> None:
+    for name, value in fit(Deployment, changes.deployment).items():
+        setattr(deployment, name, value)
+    mine: dict[str, Any] = {"deployment": deployment}
+    if changes.version is not None:
+        row = fit(Version, changes.version)
+        Version.objects.update_or_create(**mine, number=row.pop("number"), defaults=row)
+    if changes.round is not None:
+        row = fit(Round, changes.round)
+        round_, _ = Round.objects.update_or_create(**mine, seq=row.pop("seq"), defaults=row)
+        _upsert(ClientRound, {"round": round_}, changes.clients, ["client", "offset"])
+    _upsert(Refusal, mine, changes.refusals, ["offset"])
+    _upsert(Member, mine, changes.members, ["client"])
+    for number, measured in changes.evaluations.items():
+        deployment.versions.filter(number=number).update(evaluation=fit(Version, {"evaluation": measured})["evaluation"])
+
+
+def _upsert(model: type[models.Model], owner: dict[str, Any], rows: Sequence[dict[str, Any]], keys: list[str]) -> None:
+    """Insert or update rows by their owner and keys; of rows with the same keys the last one counts."""
+    unique = {tuple(row[key] for key in keys): row for row in (fit(model, row) for row in rows)}
+    if not unique:
+        return
+    changed = [name for name in next(iter(unique.values())) if name not in keys]
+    model._default_manager.bulk_create(
+        [model(**owner, **row) for row in unique.values()],
+        update_conflicts=True,
+        unique_fields=[*owner, *keys],
+        update_fields=changed,
+        batch_size=500,
+    )
+
+
+# ---------------------------------------------------------------- chains in memory
+_lock = threading.Lock()
+_readers: OrderedDict[str, tuple[tuple[int, int, int], ControlReader]] = OrderedDict()
+
+
+def _mark(deployment: Deployment) -> tuple[int, int, int]:
+    return deployment.pk, deployment.refolds, deployment.folded
+
+
+def _reader(deployment: Deployment) -> ControlReader:
+    """The reader that has seen exactly what was folded: from memory, or from the stored records."""
+    with _lock:
+        mark, reader = _readers.pop(deployment.federation, (None, None))
+    if reader is not None and mark == _mark(deployment):
+        return reader
+    if reader is None or mark is None or mark[:2] != _mark(deployment)[:2] or mark[2] > deployment.folded:
+        reader, start = ControlReader(deployment.federation), 0
+    else:
+        start = mark[2]  # another web worker folded on from here
+    for row in _stored(deployment).filter(offset__gte=start, offset__lt=deployment.folded).iterator():
+        reader.feed(row.offset, row.timestamp_ms, None if row.value is None else bytes(row.value))
+    return reader
+
+
+def _remember(deployment: Deployment, reader: ControlReader) -> None:
+    with _lock:
+        _readers[deployment.federation] = (_mark(deployment), reader)
+        while len(_readers) > READERS:
+            _readers.popitem(last=False)
+
+
+def _forget(federation: str) -> None:
+    with _lock:
+        _readers.pop(federation, None)

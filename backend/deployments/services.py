@@ -1,0 +1,207 @@
+"""What people do with deployments. Each writes rows and an outbox entry in one transaction; Kafka comes after."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from django.apps import apps
+from django.db import transaction
+from django.utils import timezone
+from rest_framework import status
+
+from backend.accounts.models import User
+from backend.catalog import workshop
+from backend.catalog.models import Configuration, Model
+from backend.config.problems import Problem
+from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
+from backend.deployments.opening import topics_of
+from backend.deployments.plan import Plan, input_of, plan
+from mainstem.topics import check_federation_id, new_federation_id
+
+
+def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
+    """One federation for the asked model, or for each model of the configuration; raises Problem, FieldError.
+
+    All of them are created or none.
+    """
+    configuration: Configuration = asked["configuration"]
+    models = _models(configuration, asked.get("model"))
+    if asked.get("federation") and len(models) > 1:
+        raise Problem(
+            status.HTTP_400_BAD_REQUEST,
+            "A fixed federation id needs one model: name it in model.",
+            field="federation",
+        )
+    plans = [(model, plan(asked, model.compile)) for model in models]
+    if asked.get("check"):
+        for model, chosen in plans:
+            check_training(model, chosen)
+    name = asked.get("name") or configuration.name
+    with transaction.atomic():
+        return [
+            _open(
+                name=name if len(models) == 1 else f"{name[:60]}: {model.name}"[:100],
+                federation=asked.get("federation"),
+                configuration=configuration,
+                model=model,
+                objects=_objects(chosen, model),
+                parent=None,
+                user=user,
+            )
+            for model, chosen in plans
+        ]
+
+
+def _models(configuration: Configuration, chosen: Model | None) -> list[Model]:
+    models = list(configuration.models.order_by("id"))
+    if chosen is None and models:
+        return models
+    if chosen in models:
+        return [chosen]
+    field = "model" if chosen is not None else "configuration"
+    what = f"The model {chosen} is not part of" if chosen is not None else "There is no model in"
+    raise Problem(status.HTTP_400_BAD_REQUEST, f"{what} the configuration {configuration}.", field=field)
+
+
+def check_training(model: Model, chosen: Plan) -> None:
+    """Have the workshop compile the model with these settings and train a step on zeros; raises Problem."""
+    workshop.run(
+        [{"op": "check_training", "architecture": model.architecture, "training": msgspec.to_builtins(chosen.training)}]
+    )
+
+
+def _objects(chosen: Plan, model: Model) -> dict[str, Any]:
+    """The protocol's objects as the deployment's JSON columns."""
+    described = input_of(model.input_shape, model.input_dtype, model.output_shape, chosen.training.loss)
+    return {
+        "training": msgspec.to_builtins(chosen.training),
+        "strategy": msgspec.to_builtins(chosen.strategy),
+        "rules": msgspec.to_builtins(chosen.rules),
+        "data": msgspec.to_builtins(chosen.data),
+        "input": msgspec.to_builtins(described),
+    }
+
+
+def _open(
+    *,
+    name: str,
+    federation: str | None,
+    configuration: Configuration | None,
+    model: Model,
+    objects: Mapping[str, Any],
+    parent: str | None,
+    user: User | None,
+) -> Deployment:
+    deployment = Deployment.objects.create(
+        federation=_reserve(federation),
+        name=name,
+        configuration=configuration,
+        model=model,
+        parent=parent,
+        framework=model.framework,
+        architecture=model.architecture,
+        nonce=secrets.token_hex(16),
+        created_by=user,
+        **objects,
+    )
+    OutboxEntry.objects.create(deployment=deployment, kind=OutboxKind.OPEN)
+    return deployment
+
+
+def _reserve(asked: str | None) -> str:
+    """A federation id that was never given away before; raises Problem where the asked one was."""
+    if asked is not None:
+        check_federation_id(asked)
+        if not FederationId.objects.get_or_create(id=asked)[1]:
+            raise Problem(
+                status.HTTP_409_CONFLICT, f"The federation id {asked} was used before; ids are never reused.", field="federation"
+            )
+        return asked
+    while True:
+        made = new_federation_id()
+        if FederationId.objects.get_or_create(id=made)[1]:
+            return made
+
+
+def restart(deployment: Deployment, user: User | None) -> Deployment:
+    """A new federation with the same model and parameters, which names this one as its parent; raises Problem."""
+    if deployment.model is None:
+        raise Problem(
+            status.HTTP_409_CONFLICT, "Its model is no longer in the catalog, so that it cannot be started anew from here."
+        )
+    objects = {name: getattr(deployment, name) for name in ("training", "strategy", "rules", "data", "input")}
+    with transaction.atomic():
+        return _open(
+            name=deployment.name,
+            federation=None,
+            configuration=deployment.configuration,
+            model=deployment.model,
+            objects=objects,
+            parent=deployment.federation,
+            user=user,
+        )
+
+
+def stop(deployment: Deployment, user: User | None) -> None:
+    """Ask the run to stop; raises Problem where it has ended."""
+    _require(not deployment.ended, deployment, "cannot be stopped")
+    _command(deployment, user, action="stop")
+
+
+def resume(deployment: Deployment, user: User | None) -> None:
+    """Ask a stopped or failed run to go on, and announce it anew so that a worker looks; raises Problem."""
+    _require(deployment.state in (State.STOPPED, State.FAILED), deployment, "cannot be resumed")
+    _command(deployment, user, action="resume")
+
+
+def change_deadline(deployment: Deployment, seconds: float, user: User | None) -> None:
+    """Ask for another deadline of the rounds from the open one on; raises Problem where the run has ended."""
+    _require(not deployment.ended, deployment, "takes no other deadline")
+    _command(deployment, user, action="deadline", deadline_ms=round(seconds * 1000))
+
+
+def _require(allowed: bool, deployment: Deployment, cannot: str) -> None:
+    if not allowed:
+        raise Problem(status.HTTP_409_CONFLICT, f"The run is {deployment.get_state_display()}; it {cannot}.")
+
+
+def _command(deployment: Deployment, user: User | None, **fields: Any) -> None:
+    by = user.username if user is not None else ""
+    OutboxEntry.objects.create(
+        deployment=deployment, kind=OutboxKind.COMMAND, payload={"id": secrets.token_hex(16), "by": by, **fields}
+    )
+
+
+def destroys(deployment: Deployment) -> dict[str, Any]:
+    """What deleting the deployment destroys, for a person to read before it is done."""
+    jobs = 0
+    if apps.is_installed("backend.launchers"):
+        jobs = apps.get_model("launchers", "Job").objects.filter(federation=deployment.federation).count()
+    return {
+        "federation": deployment.federation,
+        "topics": topics_of(deployment.federation),
+        "rounds": deployment.rounds.count(),
+        "versions": deployment.versions.count(),
+        "jobs": jobs,
+        "restarted_as": list(Deployment.objects.filter(parent=deployment.federation).values_list("federation", flat=True)),
+    }
+
+
+def delete(deployment: Deployment, confirmed: str) -> None:
+    """Have the outbox remove the federation from Kafka and then from here; raises Problem unless confirmed by its id."""
+    if confirmed != deployment.federation:
+        doomed = destroys(deployment)
+        raise Problem(
+            status.HTTP_400_BAD_REQUEST,
+            f"This destroys {doomed['rounds']} rounds, {doomed['versions']} versions and 3 topics of federation "
+            f"{deployment.federation}: repeat it with ?confirm={deployment.federation}.",
+            field="confirm",
+        )
+    with transaction.atomic():
+        now = timezone.now()
+        deployment.outbox.filter(done_at=None).update(done_at=now)  # what was still to be written no longer matters
+        Deployment.objects.filter(pk=deployment.pk).update(state=State.DELETING)
+        OutboxEntry.objects.create(deployment=deployment, kind=OutboxKind.DELETE)
