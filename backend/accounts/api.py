@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import status, viewsets
+from rest_framework import mixins, status, viewsets
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -42,9 +42,7 @@ class TokenView(APIView):
         try:
             user = login.check(request._request, form.validated_data["username"], form.validated_data["password"])
         except login.TooManyFailuresError as error:
-            problem = Problem(status.HTTP_429_TOO_MANY_REQUESTS, str(error))
-            problem.wait = error.wait
-            raise problem from error
+            raise Problem(status.HTTP_429_TOO_MANY_REQUESTS, str(error), wait=error.wait) from error
         if user is None:
             raise Problem(status.HTTP_400_BAD_REQUEST, "The user name or password is wrong.", field="password")
         _, key = ApiToken.issue(user, form.validated_data["name"])
@@ -63,7 +61,7 @@ class TokenView(APIView):
 class AccountView(APIView):
     """Who one is here."""
 
-    permission_classes: ClassVar[list[Any]] = [AnyRolePermission]
+    permission_classes = (AnyRolePermission,)
 
     @extend_schema(responses=UserSerializer)
     def get(self, request: Request) -> Response:
@@ -72,7 +70,9 @@ class AccountView(APIView):
         return Response(UserSerializer(request.user).data)
 
 
-class OwnTokenViewSet(viewsets.mixins.ListModelMixin, viewsets.mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
+class OwnTokenViewSet(
+    mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]
+):
     """One's own tokens, without their keys."""
 
     permission_classes = [AnyRolePermission]
@@ -81,8 +81,8 @@ class OwnTokenViewSet(viewsets.mixins.ListModelMixin, viewsets.mixins.DestroyMod
 
     def get_queryset(self) -> QuerySet[ApiToken]:
         """Only one's own."""
-        assert isinstance(self.request.user, User) or not self.request.user.is_authenticated
-        return ApiToken.objects.filter(user_id=self.request.user.pk)
+        user = self.request.user
+        return ApiToken.objects.filter(user=user) if isinstance(user, User) else ApiToken.objects.none()
 
 
 class UserViewSet(viewsets.ModelViewSet[User]):

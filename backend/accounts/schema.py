@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
-class TokenScheme(OpenApiAuthenticationExtension):
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Tells the OpenAPI schema of the header."""
 
     target_class = "backend.accounts.authentication.TokenAuthentication"

@@ -13,6 +13,7 @@ from rest_framework import serializers
 from backend.accounts.models import ApiToken, User
 from backend.accounts.roles import Role, role_of
 
+
 class LoginSerializer(serializers.Serializer[Any]):
     """A name and password for a token."""
 

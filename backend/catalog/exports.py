@@ -59,7 +59,11 @@ def _keep(path: Path, data: bytes) -> None:
 
 def _prune(folder: Path, keep: Path) -> None:
     """Forget the files that were not asked for the longest, until the cache is within its bound."""
-    files = [(entry.stat().st_mtime, entry.stat().st_size, Path(entry.path)) for entry in os.scandir(folder) if entry.is_file()]
+    files = [
+        (entry.stat().st_mtime, entry.stat().st_size, Path(entry.path))
+        for entry in os.scandir(folder)
+        if entry.is_file()
+    ]
     total = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
         if total <= CACHE_BYTES:

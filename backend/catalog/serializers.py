@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
+from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model, ModelKind
 from backend.catalog.services import LARGEST_SEED
 
@@ -24,7 +25,9 @@ class TemplateSerializer(serializers.Serializer[Any]):
 class SourceSerializer(serializers.Serializer[Any]):
     """Python source as Kafka-ML's users paste it: imports, and code that leaves a model in `model`."""
 
-    imports = serializers.CharField(required=False, default="", allow_blank=True, max_length=20_000, trim_whitespace=False)
+    imports = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=20_000, trim_whitespace=False
+    )
     code = serializers.CharField(max_length=200_000, trim_whitespace=False)
 
 
@@ -57,14 +60,16 @@ class ModelCreateSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField(
         max_length=100,
-        validators=[UniqueValidator(Model.objects.all(), message="There is a model of this name already: choose another.")],
+        validators=[
+            UniqueValidator(Model.objects.all(), message="There is a model of this name already: choose another.")
+        ],
     )
     description = serializers.CharField(required=False, default="", allow_blank=True, max_length=4000)
     kind = serializers.ChoiceField(choices=ModelKind.choices, required=False)
     template = TemplateSerializer(required=False)
     config = ConfigField(required=False)
     file = serializers.FileField(required=False, max_length=200)
-    source = SourceSerializer(required=False)
+    source = SourceSerializer(required=False)  # type: ignore[assignment]  # DRF has an option of this name
     imports = serializers.CharField(required=False, allow_blank=True, max_length=20_000, trim_whitespace=False)
     code = serializers.CharField(required=False, max_length=200_000, trim_whitespace=False)
     framework = serializers.ChoiceField(choices=[("tf", "tf")], required=False, default="tf")
@@ -112,7 +117,7 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
 
     input = serializers.SerializerMethodField()
     output = serializers.SerializerMethodField()
-    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
     configurations = serializers.PrimaryKeyRelatedField[Configuration](many=True, read_only=True)
 
     class Meta:
@@ -148,7 +153,7 @@ class ConfigurationSerializer(serializers.ModelSerializer[Configuration]):
     """A configuration with its models' ids."""
 
     models = serializers.PrimaryKeyRelatedField[Model](many=True, queryset=Model.objects.all(), allow_empty=False)
-    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
 
     class Meta:
         model = Configuration

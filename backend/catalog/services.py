@@ -30,7 +30,7 @@ def build_model(data: Mapping[str, Any], user: User | None) -> Model:
     files: dict[str, bytes | Path] = {}
     origin: dict[str, Any] = {}
     if kind is ModelKind.KERAS:
-        upload: UploadedFile = data["file"]
+        upload: UploadedFile[bytes] = data["file"]
         files["model.keras"] = _content(upload)
         operation["file"] = "model.keras"
         origin = {"file": upload.name}
@@ -63,11 +63,13 @@ def build_model(data: Mapping[str, Any], user: User | None) -> Model:
             )
     except IntegrityError as error:  # somebody took the name while the workshop was at work
         raise Problem(
-            status.HTTP_409_CONFLICT, f"There is a model called {data['name']!r} already: choose another name.", field="name"
+            status.HTTP_409_CONFLICT,
+            f"There is a model called {data['name']!r} already: choose another name.",
+            field="name",
         ) from error
 
 
-def _content(upload: UploadedFile) -> bytes | Path:
+def _content(upload: UploadedFile[bytes]) -> bytes | Path:
     if isinstance(upload, TemporaryUploadedFile):
         return Path(upload.temporary_file_path())
     content: bytes = upload.read()
@@ -81,7 +83,9 @@ def _check_tensors(tensors: list[dict[str, Any]], weights: bytes) -> None:
     try:
         specs = specs_of(zip(names, arrays, strict=True))
     except (RefusedError, ValueError) as error:
-        raise Problem(status.HTTP_400_BAD_REQUEST, f"The model's weights cannot be sent to clients: {error}.") from error
+        raise Problem(
+            status.HTTP_400_BAD_REQUEST, f"The model's weights cannot be sent to clients: {error}."
+        ) from error
     told = [(tensor["dtype"], tuple(tensor["shape"])) for tensor in tensors]
     if told != [(spec.dtype, spec.shape) for spec in specs]:
         raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop's weights are not what it says they are.")

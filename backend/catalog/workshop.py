@@ -6,6 +6,7 @@ limit, and an end when we end.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -111,7 +112,8 @@ def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[M
             child.communicate(json.dumps(request).encode(), timeout=limit + GRACE_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise Problem(
-                status.HTTP_400_BAD_REQUEST, f"The workshop took longer than {limit} s and was ended: simplify the model."
+                status.HTTP_400_BAD_REQUEST,
+                f"The workshop took longer than {limit} s and was ended: simplify the model.",
             ) from error
         finally:
             _end(child)
@@ -120,10 +122,8 @@ def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[M
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Kill what is left of the child's process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
 
 
@@ -153,7 +153,9 @@ def _parse(out: io.BufferedRandom, log: io.BufferedRandom, code: int | None, cou
     except (ValueError, AttributeError, TypeError) as error:
         log.seek(0)
         last = log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-        reason = "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
+        reason = (
+            "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
+        )
         raise _broken(reason) from error
 
 

@@ -26,8 +26,17 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(exceptions.APIException):
     """An error with its status and, where a field is to blame, that field."""
 
-    def __init__(self, status_code: int, detail: str, *, field: str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self,
+        status_code: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        line: int | None = None,
+        wait: int | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.wait = wait
         self.status_code = status_code
         self.field = field
         self.line = line

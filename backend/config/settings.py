@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from backend.config import environment as env
@@ -51,7 +52,7 @@ WSGI_APPLICATION = "backend.config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [env.Path(__file__).parent / "templates"],
+        "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -83,10 +84,10 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = None
-STATICFILES_DIRS = [env.Path(__file__).parent / "static"]
+STATICFILES_DIRS = [Path(__file__).parent / "static"]
 WHITENOISE_USE_FINDERS = True  # the files come with the packages: nothing has to be collected first
 
-# One process serves plain HTTP on a laptop; behind a TLS proxy MAINSTEM_HTTPS makes every cookie and answer insist on it.
+# Plain HTTP on a laptop; behind a TLS proxy MAINSTEM_HTTPS makes every cookie and answer insist on it.
 HTTPS = env.flag("MAINSTEM_HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None

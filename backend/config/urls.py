@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from backend.config.health import health
@@ -13,7 +13,7 @@ handler403 = "backend.config.problems.forbidden"
 handler404 = "backend.config.problems.not_found"
 handler500 = "backend.config.problems.server_error"
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("health/", health, name="health"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path(

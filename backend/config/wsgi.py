@@ -19,7 +19,9 @@ def _check() -> None:
     try:
         settings.SECRET_KEY  # noqa: B018
     except ImproperlyConfigured as error:
-        raise ConfigError("MAINSTEM_SECRET_KEY (or MAINSTEM_SECRET_KEY_FILE) is missing: give a long random text") from error
+        raise ConfigError(
+            "MAINSTEM_SECRET_KEY (or MAINSTEM_SECRET_KEY_FILE) is missing: give a long random text"
+        ) from error
 
 
 _check()

@@ -94,9 +94,7 @@ def _carry_out(message_log: MessageLog, entry: OutboxEntry) -> None:
         case OutboxKind.DELETE:
             opening.remove(message_log, deployment.federation, deployment.nonce)
             with transaction.atomic():
-                FederationId.objects.update_or_create(
-                    id=deployment.federation, defaults={"deleted_at": timezone.now()}
-                )
+                FederationId.objects.update_or_create(id=deployment.federation, defaults={"deleted_at": timezone.now()})
                 deployment.delete()
 
 

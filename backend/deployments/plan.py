@@ -88,7 +88,9 @@ def _rules(asked: Mapping[str, Any]) -> Rules:
         wait_limit_ms=_ms(asked.get("wait_limit"), default.wait_limit_ms),
     )
     if rules.min_clients > rules.max_clients:
-        raise FieldError("max_clients", f"max_clients is {rules.max_clients}; it must be at least min_clients, {rules.min_clients}.")
+        raise FieldError(
+            "max_clients", f"max_clients is {rules.max_clients}; it must be at least min_clients, {rules.min_clients}."
+        )
     if rules.quorum is not None and rules.quorum > rules.max_clients:
         raise FieldError("quorum", f"quorum is {rules.quorum}; it must be at most max_clients, {rules.max_clients}.")
     return rules
@@ -103,7 +105,9 @@ def input_of(shape: list[int], dtype: str, output_shape: list[int], loss: Any) -
 
     Keras' sparse losses take the class' number, every other loss something of the output's shape.
     """
-    name = loss if isinstance(loss, str) else str((loss or {}).get("class_name", "")) if isinstance(loss, Mapping) else ""
+    name = (
+        loss if isinstance(loss, str) else str((loss or {}).get("class_name", "")) if isinstance(loss, Mapping) else ""
+    )
     sparse = name.lower().startswith("sparse")
     return InputSpec(
         shape=tuple(shape),

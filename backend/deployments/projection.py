@@ -204,7 +204,9 @@ def _write(deployment: Deployment, changes: Changes) -> None:
     _upsert(Refusal, mine, changes.refusals, ["offset"])
     _upsert(Member, mine, changes.members, ["client"])
     for number, measured in changes.evaluations.items():
-        deployment.versions.filter(number=number).update(evaluation=fit(Version, {"evaluation": measured})["evaluation"])
+        deployment.versions.filter(number=number).update(
+            evaluation=fit(Version, {"evaluation": measured})["evaluation"]
+        )
 
 
 def _upsert(model: type[models.Model], owner: dict[str, Any], rows: Sequence[dict[str, Any]], keys: list[str]) -> None:

@@ -45,8 +45,8 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
         model = Round
         fields = [
             "number", "seq", "version", "base_version", "strategy", "opened_ms", "closed_ms", "closed_by",
-            "committed_ms", "examples", "accepted", "refused", "refused_more", "evaluation", "writer", "offset", "final",
-            "clients",
+            "committed_ms", "examples", "accepted", "refused", "refused_more", "evaluation", "writer", "offset",
+            "final", "clients",
         ]  # fmt: skip
 
 

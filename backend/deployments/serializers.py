@@ -10,6 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model
 from backend.catalog.services import LARGEST_SEED
 from backend.deployments.columns import plain
@@ -78,7 +79,9 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
 
     configuration = serializers.PrimaryKeyRelatedField[Configuration](queryset=Configuration.objects.all())
     model = serializers.PrimaryKeyRelatedField[Model](
-        queryset=Model.objects.all(), required=False, help_text="One of the configuration's models; all of them without it."
+        queryset=Model.objects.all(),
+        required=False,
+        help_text="One of the configuration's models; all of them without it.",
     )
     name = serializers.CharField(max_length=100, required=False)
     federation = serializers.CharField(
@@ -115,7 +118,7 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
         data = {KAFKA_ML_NAMES.get(name, name): data[name] for name in data}
         unknown = [str(name) for name in data if name not in self.fields and name != "federated"]
         if unknown:
-            raise serializers.ValidationError({name: "There is no such parameter." for name in unknown})
+            raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such parameter."))
         return super().to_internal_value(data)
 
     def validate_federation(self, value: str) -> str:
@@ -138,7 +141,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     """A deployment: its federation, where the run stands, and its parameters."""
 
     model_name = serializers.CharField(source="model.name", read_only=True, default=None)
-    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
     rounds = serializers.IntegerField(source="rules.rounds", read_only=True, default=0)
     min_clients = serializers.IntegerField(source="rules.min_clients", read_only=True, default=1)
     max_clients = serializers.IntegerField(source="rules.max_clients", read_only=True, default=1000)

@@ -117,7 +117,9 @@ def _reserve(asked: str | None) -> str:
         check_federation_id(asked)
         if not FederationId.objects.get_or_create(id=asked)[1]:
             raise Problem(
-                status.HTTP_409_CONFLICT, f"The federation id {asked} was used before; ids are never reused.", field="federation"
+                status.HTTP_409_CONFLICT,
+                f"The federation id {asked} was used before; ids are never reused.",
+                field="federation",
             )
         return asked
     while True:
@@ -130,7 +132,8 @@ def restart(deployment: Deployment, user: User | None) -> Deployment:
     """A new federation with the same model and parameters, which names this one as its parent; raises Problem."""
     if deployment.model is None:
         raise Problem(
-            status.HTTP_409_CONFLICT, "Its model is no longer in the catalog, so that it cannot be started anew from here."
+            status.HTTP_409_CONFLICT,
+            "Its model is no longer in the catalog, so that it cannot be started anew from here.",
         )
     objects = {name: getattr(deployment, name) for name in ("training", "strategy", "rules", "data", "input")}
     with transaction.atomic():
@@ -186,12 +189,14 @@ def destroys(deployment: Deployment) -> dict[str, Any]:
         "rounds": deployment.rounds.count(),
         "versions": deployment.versions.count(),
         "jobs": jobs,
-        "restarted_as": list(Deployment.objects.filter(parent=deployment.federation).values_list("federation", flat=True)),
+        "restarted_as": list(
+            Deployment.objects.filter(parent=deployment.federation).values_list("federation", flat=True)
+        ),
     }
 
 
 def delete(deployment: Deployment, confirmed: str) -> None:
-    """Have the outbox remove the federation from Kafka and then from here; raises Problem unless confirmed by its id."""
+    """Have the outbox remove the federation from Kafka, then from here; raises Problem unless confirmed by its id."""
     if confirmed != deployment.federation:
         doomed = destroys(deployment)
         raise Problem(

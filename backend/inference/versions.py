@@ -55,7 +55,8 @@ def keras_file(deployment: Deployment, version: Version) -> Path:
 def _require_architecture(deployment: Deployment) -> None:
     if not deployment.architecture:
         raise Problem(
-            status.HTTP_409_CONFLICT, "The record that opened this federation was not received: its architecture is unknown."
+            status.HTTP_409_CONFLICT,
+            "The record that opened this federation was not received: its architecture is unknown.",
         )
 
 
@@ -92,11 +93,13 @@ def _array(inputs: Any, shape: tuple[int, ...], dtype: str) -> Any:
     try:
         array = np.asarray(inputs, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise Problem(400, f"inputs must be numbers in nested lists of the shape [n]{wanted}.", field="inputs") from error
-    if array.shape[1:] != shape or array.size > MOST_VALUES:
         raise Problem(
-            400, f"inputs have the shape {list(array.shape)}; the model takes [n]{wanted}.", field="inputs"
-        )
+            400, f"inputs must be numbers in nested lists of the shape [n]{wanted}.", field="inputs"
+        ) from error
+    if array.shape[1:] != shape or array.size > MOST_VALUES:
+        raise Problem(400, f"inputs have the shape {list(array.shape)}; the model takes [n]{wanted}.", field="inputs")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Problem(400, "inputs hold NaN or infinity, or a number that the model's dtype cannot hold.", field="inputs")
+        raise Problem(
+            400, "inputs hold NaN or infinity, or a number that the model's dtype cannot hold.", field="inputs"
+        )
     return array
