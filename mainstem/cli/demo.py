@@ -74,8 +74,9 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     if options.start_seconds:
         watch.seconds["start"] = options.start_seconds
     name = f"Demo, digits, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
-    federation = _deploy(api, name, options.seed, watch)
-    injected = _inject(home, federation)
+    restriction = {"demo": name}  # so that streams of earlier demos do not fit this federation
+    federation = _deploy(api, name, options.seed, restriction, watch)
+    injected = _inject(home, federation, restriction)
     watch.lap("inject", f"injected {CLIENTS} clients' samples")
     result = _follow(api, federation, output)
     watch.lap("rounds", f"{result['state']} after {len(result['rounds'])} rounds")
@@ -85,8 +86,8 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         output.say(f"  client {stream['client']}: accuracy {value:.2f} on its {stream['test']} test samples")
     watch.lap("evaluate", "measured the downloaded model")
     split = watch.seconds | _split(result)
-    output.say("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in split.items() if stage != "rounds"))
-    newest = result["versions"][-1]
+    split.pop("rounds")  # the sum of the four that follow
+    output.say("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in split.items()))
     output.result(
         {
             "federation": federation,
@@ -94,35 +95,34 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
             "rounds": len(result["rounds"]),
             "versions": len(result["versions"]),
             "accuracy": round(min(measured), 4),
-            "final_sha256": newest["sha256"],
+            "final_sha256": result["sha256"],
             "seconds": round(options.start_seconds + time.monotonic() - began, 1),
         }
     )
     return 0
 
 
-def _deploy(api: Api, name: str, seed: int, watch: Watch) -> str:
+def _deploy(api: Api, name: str, seed: int, restriction: dict[str, str], watch: Watch) -> str:
     """Model, configuration, deployment; the federation's id."""
     model = api.post("models/", {"name": name, "kind": "template", "template": TEMPLATE, "seed": seed})
     watch.lap("model", f"registered the model {name!r}: {model['parameters']:,} parameters")
     configuration = api.post("configurations/", {"name": name, "models": [model["id"]]})
     asked = {
         "name": name, "configuration": configuration["id"], "rounds": ROUNDS, "min_clients": CLIENTS,
-        "max_clients": CLIENTS, "seed": seed, "data_restriction": {"demo": name}, **TRAINING,
+        "max_clients": CLIENTS, "seed": seed, "data_restriction": restriction, **TRAINING,
     }  # fmt: skip
     deployment = api.post("deployments/", asked)
     federation = str(deployment["federation"])
-    watch.lap("deploy", f"deployed it as federation {federation}: {api.address}/deployments/{deployment['id']}/")
+    watch.lap("deploy", f"deployed it as federation {federation}: {api.address}/")
     return federation
 
 
-def _inject(home: Home, federation: str) -> dict[str, Any]:
+def _inject(home: Home, federation: str, restriction: dict[str, str]) -> dict[str, Any]:
     """Run the public injection script; what it reports."""
-    restriction = json.dumps({"demo": federation})
     command = [
         sys.executable, "-m", "inject_scripts.inject_dummy_training_data", "--json", "--quiet",
-        "--clients", str(CLIENTS), "--topic", f"DEMO-{federation}", "--restriction", restriction,
-        "--bootstrap", data_servers(home),
+        "--clients", str(CLIENTS), "--topic", f"DEMO-{federation}",
+        "--restriction", json.dumps(restriction), "--bootstrap", data_servers(home),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -149,3 +149,47 @@ def _follow(api: Api, federation: str, output: Output) -> dict[str, Any]:
             output.say(f"  {said}")
         time.sleep(POLL_SECONDS)
     raise DemoError(f"the run did not finish within {WAIT_SECONDS:.0f} s; `mainstem jobs` shows what its Jobs do")
+
+
+def _round_line(entry: Mapping[str, Any]) -> str:
+    clients = entry["clients"]
+    shown = [f"  round {entry['number']}/{ROUNDS}", f"version {entry['version']}", f"{len(clients)} clients"]
+    examples = sum(client["examples"] for client in clients)
+    for name in ("loss", "accuracy"):
+        known = [client for client in clients if name in (client["training"] or {}).get("values", {})]
+        if known and examples:
+            mean = sum(client["examples"] * client["training"]["values"][name] for client in known) / examples
+            shown.append(f"{name} {mean:.3f}")
+    train, transport, aggregate = _stages(entry)
+    return "  ".join(shown) + f"  (train {train:.2f} s, transport {transport:.2f} s, aggregate {aggregate:.2f} s)"
+
+
+def _stages(entry: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Seconds of a round: its slowest client's training, all else until the last update came, then until the commit."""
+    train = max((client["train_seconds"] for client in entry["clients"]), default=0.0)
+    collected = (entry["closed_ms"] - entry["opened_ms"]) / 1000
+    return train, max(0.0, collected - train), (entry["committed_ms"] - entry["closed_ms"]) / 1000
+
+
+def _split(result: Mapping[str, Any]) -> dict[str, float]:
+    """The rounds' seconds by stage; `jobs` is what passed from the opening of the run to that of its first round."""
+    rounds = result["rounds"]
+    stages = [_stages(entry) for entry in rounds]
+    train, transport, aggregate = (sum(column) for column in zip(*stages, strict=True))
+    jobs = (rounds[0]["opened_ms"] - result["opened_ms"]) / 1000
+    return {"jobs": jobs, "train": train, "transport": transport, "aggregate": aggregate}
+
+
+def _measure(
+    api: Api, home: Home, federation: str, result: Mapping[str, Any], injected: Mapping[str, Any], directory: Path
+) -> list[float]:
+    """Download the final model and measure it on each client's test samples, which are read back from Kafka."""
+    model = directory / "model.keras"
+    api.download(f"results/{federation}/versions/{result['version']}/model.keras", model)
+    log = KafkaLog(client_config(data_servers(home)))
+    try:
+        config = injected["input_config"]
+        samples = [judge.test_samples(log, stream, injected["format"], config) for stream in injected["streams"]]
+    finally:
+        log.close()
+    return judge.accuracies(model, samples)
