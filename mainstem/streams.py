@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from mainstem.codecs.config import parse_shape
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.messages import Announcement
 
@@ -34,8 +35,14 @@ class StreamRange:
 
 
 def parse_ranges(text: str) -> tuple[StreamRange, ...]:
-    """`t:p:start:end,...` (`t:p:start` is open-ended) or bare names; raises ConfigError."""
-    ranges = tuple(_parse_range(part.strip()) for part in text.split(","))
+    """`t:p:start:end,...` (`t:p:start` is open-ended) or bare names; raises ConfigError.
+
+    Empty ranges are passed over: Kafka-ML's sinks announce every partition, also those that they wrote nothing to.
+    """
+    named = [_parse_range(part.strip()) for part in text.split(",")]
+    ranges = tuple(r for r in named if r.count != 0)
+    if not ranges:
+        raise ConfigError(f"DATA_TOPIC {text[:80]!r} names only empty ranges")
     # in order, only neighbours can overlap; a bare topic comes before its own partitions
     ordered = sorted(ranges, key=lambda r: (r.topic, -1 if r.partition is None else r.partition, r.start or 0))
     for a, b in pairwise(ordered):
@@ -54,8 +61,8 @@ def _parse_range(part: str) -> StreamRange:
         raise ConfigError(f"{part[:80]!r} must read topic:partition:start:end, with whole numbers")
     partition, start, *rest = (int(n) for n in numbers)
     end = rest[0] if rest else None
-    if end is not None and end <= start:
-        raise ConfigError(f"{part[:80]!r} is an empty range: its end must be above its start")
+    if end is not None and end < start:
+        raise ConfigError(f"{part[:80]!r} ends before it starts")
     return StreamRange(name, partition, start, end)
 
 
@@ -127,23 +134,6 @@ class DataAnnouncement:
         return announcement
 
 
-def reshape(value: Any) -> tuple[int, ...]:
-    """Kafka-ML's shapes: `"28 28"`, `"784"`, `784`, `[28, 28]`, `""` for a scalar; raises ConfigError."""
-    parts: Sequence[Any]
-    if isinstance(value, str):
-        parts = value.replace(",", " ").split()
-    elif isinstance(value, list | tuple):
-        parts = value
-    else:
-        parts = [value]
-    if len(parts) > 32 or not all(_whole(part) for part in parts):
-        raise ConfigError(f'{_short(value)} is not a shape such as "28 28"')
-    shape = tuple(int(part) for part in parts)
-    if any(n < 1 for n in shape) or math.prod(shape) > 1 << 31:
-        raise ConfigError(f"{_short(value)} is not a shape: every dimension must be 1 or more, and within reason")
-    return shape
-
-
 def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     """Why the stream does not fit the federation, in a sentence; None where it fits.
 
@@ -154,7 +144,7 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     declared = stream.input_config.get("data_reshape")
     if declared is not None or stream.input_format == "RAW":
         try:
-            shape = reshape(declared if declared is not None else "")
+            shape = parse_shape(declared, "data_reshape")
         except ConfigError as error:
             return f"its data_reshape cannot be read: {error}"
         if shape != federation.input.shape:
