@@ -1,0 +1,105 @@
+"""Runs a person's model source, confined, and leaves the model as data. Started by `workshop_source` only.
+
+Works in its current directory: reads `request.json`, writes `answer.json` and `weights.npz`. Whatever is in
+those files afterwards was perhaps written by the source itself: the parent takes them as untrusted data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from federated_training import confine
+
+_FIELDS = {"<source.imports>": "source.imports", "<source.code>": "source.code"}
+
+
+def main() -> None:
+    """Confine this process, then run the source."""
+    directory = Path.cwd()
+    request = json.loads(Path("request.json").read_text("utf-8"))
+    try:
+        confine.enter_guest(directory, seconds=request["seconds"], file_bytes=request["file_bytes"])
+    except confine.ConfinementError as error:
+        answer: dict[str, Any] = {"ok": False, "error": {"field": "source", "message": str(error), "line": None}}
+    else:
+        answer = _run(request)
+    Path("answer.json").write_text(json.dumps(answer), "utf-8")
+    # TensorFlow's own ending takes long and proves nothing.
+    os._exit(0)
+
+
+def _run(request: dict[str, Any]) -> dict[str, Any]:
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(request["seed"])
+    names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    try:
+        for part in ("imports", "code"):
+            filename = f"<source.{part}>"
+            exec(compile(request[part], filename, "exec", dont_inherit=True), names)  # noqa: S102 - what this process is for, and confined for
+        model = _model(names, keras)
+        answer = {"ok": True, "architecture": model.to_json(), "compile": _compile_config(model)}
+        arrays = {f"t{index:04d}": np.array(weight) for index, weight in enumerate(model.weights)}
+        with open("weights.npz", "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        return answer
+    except BaseException as error:  # the source's own, of any kind
+        return {"ok": False, "error": _explain(error)}
+
+
+def _model(names: dict[str, Any], keras: Any) -> Any:
+    model = names.get("model")
+    if model is None:
+        models = [value for value in names.values() if isinstance(value, keras.Model)]
+        model = models[0] if len(models) == 1 else None
+    if not isinstance(model, keras.Model):
+        raise _NoModel("The source must leave a Keras model in a variable named `model`.")
+    if not model.built or not getattr(model, "inputs", None):
+        raise _NoModel("The model has no input shape; add keras.Input(shape=...) as its first layer.")
+    return model
+
+
+def _compile_config(model: Any) -> Any:
+    if not getattr(model, "compiled", False):
+        return None
+    try:
+        config = model.get_compile_config()
+        json.dumps(config)
+        return config
+    except Exception:  # custom losses and metrics: the person chooses anew
+        return None
+
+
+class _NoModel(Exception):
+    pass
+
+
+def _explain(error: BaseException) -> dict[str, Any]:
+    field, line = "source.code", None
+    if isinstance(error, SyntaxError) and error.filename in _FIELDS:
+        field, line = _FIELDS[error.filename], error.lineno
+    trace = error.__traceback__
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if filename in _FIELDS:
+            field, line = _FIELDS[filename], trace.tb_lineno
+        trace = trace.tb_next
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, _NoModel):
+        return {"field": field, "message": text, "line": None}
+    if isinstance(error, SyntaxError):
+        text = error.msg
+    message = f"{type(error).__name__}: {text}"
+    if isinstance(error, PermissionError):
+        message += " (model source has no files, no network and no other processes)"
+    if line is not None:
+        message = f"line {line}: {message}"
+    return {"field": field, "message": message, "line": line}
+
+
+if __name__ == "__main__":
+    main()

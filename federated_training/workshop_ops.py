@@ -1,0 +1,143 @@
+"""The workshop's operations, one function each. Importing this starts TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from federated_training import architecture, keras_models, keras_training, templates, workshop_files
+from federated_training.problems import FieldError
+from federated_training.workshop_source import Guest
+
+Request = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+def answer(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+    """Do one request and say what came of it; raises FieldError. `guest` runs the request's source, if it has any."""
+    operation = _OPERATIONS.get(str(request.get("op")))
+    if operation is None:
+        raise FieldError("op", f"{str(request.get('op'))[:40]!r} is no operation; there are {', '.join(_OPERATIONS)}.")
+    keras.backend.clear_session()
+    try:
+        return operation(request, directory, max_params, guest)
+    except (MemoryError, OSError) as error:
+        raise FieldError("model", f"The machine refused: {keras_models.cause(error)}.") from error
+
+
+def _build(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+    seed = request.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        raise FieldError("seed", "seed must be a whole number from 0 up to 4294967295.")
+    makers: dict[str, Callable[[], tuple[Any, Any]]] = {
+        "template": lambda: (_from_template(request, max_params, seed), None),
+        "json": lambda: _from_json(request, max_params, seed),
+        "keras": lambda: workshop_files.open_keras(_file(request, directory, "file"), max_params),
+        "source": lambda: _from_source(guest, max_params),
+    }
+    maker = makers.get(str(request.get("kind")))
+    if maker is None:
+        raise FieldError("kind", f"kind must be one of {', '.join(makers)}.")
+    model, compile_config = maker()
+    arrays = keras_models.weights_of(model)
+    for tensor, array in zip(keras_models.tensors_of(model), arrays, strict=True):
+        if array.dtype.kind in "fV" and not np.isfinite(array.astype("float64")).all():
+            raise FieldError("weights", f"The initial weights {tensor['name']} hold NaN or infinity.")
+    workshop_files.save_arrays(directory / "weights.npz", arrays)
+    return {
+        **keras_models.describe(model),
+        "weights": "weights.npz",
+        "compile": keras_training.settings(compile_config),
+    }
+
+
+def _from_template(request: Request, max_params: int, seed: int) -> Any:
+    template = request.get("template")
+    if not isinstance(template, dict):
+        raise FieldError("template", "template must be an object with name and params.")
+    # Without values first: its size is checked before anything is allocated.
+    with keras.StatelessScope(initialize_variables=False):
+        text = templates.make(template.get("name"), template.get("params") or {}).to_json()
+    return keras_models.build(text, max_params=max_params, seed=seed, field="template.params")
+
+
+def _from_json(request: Request, max_params: int, seed: int) -> tuple[Any, Any]:
+    text = _text(request, "config")
+    return keras_models.build(text, max_params=max_params, seed=seed), architecture.compile_config(text)
+
+
+def _from_source(guest: Guest | None, max_params: int) -> tuple[Any, Any]:
+    if guest is None:
+        raise FieldError("source", "source must be an object with imports and code.")
+    found = guest.result()
+    model = keras_models.build(found.architecture, max_params=max_params, field="source.code")
+    _load(model, found.weights, "source.code")
+    return model, found.compile_config
+
+
+def _load(model: Any, path: Path, field: str = "weights") -> None:
+    limit = sum(array.nbytes for array in keras_models.weights_of(model))
+    keras_models.set_weights(model, workshop_files.load_arrays(path, len(model.weights), limit, field), field)
+
+
+def _model(request: Request, directory: Path, max_params: int) -> Any:
+    model = keras_models.build(_text(request, "architecture"), max_params=max_params, field="architecture")
+    if "weights" in request:
+        _load(model, _file(request, directory, "weights"))
+    return model
+
+
+def _check_training(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+    training = request.get("training")
+    if not isinstance(training, dict):
+        raise FieldError("training", "training must be an object with optimizer, loss, metrics and learning_rate.")
+    labels = request.get("label_shape")
+    try:
+        keras_training.check(_model(request, directory, max_params), training, labels)
+    except FieldError as error:
+        prefix = "" if error.field.startswith("architecture") else "training."
+        raise FieldError(prefix + error.field, error.message) from error
+    return {}
+
+
+def _export(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+    out = _file(request, directory, "out")
+    if out.suffix != ".keras":
+        raise FieldError("out", "out must be a file name that ends in .keras.")
+    workshop_files.write_keras(_model(request, directory, max_params), out)
+    return {"out": out.name, "bytes": out.stat().st_size}
+
+
+def _predict(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+    model = _model(request, directory, max_params)
+    tensor = model.inputs[0]
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    inputs = workshop_files.load_inputs(_file(request, directory, "inputs"), tensor.shape[1:], dtype)
+    outputs = np.zeros((0, *model.outputs[0].shape[1:]), keras.backend.standardize_dtype(model.outputs[0].dtype))
+    if len(inputs):
+        outputs = np.asarray(model.predict(inputs, verbose=0))
+    np.save(_file(request, directory, "out"), outputs, allow_pickle=False)
+    return {"out": request["out"], "shape": list(outputs.shape), "dtype": outputs.dtype.name}
+
+
+def _text(request: Request, name: str) -> str:
+    value = request.get(name)
+    if not isinstance(value, str):
+        raise FieldError(name, f"{name} must be a model's config as JSON text.")
+    return value
+
+
+def _file(request: Request, directory: Path, name: str) -> Path:
+    return workshop_files.inside(directory, request.get(name), name)
+
+
+_OPERATIONS: dict[str, Callable[[Request, Path, int, Guest | None], Answer]] = {
+    "build": _build,
+    "check_training": _check_training,
+    "export": _export,
+    "predict": _predict,
+}
