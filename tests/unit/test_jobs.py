@@ -1,0 +1,101 @@
+"""The environment is the whole contract between a launcher and a Job."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mainstem.errors import ConfigError
+from mainstem.jobs import JobSpec
+
+ENVIRON = {
+    "KML_CLOUD_BOOTSTRAP_SERVERS": "kafka:9092",
+    "DATA_BOOTSTRAP_SERVERS": "edge:9092",
+    "DATA_TOPIC": "digits:0:0:500",
+    "INPUT_FORMAT": "RAW",
+    "INPUT_CONFIG": '{"data_type": "float32", "data_reshape": "28 28"}',
+    "VALIDATION_RATE": "0.1",
+    "TOTAL_MSG": "500",
+    "FEDERATED_MODEL_ID": "ddy6heod",
+    "FEDERATED_CLIENT_ID": "site-a",
+}
+
+rates = st.floats(0, 0.49)
+text = st.from_regex(r"[A-Za-z0-9._:/-]{1,30}", fullmatch=True)
+
+
+@given(
+    st.builds(
+        JobSpec,
+        cloud_bootstrap=text,
+        data_bootstrap=text,
+        data_topic=st.sampled_from(["t", "t:0:5:10", "t:0:0:3,u:1:4"]),
+        input_format=st.sampled_from(["RAW", "AVRO", "JSON"]),
+        input_config=st.sampled_from(["{}", '{"data_reshape": "28 28"}']),
+        federation=st.from_regex(r"[a-z0-9]{8}", fullmatch=True),
+        client_id=st.none() | st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),
+        validation_rate=rates,
+        test_rate=rates,
+        total_msg=st.none() | st.integers(1, 10**17),
+        incremental=st.booleans(),
+        unsupervised_topic=st.none() | text,
+        cloud_client_config=st.none() | text,
+        data_client_config=st.none() | text,
+    )
+)
+def test_round_trip(spec: JobSpec) -> None:
+    """What a launcher writes, a Job reads, to the last bit of a rate."""
+    assert JobSpec.from_environ(spec.to_environ()) == spec
+
+
+def test_defaults() -> None:
+    """Kafka-ML's own Job omits rates and counts; the data's Kafka defaults to the cloud's."""
+    few = {k: ENVIRON[k] for k in ("KML_CLOUD_BOOTSTRAP_SERVERS", "DATA_TOPIC", "INPUT_CONFIG", "FEDERATED_MODEL_ID")}
+    spec = JobSpec.from_environ(few)
+    assert (spec.input_format, spec.data_bootstrap, spec.client_id, spec.total_msg) == ("RAW", "kafka:9092", None, None)
+    assert (spec.validation_rate, spec.test_rate, spec.incremental) == (0.1, 0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KML_CLOUD_BOOTSTRAP_SERVERS", " "),
+        ("DATA_TOPIC", ""),
+        ("DATA_TOPIC", "t:0:9:3"),
+        ("INPUT_FORMAT", "CSV"),
+        ("INPUT_CONFIG", "nonsense"),
+        ("INPUT_CONFIG", "[1]"),
+        ("INPUT_CONFIG", "[" * 100_000),
+        ("INPUT_CONFIG", '{"a":' + "9" * 5000 + "}"),
+        ("VALIDATION_RATE", "1"),
+        ("VALIDATION_RATE", "nan"),
+        ("VALIDATION_RATE", "-0.1"),
+        ("VALIDATION_RATE", "ten"),
+        ("TEST_RATE", "0.95"),
+        ("TOTAL_MSG", "0"),
+        ("TOTAL_MSG", "-5"),
+        ("TOTAL_MSG", "1e3"),
+        ("TOTAL_MSG", "9" * 5000),
+        ("TOTAL_MSG", "²"),
+        ("FEDERATED_MODEL_ID", "UPPER123"),
+        ("FEDERATED_MODEL_ID", ""),
+        ("FEDERATED_CLIENT_ID", "a b"),
+    ],
+)
+def test_wrong_settings_are_named(name: str, value: str) -> None:
+    """The error names the variable."""
+    with pytest.raises(ConfigError, match=name):
+        JobSpec.from_environ(ENVIRON | {name: value})
+
+
+@given(
+    st.dictionaries(st.sampled_from([*ENVIRON, "TEST_RATE", "INCREMENTAL", "UNSUPERVISED_TOPIC"]), st.text(max_size=20))
+)
+def test_arbitrary_environment(changes: dict[str, str]) -> None:
+    """Any text in any variable is read or refused with ConfigError."""
+    try:
+        spec = JobSpec.from_environ(ENVIRON | changes)
+    except ConfigError:
+        return
+    assert JobSpec.from_environ(spec.to_environ()) == spec

@@ -1,0 +1,152 @@
+"""Records are exact through JSON, bounded, and never raise anything but our errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mainstem.errors import DecodeError
+from mainstem.messages import (
+    Announcement,
+    Heartbeat,
+    Joined,
+    Left,
+    Lifecycle,
+    Update,
+    decode_announcement,
+    decode_client,
+    decode_control,
+    encode,
+)
+from tests.vectors.examples import sequence
+
+CLIENTS = ("joined", "heartbeat", "update", "client_failed", "left", "tick")
+DECODERS: tuple[Callable[[bytes | None], Any], ...] = (decode_client, decode_control, decode_announcement)
+
+
+def decoder_of(record: msgspec.Struct) -> Callable[[bytes | None], Any]:
+    """The decoder of the topic on which a record of this type stands."""
+    if isinstance(record, Announcement):
+        return decode_announcement
+    return decode_client if type(record).__struct_config__.tag in CLIENTS else decode_control
+
+
+@pytest.mark.parametrize("record", sequence(), ids=lambda r: type(r).__name__)
+def test_round_trip(record: msgspec.Struct) -> None:
+    """Every record type comes back equal, and gives the same bytes again."""
+    back = decoder_of(record)(encode(record))
+    assert back == record
+    assert encode(back) == encode(record)
+
+
+@pytest.mark.parametrize("record", sequence(), ids=lambda r: type(r).__name__)
+def test_unknown_fields_are_ignored_and_unknown_schemas_refused(record: msgspec.Struct) -> None:
+    """A later minor version may add fields; another schema is refused with its number."""
+    body = json.loads(encode(record))
+    assert body["schema"] == 1 and isinstance(body["type"], str)
+    assert decoder_of(record)(json.dumps(body | {"new_field": [1, {"x": None}]}).encode()) == record
+    with pytest.raises(DecodeError, match="schema 2 is not known"):
+        decoder_of(record)(json.dumps(body | {"schema": 2}).encode())
+    with pytest.raises(DecodeError, match="schema"):
+        decoder_of(record)(json.dumps({k: v for k, v in body.items() if k != "schema"}).encode())
+
+
+@given(
+    st.binary(max_size=300)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode)
+)
+@example(b"[" * 100_000)
+@example(b'{"schema":1,"type":"tick","writer":' + b"[" * 100_000)
+@example(b'{"schema":' + b"9" * 100_000 + b"}")
+@example(b'{"schema":1,"type":"joined","client":"\\ud800"}')
+@example(b'{"schema":1,"type":"joined","client":"\xed\xa0\x80"}')
+@example(b'{"schema":1,"type":"paged"}')
+def test_arbitrary_bytes(value: bytes) -> None:
+    """Whatever stands in a topic, decoding raises DecodeError or nothing."""
+    for decode in DECODERS:
+        with pytest.raises(DecodeError):
+            decode(value)
+
+
+@given(st.data())
+def test_mutated_records(data: st.DataObject) -> None:
+    """A real record with any of its values replaced is decoded, or refused with DecodeError; never worse."""
+    body = json.loads(encode(data.draw(st.sampled_from(sequence()))))
+    place: Any = body
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    odd = st.sampled_from(
+        [-1, 2**60, 2**70, 10**4000, 1e308, "", "O", ",f4", "x" * 10**5, None, True, [], {}, [[0, 0, 2**60]]]
+    )
+    place[key] = data.draw(odd | st.integers() | st.text(max_size=5))
+    value = json.dumps(body, ensure_ascii=data.draw(st.booleans())).encode(errors="surrogatepass")
+    for decode in DECODERS:
+        try:
+            record = decode(value)
+        except DecodeError:
+            continue
+        assert decode(encode(record)) == record
+
+
+def test_null_value() -> None:
+    """A tombstone where a record was expected is refused."""
+    for decode in DECODERS:
+        with pytest.raises(DecodeError, match="empty"):
+            decode(None)
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("client", ""),
+        ("client", "a" * 65),
+        ("client", "a b"),
+        ("client", "a\n"),
+        ("client", "\0"),
+        ("client", "é"),
+        ("incarnation", ""),
+        ("incarnation", "x" * 129),
+        ("examples", -1),
+        ("examples", 2**62),
+        ("examples", 10**4000),
+        ("number", -1),
+        ("number", 2**70),
+        ("base", {"seq": -1, "version": 0}),
+        ("report", {"training": {"examples": 10**30}}),
+        ("report", {"training": {"examples": 1, "values": {"loss": 1e201}}}),
+        ("report", {"training": {"examples": 1, "values": {"loss": None}}}),
+        ("report", {"training": {"examples": 1, "values": {str(i): 0.0 for i in range(257)}}}),
+    ],
+)
+def test_bounds_of_an_update(field: str, bad: object) -> None:
+    """What a client may fill is bounded, so that it can neither swell nor poison the aggregator's own records."""
+    (update,) = [r for r in sequence() if isinstance(r, Update)]
+    with pytest.raises(DecodeError, match=rf"\$\.{field}"):
+        decode_client(json.dumps(json.loads(encode(update)) | {field: bad}).encode())
+
+
+@settings(max_examples=50)
+@given(st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True), st.integers(0, 2**62 - 1), st.floats(0, 1))
+def test_client_records_of_any_value(client: str, count: int, share: float) -> None:
+    """Every allowed value goes through."""
+    for record in (
+        Joined(federation="ddy6heod", client=client, incarnation="1", examples=count),
+        Heartbeat(client=client, incarnation="1", phase="training", base=count, progress=share),
+        Left(client=client, incarnation="1", version=count),
+    ):
+        assert decode_client(encode(record)) == record
+
+
+def test_lifecycle_records_of_the_examples_form_a_chain() -> None:
+    """The golden examples name one another's hashes as the protocol says."""
+    chain = [r for r in sequence() if isinstance(r, Lifecycle) and type(r).__name__ not in ("Finished", "Paged")]
+    assert [r.seq for r in chain] == [0, 1, 2, 3, 4, 5, 6]
