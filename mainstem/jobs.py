@@ -73,7 +73,10 @@ class JobSpec:
         )
         if spec.validation_rate + spec.test_rate >= 1:
             raise ConfigError("VALIDATION_RATE and TEST_RATE together must leave something to train on (below 1)")
-        _ = spec.ranges
+        try:
+            _ = spec.ranges
+        except ConfigError as error:
+            raise ConfigError(f"DATA_TOPIC: {error}") from error
         return spec
 
     def to_environ(self) -> dict[str, str]:

@@ -42,12 +42,12 @@ def parse_ranges(text: str) -> tuple[StreamRange, ...]:
     named = [_parse_range(part.strip()) for part in text.split(",")]
     ranges = tuple(r for r in named if r.count != 0)
     if not ranges:
-        raise ConfigError(f"DATA_TOPIC {text[:80]!r} names only empty ranges")
+        raise ConfigError(f"{text[:80]!r} names only empty ranges")
     # in order, only neighbours can overlap; a bare topic comes before its own partitions
     ordered = sorted(ranges, key=lambda r: (r.topic, -1 if r.partition is None else r.partition, r.start or 0))
     for a, b in pairwise(ordered):
         if _overlap(a, b):
-            raise ConfigError(f"DATA_TOPIC names the offsets of {b} twice")
+            raise ConfigError(f"it names the offsets of {b} twice")
     return ranges
 
 
@@ -154,12 +154,6 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     if not stream.incremental and (stream.total_msg or 0) < federation.data.min_data:
         return f"it has {stream.total_msg or 0} records and the federation asks for at least {federation.data.min_data}"
     return None
-
-
-def _whole(part: Any) -> bool:
-    if isinstance(part, str):
-        return part.isascii() and part.isdigit() and len(part) < 19
-    return isinstance(part, int) and not isinstance(part, bool)
 
 
 def _short(value: object) -> str:
