@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+
+from django.conf import settings
 
 from backend.config import environment as env
 from backend.launchers.local import LocalLauncher
@@ -15,7 +16,6 @@ from backend.launchers.plan import Patience
 class Options:
     """Which Kafka the Jobs use, how many run at a time, how often a failed one starts again."""
 
-    home: Path
     cloud_bootstrap: str
     data_bootstrap: str
     cloud_client_config: str | None
@@ -36,7 +36,6 @@ class Options:
         cloud_config = env.text("KML_CLOUD_CLIENT_CONFIG") or None
         data_config = env.text("DATA_CLIENT_CONFIG") or None
         return Options(
-            home=env.home(),
             cloud_bootstrap=cloud,
             data_bootstrap=data,
             cloud_client_config=cloud_config,
@@ -48,4 +47,4 @@ class Options:
 
 def local_launcher() -> LocalLauncher:
     """Runs Jobs below `$MAINSTEM_HOME/jobs`; any process may read their logs through it."""
-    return LocalLauncher(env.home() / "jobs")
+    return LocalLauncher(settings.HOME / "jobs")
