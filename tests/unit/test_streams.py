@@ -74,8 +74,8 @@ def test_arbitrary_ranges(text: str) -> None:
     """Any other text raises ConfigError."""
     try:
         assert parse_ranges(text)
-    except ConfigError as error:
-        assert str(error)
+    except ConfigError:
+        return
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(BODY) + ["incremental", "unsupervised_topic"]), json_values)
+@given(st.sampled_from([*sorted(BODY), "incremental", "unsupervised_topic"]), json_values)
 @example("input_config", {"data_reshape": float("inf")})
 @example("input_config", {"data_reshape": [1e308]})
 @example("input_config", {"data_reshape": [[1]]})
@@ -169,7 +169,7 @@ def test_any_value_of_any_field(field: str, value: Any) -> None:
     except DecodeError:
         return
     reason = misfit(said, federation({"site": "north"}))
-    assert reason is None or reason.startswith("its ") or reason.startswith("it ")
+    assert reason is None or reason.startswith(("its ", "it "))
 
 
 @pytest.mark.parametrize("depth", [10, 100, 500, 900, 990, 1100, 50_000])
