@@ -70,9 +70,7 @@ class AccountView(APIView):
         return Response(UserSerializer(request.user).data)
 
 
-class OwnTokenViewSet(
-    mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]
-):
+class OwnTokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
     """One's own tokens, without their keys."""
 
     permission_classes = [AnyRolePermission]

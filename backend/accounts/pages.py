@@ -1,14 +1,33 @@
-"""The login page."""
+"""The login page, and who may see pages at all."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 
 from backend.accounts import login
+from backend.accounts.roles import Role, at_least
+
+_P = ParamSpec("_P")
+
+
+def viewers_only(page: Callable[Concatenate[HttpRequest, _P], HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page for viewers and up; a logger's user has none."""
+
+    @functools.wraps(page)
+    def checked(request: HttpRequest, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
+        if not at_least(request.user, Role.VIEWER):
+            raise PermissionDenied
+        return page(request, *args, **kwargs)
+
+    return checked
 
 
 class LoginForm(AuthenticationForm):

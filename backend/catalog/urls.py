@@ -1,7 +1,9 @@
-"""Addresses of `catalog`."""
+"""Pages of the catalog."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from backend.catalog import pages
+
+urlpatterns = [path("models/", pages.model_list, name="model-list-page")]

@@ -173,9 +173,7 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_waits_for(self, deployment: Deployment) -> list[str]:
         """The clients whose update the open round still needs."""
-        if deployment.ended:
-            return []
-        return [member.client for member in deployment.members.all() if member.state in ("training", "silent")]
+        return deployment.waits_for(deployment.members.all())
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_pending(self, deployment: Deployment) -> list[str]:

@@ -1,7 +1,12 @@
-"""Addresses of `deployments`."""
+"""Pages of the deployments."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path, re_path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from backend.deployments import pages
+
+urlpatterns = [
+    path("", pages.deployment_list, name="deployment-list-page"),
+    re_path("^deployments/(?P<federation>[a-z0-9]{8})/$", pages.deployment_detail, name="deployment-page"),
+]

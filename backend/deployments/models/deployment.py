@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import msgspec
 from django.conf import settings
 from django.db import models
@@ -9,6 +12,9 @@ from django.db import models
 from backend.catalog.models import Configuration, Model
 from mainstem.messages import Announcement, Data, InputSpec, Topics
 from mainstem.topics import aggregator_topic, control_topic, data_topic
+
+if TYPE_CHECKING:
+    from backend.deployments.models.runs import Member
 
 
 class State(models.TextChoices):
@@ -112,6 +118,12 @@ class Deployment(models.Model):
                 aggregator=aggregator_topic(self.federation),
             ),
         )
+
+    def waits_for(self, members: Iterable[Member]) -> list[str]:
+        """The clients whose update the open round still needs."""
+        if self.ended:
+            return []
+        return [member.client for member in members if member.state in ("training", "silent")]
 
     @property
     def ended(self) -> bool:

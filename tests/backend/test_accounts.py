@@ -1,0 +1,129 @@
+"""Logging in, tokens, users, and what `bootstrap` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from rest_framework.test import APIClient
+
+from backend.accounts.models import ApiToken, LoginFailure, User
+from backend.accounts.roles import role_of
+
+pytestmark = [pytest.mark.backend, pytest.mark.django_db]
+
+RIGHT = {"username": "the-viewer", "password": "correct horse"}
+WRONG = {"username": "the-viewer", "password": "wrong"}
+
+
+def test_token_for_password(user: Callable[[str], User]) -> None:
+    """A name and password give a token that works until it is ended; only its hash is stored."""
+    user("viewer")
+    client = APIClient()
+    answer = client.post("/api/auth/token/", RIGHT)
+    assert answer.status_code == 201 and answer.json()["role"] == "viewer"
+    key = answer.json()["token"]
+    assert not ApiToken.objects.filter(digest=key).exists()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {key}")
+    assert client.get("/api/auth/me/").json()["username"] == "the-viewer"
+    assert client.delete("/api/auth/token/").status_code == 204
+    assert client.get("/api/auth/me/").status_code == 401
+
+
+def test_guessing_is_slowed_down(user: Callable[[str], User], settings: Any) -> None:
+    """After the allowed number of wrong passwords even the right one must wait."""
+    settings.LOGIN_FAILURES = 3
+    user("viewer")
+    client = APIClient()
+    for _ in range(3):
+        assert client.post("/api/auth/token/", WRONG).status_code == 400
+    refused = client.post("/api/auth/token/", RIGHT)
+    assert refused.status_code == 429 and int(refused["Retry-After"]) > 0
+    page = client.post("/login/", RIGHT, format="multipart")
+    assert page.status_code == 200 and b"Too many wrong passwords" in page.content
+    LoginFailure.objects.all().delete()
+    assert client.post("/api/auth/token/", RIGHT).status_code == 201
+
+
+def test_right_password_forgives(user: Callable[[str], User], settings: Any) -> None:
+    """A success clears the failures before it."""
+    settings.LOGIN_FAILURES = 2
+    user("viewer")
+    client = APIClient()
+    for body, status in ((WRONG, 400), (RIGHT, 201), (WRONG, 400), (RIGHT, 201)):
+        assert client.post("/api/auth/token/", body).status_code == status
+
+
+def test_login_page(user: Callable[[str], User]) -> None:
+    """The page logs in, leads on, and pages are closed before and after."""
+    user("viewer")
+    client = APIClient()
+    assert client.get("/").status_code == 302
+    assert b"wrong" in client.post("/login/", WRONG, format="multipart").content
+    assert client.post("/login/", RIGHT, format="multipart").status_code == 302
+    assert client.get("/").status_code == 200
+    assert client.post("/logout/").status_code == 302
+    assert client.get("/").status_code == 302
+
+
+def test_inactive_user_is_out(user: Callable[[str], User], client_of: Callable[[str], APIClient]) -> None:
+    """Switching a user off ends their tokens' effect."""
+    client = client_of("viewer")
+    User.objects.filter(username="the-viewer").update(is_active=False)
+    assert client.get("/api/models/").status_code == 401
+
+
+def test_admin_manages_users(admin: APIClient) -> None:
+    """Admins create users with a role, change the role, and delete them."""
+    made = admin.post("/api/users/", {"username": "ada", "password": "engine 1843", "role": "operator"})
+    assert made.status_code == 201 and made.json()["role"] == "operator" and "password" not in made.json()
+    path = f"/api/users/{made.json()['id']}/"
+    assert admin.patch(path, {"role": "viewer"}).json()["role"] == "viewer"
+    assert admin.delete(path).status_code == 204
+    weak = admin.post("/api/users/", {"username": "bob", "password": "password", "role": "viewer"})
+    assert weak.status_code == 400 and weak.json()["errors"][0]["field"] == "password"
+
+
+def test_new_password_ends_tokens(admin: APIClient, client_of: Callable[[str], APIClient]) -> None:
+    """Whoever has an old token is out once the password changes."""
+    viewer = client_of("viewer")
+    pk = User.objects.get(username="the-viewer").pk
+    assert admin.patch(f"/api/users/{pk}/", {"password": "another horse 9"}).status_code == 200
+    assert viewer.get("/api/models/").status_code == 401
+
+
+def test_admin_cannot_lock_themselves_out(admin: APIClient) -> None:
+    """The acting admin keeps role and account."""
+    pk = User.objects.get(username="the-admin").pk
+    assert admin.patch(f"/api/users/{pk}/", {"role": "viewer"}).status_code == 409
+    assert admin.patch(f"/api/users/{pk}/", {"is_active": False}).status_code == 409
+    assert admin.delete(f"/api/users/{pk}/").status_code == 409
+
+
+def test_bootstrap_is_idempotent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It makes admin and loggers, again and again, and follows changed secrets, also from files."""
+    monkeypatch.setenv("MAINSTEM_ADMIN_PASSWORD", "first password")
+    monkeypatch.setenv("MAINSTEM_TOKEN", "first-token")
+    for _ in range(2):
+        call_command("bootstrap", stdout=StringIO())
+    admin, loggers = User.objects.get(username="admin"), User.objects.get(username="loggers")
+    assert admin.check_password("first password") and role_of(admin) == "admin"
+    assert role_of(loggers) == "logger" and not loggers.has_usable_password()
+    assert loggers.tokens.get().digest == ApiToken.hash("first-token")
+    (tmp_path / "token").write_text("second-token\n")
+    monkeypatch.setenv("MAINSTEM_TOKEN_FILE", str(tmp_path / "token"))
+    call_command("bootstrap", stdout=StringIO())
+    assert loggers.tokens.get().digest == ApiToken.hash("second-token")
+
+
+def test_bootstrap_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing to do it says which variables it wants."""
+    for name in ("MAINSTEM_ADMIN_PASSWORD", "MAINSTEM_TOKEN", "MAINSTEM_ADMIN_PASSWORD_FILE", "MAINSTEM_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(CommandError, match="MAINSTEM_ADMIN_PASSWORD"):
+        call_command("bootstrap", stdout=StringIO())

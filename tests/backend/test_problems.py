@@ -1,0 +1,127 @@
+"""Errors are problem details, whatever went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from backend.catalog import api as catalog_api
+
+pytestmark = [pytest.mark.backend, pytest.mark.django_db]
+
+Clients = Callable[[str | None], APIClient]
+
+
+def problem(response: Any, status: int) -> dict[str, Any]:
+    """The problem's members, checked for their form."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert set(body) == {"type", "title", "status", "detail", "instance", "errors"}
+    assert body["status"] == status and body["title"] and body["detail"]
+    return body
+
+
+def test_unknown_address_under_api(client_of: Clients) -> None:
+    """An address that does not exist is a 404 problem."""
+    assert problem(client_of("viewer").get("/api/nothing/"), 404)["instance"] == "/api/nothing/"
+
+
+def test_unknown_object(client_of: Clients) -> None:
+    """An object that does not exist is a 404 problem, whatever the id looks like."""
+    for path in ("/api/models/7/", "/api/models/x/", f"/api/models/{10**30}/", "/api/deployments/abcdefgh/"):
+        problem(client_of("viewer").get(path), 404)
+
+
+def test_not_logged_in(client_of: Clients) -> None:
+    """Nobody is told to log in, and how."""
+    response = client_of(None).get("/api/models/")
+    problem(response, 401)
+    assert response["WWW-Authenticate"] == "Token"
+
+
+def test_wrong_token(client_of: Clients) -> None:
+    """A token that nobody has is a 401 problem."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION="Token nonsense")
+    problem(client.get("/api/models/"), 401)
+
+
+def test_forbidden(client_of: Clients) -> None:
+    """A role that does not suffice is a 403 problem."""
+    problem(client_of("viewer").post("/api/configurations/", {"name": "x"}), 403)
+
+
+def test_method_not_allowed(admin: APIClient) -> None:
+    """A method that the address does not know is a 405 problem."""
+    problem(admin.put("/api/models/"), 405)
+
+
+def test_not_json(admin: APIClient) -> None:
+    """A body that is not JSON is a 400 problem."""
+    problem(admin.post("/api/configurations/", "{nonsense", content_type="application/json"), 400)
+
+
+def test_media_type(admin: APIClient) -> None:
+    """A body of another kind is a 415 problem."""
+    problem(admin.post("/api/configurations/", "a,b", content_type="text/csv"), 415)
+
+
+def test_validation_names_every_field(admin: APIClient) -> None:
+    """Each wrong field is named with its own sentence."""
+    body = problem(admin.post("/api/configurations/", {"name": "", "models": [77]}), 400)
+    assert {error["field"] for error in body["errors"]} == {"name", "models"}
+    assert all(error["message"] for error in body["errors"])
+
+
+def test_body_too_long(admin: APIClient, settings: Any) -> None:
+    """A body beyond the limit is refused by its length."""
+    settings.MAX_BODY_BYTES = 100
+    body = problem(admin.post("/api/configurations/", {"name": "x" * 200}), 413)
+    assert "100" in body["detail"]
+
+
+def test_own_fault(admin: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is a 500 problem that tells no internals."""
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret internals")
+
+    monkeypatch.setattr(catalog_api.ModelViewSet, "list", broken)
+    body = problem(admin.get("/api/models/"), 500)
+    assert "secret" not in body["detail"]
+
+
+def test_csrf(client_of: Clients, user: Callable[[str], Any]) -> None:
+    """With a session, a POST without the CSRF token is refused; a GET is not."""
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(user("operator"))
+    assert client.get("/api/models/").status_code == 200
+    assert "CSRF" in problem(client.post("/api/configurations/", {"name": "x"}), 403)["detail"]
+
+
+def test_pages_stay_html(client_of: Clients, user: Callable[[str], Any]) -> None:
+    """Outside /api/ an error is a page."""
+    client = APIClient()
+    client.force_login(user("viewer"))
+    response = client.get("/nothing/")
+    assert response.status_code == 404
+    assert response["Content-Type"].startswith("text/html")
+
+
+def test_security_headers(client_of: Clients) -> None:
+    """Every answer carries the policy that forbids inline scripts."""
+    for path in ("/api/health/", "/login/", "/api/nothing/"):
+        response = client_of(None).get(path)
+        assert "default-src 'self'" in response["Content-Security-Policy"]
+        assert "unsafe" not in response["Content-Security-Policy"]
+        assert response["X-Frame-Options"] == "DENY"
+        assert response["X-Content-Type-Options"] == "nosniff"
+
+
+def test_health_is_open(client_of: Clients) -> None:
+    """Whoever asks for the health gets it, without a login."""
+    assert client_of(None).get("/api/health/").json() == {"status": "ok"}
