@@ -111,11 +111,11 @@ class Federation:
         if head is not None and any(entry.link for entry in entries):
             self._checked.clear()
             self._act(self.machine.handle(Followed(head)))
+        rejected = {entry.record.command for entry in entries if isinstance(entry.record, Rejected)}
+        for command in rejected:
+            self.machine.rejected(command)
         for entry in entries:
-            if isinstance(entry.record, Rejected):
-                self.machine.rejected(entry.record.command)
-        for entry in entries:
-            if isinstance(entry.record, Command):
+            if isinstance(entry.record, Command) and entry.offset not in rejected:
                 self._act(self.machine.handle(Commanded(entry.offset, entry.record)))
             elif entry.problem is not None:
                 self._logger.info("control record %d does not count: %s", entry.offset, entry.problem)
