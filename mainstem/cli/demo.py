@@ -36,7 +36,7 @@ TEMPLATE = {"name": "mlp", "params": {"input_shape": [784], "units": [256], "cla
 TRAINING = {"batch_size": 32, "epochs": 5, "optimizer": "adam", "learning_rate": 0.001,
             "loss": "categorical_crossentropy", "metrics": ["accuracy"]}  # fmt: skip
 WAIT_SECONDS = 600.0
-POLL_SECONDS = 0.25
+POLL_SECONDS, JOBS_SECONDS = 0.25, 3.0
 ENDED = ("finished", "stopped", "failed")
 
 
@@ -134,7 +134,7 @@ def _inject(home: Home, federation: str, restriction: dict[str, str]) -> dict[st
 def _follow(api: Api, federation: str, output: Output) -> dict[str, Any]:
     """Say each round as it is committed; the results of the ended run."""
     deadline = time.monotonic() + WAIT_SECONDS
-    told, said = 0, ""
+    told, said, look = 0, "", 0.0
     while time.monotonic() < deadline:
         result: dict[str, Any] = api.get(f"results/{federation}/")
         for entry in result["rounds"][told:]:
@@ -147,8 +147,18 @@ def _follow(api: Api, federation: str, output: Output) -> dict[str, Any]:
         if not told and result["state"] != said:
             said = result["state"]
             output.say(f"  {said}")
+        if time.monotonic() >= look:
+            look = time.monotonic() + JOBS_SECONDS
+            _check_jobs(api, federation)
         time.sleep(POLL_SECONDS)
     raise DemoError(f"the run did not finish within {WAIT_SECONDS:.0f} s; `mainstem jobs` shows what its Jobs do")
+
+
+def _check_jobs(api: Api, federation: str) -> None:
+    """Raises DemoError with the last line of its log when a Job has failed for good: all three are needed."""
+    for job in api.pages("jobs/", federation=federation, state="failed"):
+        lines = [line for line in api.text(f"jobs/{job['name']}/log/").splitlines() if line.strip()]
+        raise DemoError(f"the training Job {job['name']} failed: {lines[-1] if lines else job['detail']}")
 
 
 def _round_line(entry: Mapping[str, Any]) -> str:
