@@ -5,7 +5,9 @@ One place for both users of Keras, the workshop and the Job, so that both comput
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
 from pathlib import Path
 
 
@@ -21,6 +23,13 @@ def environment(scratch: Path) -> dict[str, str]:
         "GRPC_VERBOSITY": "ERROR",
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def preload() -> threading.Thread:
+    """Start importing Keras, which takes seconds, in a thread; join it before the first use."""
+    thread = threading.Thread(target=importlib.import_module, args=("keras",), daemon=True)
+    thread.start()
+    return thread
 
 
 def prepare(scratch: Path) -> None:

@@ -32,17 +32,17 @@ def main() -> None:
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
-    import keras
-    import numpy as np
-
-    keras.utils.set_random_seed(request["seed"])
+    if any(word in request[part] for part in ("imports", "code") for word in ("keras", "tensorflow")):
+        _seed(request["seed"])
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     try:
         for part in ("imports", "code"):
             filename = f"<source.{part}>"
             exec(compile(request[part], filename, "exec", dont_inherit=True), names)  # noqa: S102 - what this process is for, and confined for
-        model = _model(names, keras)
+        model = _model(names)
         answer = {"ok": True, "architecture": model.to_json(), "compile": _compile_config(model)}
+        import numpy as np
+
         arrays = {f"t{index:04d}": np.array(weight) for index, weight in enumerate(model.weights)}
         with open("weights.npz", "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -51,7 +51,15 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "error": _explain(error)}
 
 
-def _model(names: dict[str, Any], keras: Any) -> Any:
+def _seed(seed: int) -> None:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+
+
+def _model(names: dict[str, Any]) -> Any:
+    import keras
+
     model = names.get("model")
     if model is None:
         models = [value for value in names.values() if isinstance(value, keras.Model)]

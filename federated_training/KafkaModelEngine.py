@@ -1,0 +1,190 @@
+"""The Job's engine: a Keras model from the `opened` record, global weights from Kafka, training on one client's data.
+
+Of the Job's modules this one alone imports Keras (with its helpers `keras_models` and `keras_training`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+import tensorflow as tf
+
+from federated_training import keras_models, keras_training
+from federated_training.dataset import Dataset, Part, seed_of
+from federated_training.engine import Progress, Trained, TrainingError
+from federated_training.problems import FieldError
+from mainstem import updates
+from mainstem.messages import Metrics, Opened, Weights
+from mainstem.ports import MessageLog
+from mainstem.weights import Limits
+
+
+class KafkaModelEngine:
+    """Implements `engine.Engine` with Keras.
+
+    One instance serves all rounds: what Keras has compiled is kept, while weights, optimizer state and every random
+    generator are set anew for each round, so that a round does not depend on the rounds before it.
+    """
+
+    def __init__(self, log: Callable[[], MessageLog], opened: Opened, *, threads: int = 1) -> None:
+        """Build the model; `log` gives the present connection. Raises TrainingError when it cannot be built here."""
+        _configure(threads)
+        self._log, self._opened = log, opened
+        try:
+            self._model = keras_models.build(opened.architecture, field="architecture")
+            keras_training.compile_model(self._model, msgspec.to_builtins(opened.training))
+        except FieldError as error:
+            raise TrainingError(f"the federation's {error.field} cannot be used: {error.message}") from error
+        self._check_tensors()
+        self._model.optimizer.build(self._model.trainable_variables)
+        self._fresh_optimizer = [np.array(variable) for variable in self._model.optimizer.variables]
+        self._generators = _seed_generators(self._model)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """See `Engine`."""
+        return tuple(self._model.outputs[0].shape[1:])
+
+    def receive(self, weights: Weights) -> None:
+        """See `Engine`."""
+        opened = self._opened
+        limits = Limits(nbytes=opened.weights.nbytes, tensors=len(opened.weights.tensors))
+        expected = opened.weights.tensors
+        tensors = updates.read(self._log(), opened.topics.data, weights, limits=limits, expected=expected)
+        for variable, tensor in zip(self._model.weights, tensors, strict=True):
+            variable.assign(tensor)
+
+    def train(self, data: Dataset, base_seq: int, progress: Progress) -> Trained:
+        """See `Engine`. The seed comes from (federation seed, sha256 of the data, base sequence)."""
+        settings, started = self._opened.training, time.monotonic()
+        seed = seed_of(settings.seed, data.sha256, base_seq)
+        self._begin_afresh(seed)
+        batches = _Batches(data.training, settings.batch_size, seed, shuffle=settings.shuffle)
+        validation = (
+            _Batches(data.validation, settings.batch_size, seed, shuffle=False) if len(data.validation) else None
+        )
+        history = self._guarded(
+            lambda: self._model.fit(
+                batches,
+                validation_data=validation,
+                epochs=settings.epochs,
+                verbose=0,
+                callbacks=[_Watch(progress, settings.epochs, len(batches))],
+            )
+        ).history
+        tensors = keras_models.weights_of(self._model)
+        for tensor, weight in zip(tensors, self._model.weights, strict=True):
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+                raise TrainingError(f"the weights {weight.path} became NaN or infinite; lower the learning rate")
+        last = {name: values[-1] for name, values in history.items()}
+        measured = {name: value for name, value in last.items() if not name.startswith("val_")}
+        validated = {name.removeprefix("val_"): value for name, value in last.items() if name.startswith("val_")}
+        return Trained(
+            tensors=tensors,
+            training=_metrics(len(data.training), measured),
+            validation=_metrics(len(data.validation), validated) if validation is not None else None,
+            seconds=time.monotonic() - started,
+        )
+
+    def evaluate(self, part: Part) -> Metrics | None:
+        """See `Engine`."""
+        if not len(part):
+            return None
+        batches = _Batches(part, self._opened.training.batch_size, 0, shuffle=False)
+        values = self._guarded(lambda: self._model.evaluate(batches, verbose=0, return_dict=True))
+        return _metrics(len(part), values)
+
+    # ------------------------------------------------------------ inside
+    def _check_tensors(self) -> None:
+        mine = [(tensor["dtype"], tuple(tensor["shape"])) for tensor in keras_models.tensors_of(self._model)]
+        theirs = [(spec.dtype, spec.shape) for spec in self._opened.weights.tensors]
+        if mine != theirs:
+            raise TrainingError("the federation's weights do not have the shapes of its architecture")
+
+    def _begin_afresh(self, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        for variable, value in zip(self._model.optimizer.variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
+        for number, generator in enumerate(self._generators):
+            generator.state.assign(np.array([seed_of(seed, number), 0], generator.state.dtype))
+
+    @staticmethod
+    def _guarded(run: Callable[[], Any]) -> Any:
+        try:
+            return run()
+        except TrainingError:
+            raise
+        except (tf.errors.OpError, ValueError, TypeError, MemoryError, ArithmeticError) as error:
+            raise TrainingError(f"the model cannot be trained on this data: {keras_models.cause(error)}") from error
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """A part in batches; shuffled by NumPy with a seed, so that the order is the same on every machine."""
+
+    def __init__(self, part: Part, batch_size: int, seed: int, *, shuffle: bool) -> None:
+        super().__init__()
+        self._part, self._size = part, batch_size
+        self._random = np.random.default_rng(seed) if shuffle else None
+        self._order = self._drawn()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._part) / self._size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        chosen = self._order[index * self._size : (index + 1) * self._size]
+        return self._part.x[chosen], self._part.y[chosen]
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order."""
+        self._order = self._drawn()
+
+    def _drawn(self) -> Any:
+        count = len(self._part)
+        return np.arange(count) if self._random is None else self._random.permutation(count)
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells how far training is, and ends it when the loss is no number any more."""
+
+    def __init__(self, progress: Progress, epochs: int, batches: int) -> None:
+        super().__init__()
+        self._progress, self._epochs, self._batches = progress, epochs, batches
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._progress((self._epoch + (batch + 1) / self._batches) / self._epochs)
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self._epoch + 1}, batch {batch + 1}; "
+                "lower the learning rate or scale the data"
+            )
+
+
+def _configure(threads: int) -> None:
+    """Make TensorFlow repeat its bits; does nothing new the second time."""
+    tf.config.experimental.enable_op_determinism()
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _seed_generators(model: Any) -> list[Any]:
+    """The random generators of dropout and the like, in the order of the layers."""
+    found: list[Any] = []
+    for layer in model._flatten_layers():
+        found += [generator for generator in layer._seed_generators if generator not in found]
+    return found
+
+
+def _metrics(examples: int, values: Mapping[str, Any]) -> Metrics:
+    finite = {name: float(value) for name, value in values.items() if math.isfinite(float(value))}
+    return Metrics(examples=examples, values=finite)

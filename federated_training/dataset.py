@@ -1,0 +1,81 @@
+"""A client's samples, divided once and for all into training, validation and test parts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainstem.errors import ConfigError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples `x` (n, *input shape) and labels `y` (n, *label shape)."""
+
+    x: Array
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A client's data. `sha256` is over all decoded samples and labels in the stream's order."""
+
+    training: Part
+    validation: Part
+    test: Part
+    sha256: str
+
+    @property
+    def held_out(self) -> Part:
+        """What no weight has learned from: validation and test samples."""
+        return Part(np.concatenate([self.validation.x, self.test.x]), np.concatenate([self.validation.y, self.test.y]))
+
+
+def fingerprint(x: Array, y: Array) -> str:
+    """sha256 (hex) over dtype, shape and bytes of both arrays."""
+    state = hashlib.sha256()
+    for array in (x, y):
+        whole = np.ascontiguousarray(array)
+        state.update(f"{whole.dtype.str}{whole.shape}".encode())
+        state.update(whole.reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
+
+
+def seed_of(*parts: object) -> int:
+    """A seed of 32 bits from the given values, by sha256: the same everywhere."""
+    return int.from_bytes(hashlib.sha256("\n".join(map(str, parts)).encode()).digest()[:4], "big")
+
+
+def split(x: Array, y: Array, *, validation_rate: float, test_rate: float, seed: int) -> Dataset:
+    """Divide a stream as Kafka-ML does: its last `test_rate` share are test samples; both rates are shares of it all.
+
+    The validation samples are drawn from the rest, by a permutation that depends on `seed` and the data alone.
+    Raises ConfigError when nothing is left to train on.
+    """
+    total = len(x)
+    tests, validations = round(total * test_rate), round(total * validation_rate)
+    rest = total - tests
+    if rest - validations < 1:
+        raise ConfigError(
+            f"the stream has {total} usable records; VALIDATION_RATE {validation_rate:g} and TEST_RATE {test_rate:g} "
+            "leave none of them to train on"
+        )
+    sha256 = fingerprint(x, y)
+    drawn = np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(rest)[:validations]
+    chosen = np.zeros(rest, bool)
+    chosen[drawn] = True
+    return Dataset(
+        training=Part(x[:rest][~chosen], y[:rest][~chosen]),
+        validation=Part(x[:rest][chosen], y[:rest][chosen]),
+        test=Part(x[rest:], y[rest:]),
+        sha256=sha256,
+    )

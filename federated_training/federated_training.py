@@ -1,0 +1,78 @@
+"""The training Job: `python -m federated_training`, with its settings in environment variables (see `jobs.JobSpec`).
+
+Exit code 0 when the run ended with this client in it, 1 on failure (told to the aggregator where possible), 2 for
+settings that cannot be used, 143 after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from federated_training import keras_runtime
+from federated_training.config import Settings
+from federated_training.engine import Engine
+from federated_training.loop import Job, JobFailed
+from mainstem import logs
+from mainstem.errors import ConfigError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.log import KafkaLog
+from mainstem.messages import Opened
+from mainstem.ports import MessageLog
+
+log = logging.getLogger(__name__)
+
+TERMINATED: Final = 128 + signal.SIGTERM
+"""Exit code after SIGTERM."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM, raised wherever the Job happens to be."""
+
+
+def main() -> int:
+    """Run the Job; its exit code."""
+    logs.configure("training")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        settings = Settings.from_environ(os.environ)
+        cloud = client_config(settings.spec.cloud_bootstrap, settings.spec.cloud_client_config)
+        data = client_config(settings.spec.data_bootstrap, settings.spec.data_client_config)
+    except ConfigError as error:
+        log.error("%s", error)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="mainstem-training-") as scratch:
+        keras_runtime.prepare(Path(scratch))
+        keras = keras_runtime.preload()
+
+        def make_engine(connection: Callable[[], MessageLog], opened: Opened) -> Engine:
+            keras.join()
+            from federated_training.KafkaModelEngine import KafkaModelEngine
+
+            return KafkaModelEngine(connection, opened, threads=settings.threads)
+
+        try:
+            Job(settings, lambda: KafkaLog(cloud), lambda: KafkaLog(data), make_engine).run()
+        except JobFailed as error:
+            log.error("%s", error)
+            return 1
+        except (_Terminated, KeyboardInterrupt):
+            log.warning("asked to stop: left the federation")
+            return TERMINATED
+        return 0
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+    raise _Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The Job's outer loop: one session after another until the run ends or this client cannot go on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from federated_training.config import Settings
+from federated_training.session import Session
+from federated_training.work import Connect, MakeEngine, Work
+from mainstem.errors import LogError, MainstemError
+from mainstem.logs import bind
+
+log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS: Final = 0.5
+
+
+class JobFailed(MainstemError):
+    """The Job gave up; the aggregator was told why, if it could be reached."""
+
+
+class Job:
+    """One client of one federation, from waiting for its model to leaving.
+
+    `connect_cloud` and `connect_data` open connections to the federation's and to the stream's Kafka. A Kafka that
+    is away is tried again for `settings.patience` seconds, with the data and the engine kept.
+    """
+
+    def __init__(
+        self, settings: Settings, connect_cloud: Connect, connect_data: Connect, make_engine: MakeEngine
+    ) -> None:
+        self._settings, self._connect = settings, connect_cloud
+        self._work = Work(settings, connect_data, make_engine)
+        self._away: float | None = None
+
+    def run(self) -> None:
+        """Take part until the run ends.
+
+        Raises JobFailed. Other exceptions (a signal's, a defect's) pass through, and the aggregator is told.
+        """
+        bind(federation=self._settings.spec.federation, client=self._settings.client)
+        try:
+            while not self._session():
+                time.sleep(_PAUSE_SECONDS)
+        finally:
+            self._work.close()
+
+    def _session(self) -> bool:
+        """Whether the run has ended, after one session."""
+        connection = self._work.connection = self._connect()
+        session = Session(self._work, connection, self._settings, self._heard)
+        try:
+            session.run()
+            return True
+        except LogError as error:
+            self._away = self._away or time.monotonic()
+            if time.monotonic() - self._away > self._settings.patience:
+                raise JobFailed(f"Kafka has not answered for {self._settings.patience:g} s: {error}") from error
+            log.warning("%s; beginning anew", error)
+            return False
+        except MainstemError as error:
+            session.tell_failed(str(error))
+            raise JobFailed(str(error)) from error
+        except Exception as error:
+            session.tell_failed(f"unexpected {type(error).__name__}: {error}")
+            raise
+        except BaseException:
+            session.tell_left()
+            raise
+        finally:
+            session.close()
+            connection.close()
+
+    def _heard(self) -> None:
+        self._away = None

@@ -1,0 +1,216 @@
+"""From records to samples: matching, decoding, reading ranges and dividing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federated_training.config import Settings, stored_client_id
+from federated_training.dataset import split
+from federated_training.decoders import Decoder, Target
+from federated_training.stream import Stream, await_topics
+from mainstem.clock import SystemClock
+from mainstem.errors import ConfigError, DecodeError
+from mainstem.jobs import JobSpec
+from mainstem.memory_log import MemoryLog
+from mainstem.messages import InputSpec
+from mainstem.ports import Outgoing
+from mainstem.topics import stream_spec
+
+CONFIG = {"type": "float32", "data_type": "float32", "data_reshape": "4", "label_type": "float32", "label_reshape": "3"}
+ONE_HOT = Target.of("categorical_crossentropy", (3,))
+
+
+def spec_of(topic: str = "stream", config: dict[str, str] | None = None, **more: Any) -> JobSpec:
+    """A Job's spec for the stream."""
+    return JobSpec(
+        cloud_bootstrap="k:1", data_bootstrap="k:1", data_topic=topic, input_format="RAW",
+        input_config=json.dumps(CONFIG | (config or {})), federation="abcdefgh", client_id="c1", **more,
+    )  # fmt: skip
+
+
+def sample(number: int) -> Outgoing:
+    """Record `number`: four equal values, label number modulo 3."""
+    return Outgoing(np.full(4, number, "<f4").tobytes(), key=np.eye(3, dtype="<f4")[number % 3].tobytes())
+
+
+def stream_of(records: list[Outgoing], partitions: int = 1) -> MemoryLog:
+    """A log with one topic that holds these records."""
+    log = MemoryLog(SystemClock())
+    log.create_topics([stream_spec("stream", partitions)])
+    log.append("stream", records)
+    return log
+
+
+def read(log: MemoryLog, spec: JobSpec, **more: Any) -> tuple[Any, Any]:
+    """All samples of the stream."""
+    decoder = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT)
+    return Stream(log, spec, decoder).open(patience=0.0, **more)
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "says"),
+    [
+        ({"data_reshape": "28 28"}, InputSpec(shape=(784,)), "data_reshape is [28, 28]"),
+        (
+            {"data_type": "float32", "data_reshape": "784"},
+            InputSpec(shape=(784,), dtype="int32"),
+            "data_type is float32",
+        ),
+        ({"label_reshape": "7"}, InputSpec(shape=(4,)), "label_reshape holds 7 values"),
+        ({"label_type": None}, InputSpec(shape=(4,)), "no label_type"),
+    ],
+)
+def test_a_stream_that_does_not_fit_the_model_is_refused(config: dict[str, Any], model: InputSpec, says: str) -> None:
+    """Shape, kind of number and labels are compared before anything is read."""
+    with pytest.raises(ConfigError) as caught:
+        Decoder(spec_of(config=config), model, ONE_HOT)
+    assert says in str(caught.value)
+
+
+def test_other_widths_of_numbers_are_cast() -> None:
+    """float64 and uint8 data train a float32 model."""
+    for name in ("float64", "uint8", "int64"):
+        spec = spec_of(config={"data_type": name})
+        value = np.arange(4).astype(name).tobytes()
+        x, _, refused = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT).decode([(sample(1).key, value)])
+        assert x.dtype == np.float32 and x.tolist() == [[0, 1, 2, 3]] and refused == []
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", {"class_name": "SparseCategoricalCrossentropy"}])
+def test_labels_become_what_the_loss_takes(loss: object) -> None:
+    """One-hot labels become indices for sparse losses, indices become one-hot for the others."""
+    sparse = Decoder(spec_of(), InputSpec(shape=(4,)), Target.of(loss, (3,)))
+    _, y, _ = sparse.decode([(sample(2).key, sample(2).value)])  # type: ignore[list-item]
+    assert y.tolist() == [2] and y.dtype == np.int32
+    spec = spec_of(config={"label_type": "int32", "label_reshape": ""})
+    indexed = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT)
+    _, y, refused = indexed.decode([(np.int32(n).tobytes(), sample(0).value) for n in (1, 3, -1)])  # type: ignore[misc]
+    assert y.tolist() == [[0, 1, 0]] and [position for position, _ in refused] == [1, 2]
+
+
+def test_regression_takes_any_label_of_the_output_s_size() -> None:
+    """Losses about numbers check the size alone."""
+    decoder = Decoder(spec_of(config={"label_reshape": ""}), InputSpec(shape=(4,)), Target.of("mse", (1,)))
+    _, y, refused = decoder.decode([(np.float32(-7.5).tobytes(), sample(0).value)])  # type: ignore[list-item]
+    assert y.tolist() == [[-7.5]] and refused == []
+
+
+def test_exact_ranges_are_read_exactly() -> None:
+    """`t:p:start:end` takes these offsets and no others."""
+    log = stream_of([sample(n) for n in range(10)])
+    x, _ = read(log, spec_of("stream:0:2:5,stream:0:7:8"))
+    assert x[:, 0].tolist() == [2, 3, 4, 7]
+
+
+def test_ranges_beyond_the_partition_are_refused() -> None:
+    """Offsets and partitions that are not there are named."""
+    log = stream_of([sample(n) for n in range(10)])
+    with pytest.raises(ConfigError, match="holds offsets 0 to 10 only"):
+        read(log, spec_of("stream:0:2:50"))
+    with pytest.raises(ConfigError, match="has 1 partitions"):
+        await_topics(log, spec_of("stream:4:2:50"), 0.0)
+    with pytest.raises(ConfigError, match="does not exist"):
+        await_topics(log, spec_of("elsewhere"), 0.0)
+
+
+def test_a_bare_name_with_a_total_takes_the_first_records() -> None:
+    """TOTAL_MSG=N takes the first N in time, over all partitions."""
+    records = [sample(n) for n in range(6)]
+    log = stream_of([])
+    log.append("stream", records)
+    x, _ = read(log, spec_of(total_msg=4))
+    assert x[:, 0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(ConfigError, match="has 6 records; 7 are needed"):
+        read(log, spec_of(total_msg=7))
+
+
+def test_a_bare_name_alone_takes_what_is_there_at_the_start() -> None:
+    """Without TOTAL_MSG the stream ends where it ended at the start."""
+    log = stream_of([sample(n) for n in range(3)], partitions=2)
+    log.append("stream", [Outgoing(sample(9).value, key=sample(9).key, partition=1)])
+    spec = spec_of()
+    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    assert stream.open()[0][:, 0].tolist() == [0, 1, 2, 9]
+    log.append("stream", [sample(5)])
+    assert stream.refresh() is None
+
+
+def test_an_incremental_stream_grows() -> None:
+    """Only a stream announced as incremental is read again."""
+    log = stream_of([sample(n) for n in range(3)])
+    spec = spec_of(incremental=True)
+    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    assert len(stream.open(at_least=3)[0]) == 3
+    assert stream.refresh() is None
+    log.append("stream", [sample(5)])
+    grown = stream.refresh()
+    assert grown is not None and grown[0][:, 0].tolist() == [0, 1, 2, 5]
+
+
+def test_bad_records_are_counted_and_left_out() -> None:
+    """Wrong sizes, labels out of range, NaN, tombstones and missing keys do not stop the rest."""
+    bad = [
+        Outgoing(b"short", key=sample(0).key),
+        Outgoing(sample(0).value, key=b"no"),
+        Outgoing(sample(0).value, key=np.array([0, 7, 0], "<f4").tobytes()),
+        Outgoing(np.full(4, np.nan, "<f4").tobytes(), key=sample(0).key),
+        Outgoing(None, key=sample(0).key),
+        Outgoing(sample(0).value),
+    ]
+    log = stream_of([sample(0), *bad, sample(1)])
+    spec = spec_of()
+    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    assert stream.open()[0][:, 0].tolist() == [0, 1]
+    assert (stream.records, stream.refused) == (8, 6)
+    with pytest.raises(DecodeError, match="of 6 records none could be read"):
+        read(stream_of(bad), spec)
+
+
+def test_the_last_share_is_test_and_validation_is_drawn_by_seed() -> None:
+    """550 samples at 50/550 give exactly 50 test samples, the last; the validation draw repeats."""
+    x, y = np.arange(550, dtype="float32").reshape(550, 1), np.zeros((550, 1), "float32")
+    first = split(x, y, validation_rate=0.1, test_rate=50 / 550, seed=3)
+    again = split(x, y, validation_rate=0.1, test_rate=50 / 550, seed=3)
+    other = split(x, y, validation_rate=0.1, test_rate=50 / 550, seed=4)
+    assert first.test.x[:, 0].tolist() == list(range(500, 550))
+    assert (len(first.training), len(first.validation), len(first.held_out)) == (445, 55, 105)
+    assert first.validation.x.tolist() == again.validation.x.tolist() != other.validation.x.tolist()
+    assert first.sha256 == other.sha256
+
+
+@given(st.integers(1, 60), st.floats(0, 0.99), st.floats(0, 0.99), st.integers(0, 2**32))
+def test_dividing_loses_and_repeats_nothing(total: int, validation: float, test: float, seed: int) -> None:
+    """Every sample lands in exactly one part, or the rates are refused."""
+    x = np.arange(total, dtype="float32").reshape(total, 1)
+    try:
+        parts = split(x, x, validation_rate=validation, test_rate=test, seed=seed)
+    except ConfigError:
+        assert round(total * test) + round(total * validation) >= total
+        return
+    together = np.concatenate([parts.training.x, parts.validation.x, parts.test.x])
+    assert sorted(together[:, 0].tolist()) == x[:, 0].tolist()
+    assert len(parts.training) >= 1
+
+
+def test_a_client_id_is_made_once_and_kept(tmp_path: Any) -> None:
+    """Without FEDERATED_CLIENT_ID the same stream keeps its random id, another stream gets another."""
+    first = stored_client_id(tmp_path, spec_of())
+    assert stored_client_id(tmp_path, spec_of()) == first
+    assert stored_client_id(tmp_path, spec_of("other")) != first
+
+
+def test_settings_name_the_variable_that_is_wrong() -> None:
+    """Missing and malformed variables are refused by name."""
+    environ = spec_of().to_environ()
+    assert Settings.from_environ(environ).client == "c1"
+    for name, value in (("INPUT_CONFIG", "{"), ("VALIDATION_RATE", "2"), ("MAINSTEM_TRAINING_THREADS", "many")):
+        with pytest.raises(ConfigError, match=name):
+            Settings.from_environ(environ | {name: value})
+    with pytest.raises(ConfigError, match="DATA_TOPIC"):
+        Settings.from_environ({name: value for name, value in environ.items() if name != "DATA_TOPIC"})
