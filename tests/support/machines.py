@@ -1,0 +1,229 @@
+"""The round machine on a log in memory: drivers that carry out its effects one at a time, and a plain oracle."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from mainstem.chain import Head
+from mainstem.errors import RefusedError
+from mainstem.messages import (
+    ClientFailed,
+    ClientRecord,
+    Command,
+    Heartbeat,
+    Joined,
+    Left,
+    Reason,
+    Rejected,
+    Round,
+    Update,
+)
+from mainstem.rounds import (
+    Append,
+    Check,
+    Checked,
+    Close,
+    Commanded,
+    Effect,
+    Followed,
+    Plan,
+    Reduced,
+    Reject,
+    RoundMachine,
+    Seen,
+)
+from tests.support.chains import Topic, opened, weights
+from tests.vectors.examples import FEDERATION
+
+BAD = "bad"
+"""An update whose manifest's `update` says so is refused when its tensors are read."""
+
+
+@dataclass
+class World:
+    """Both topics of a federation, and its log time."""
+
+    control: Topic = field(default_factory=Topic)
+    inbox: list[Seen] = field(default_factory=list)
+    now_ms: int = 1000
+
+    @staticmethod
+    def of(**rules: Any) -> World:
+        """A federation that has just been opened."""
+        world = World()
+        world.control.append(opened(**rules), world.now_ms)
+        return world
+
+    def send(self, record: ClientRecord | None) -> int:
+        """A client's record (None: not decodable), at the present log time."""
+        self.inbox.append(Seen(len(self.inbox), self.now_ms, record, "" if record else "it is no JSON"))
+        return len(self.inbox) - 1
+
+    def join(self, *clients: str, incarnation: str = "1") -> None:
+        """Clients join."""
+        for client in clients:
+            self.send(Joined(federation=FEDERATION, client=client, incarnation=incarnation, examples=5))
+
+    def update(self, client: str, head: Head | None = None, **changes: Any) -> int:
+        """A client's update, good unless changed."""
+        head = head or self.control.head()
+        fields: dict[str, Any] = {
+            "client": client,
+            "incarnation": "1",
+            "base": head.base,
+            "number": 0,
+            "examples": 5,
+            "weights": weights(hashlib.sha256(client.encode()).hexdigest(), max(len(self.inbox) - 1, 0), client),
+        }
+        return self.send(Update(**(fields | changes)))
+
+
+def verdict(update: Update) -> RefusedError | None:
+    """What reading the update's tensors comes to: a function of the log alone."""
+    return RefusedError(Reason.CHECKSUM, "the tensors do not hash") if update.weights.update == BAD else None
+
+
+def reduced(plan: Plan) -> str:
+    """The digest of the reduced model: a function of base and accepted updates alone."""
+    said = [plan.base.seq, [(a.sha256, a.client, a.coefficient) for a in plan.accepted]]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+
+def state_of(machine: RoundMachine) -> dict[str, Any]:
+    """Everything the machine knows, comparable."""
+    state = dict(vars(machine))
+    roster = state.pop("roster")
+    for name in ("_mode", "_strategy"):
+        state[name] = repr(vars(state[name])) if name in state else None
+    state.pop("_resume", None) if machine.phase != "checking" else None
+    return copy.deepcopy(state) | {"members": roster.members, "expected": roster.expected}
+
+
+class Driver:
+    """One aggregator: reads the control topic, feeds the machine, carries out effects when told to."""
+
+    def __init__(self, world: World, writer: str) -> None:
+        self.world, self.machine, self.control = world, RoundMachine(writer), world.control.reader()
+        self.pending: list[Effect] = []
+
+    def sync(self) -> None:
+        """Read the control topic to its end, as the worker does."""
+        entries = self.control.sync()
+        head = self.control.head
+        if head is not None and any(entry.link for entry in entries):
+            self.pending = self.machine.handle(Followed(head))
+        rejected = {entry.record.command for entry in entries if isinstance(entry.record, Rejected)}
+        for command in rejected:
+            self.machine.rejected(command)
+        for entry in entries:
+            if isinstance(entry.record, Command) and entry.offset not in rejected:
+                self.pending += self.machine.handle(Commanded(entry.offset, entry.record))
+
+    @property
+    def next(self) -> Seen | None:
+        """The record that the machine reads next."""
+        position = self.machine.position
+        return self.world.inbox[position] if position < len(self.world.inbox) else None
+
+    def effect(self) -> None:
+        """Carry out one pending effect."""
+        match self.pending.pop(0):
+            case Check(offset, update):
+                self.pending += self.machine.handle(Checked(offset, verdict(update)))
+            case Close(plan):
+                self.pending += self.machine.handle(Reduced(weights(reduced(plan))))
+            case Reject(record):
+                self.world.control.append(record, self.world.now_ms)
+            case Append(record):
+                self.world.control.append(record, self.world.now_ms)
+                self.sync()
+
+    def step(self) -> bool:
+        """One turn: an effect, else the next record; False where there is nothing to do."""
+        if self.pending:
+            self.effect()
+        elif (seen := self.next) is not None and self.machine.phase in ("waiting", "open", "final"):
+            self.pending += self.machine.handle(seen)
+        else:
+            return False
+        return True
+
+    def settle(self) -> None:
+        """Do all there is to do."""
+        self.sync()
+        while self.step():
+            pass
+
+    def restored(self) -> Driver:
+        """A new aggregator that has read what this one has read."""
+        other = Driver(self.world, self.machine._writer)
+        other.sync()
+        while other.machine.position < self.machine.position and other.step():
+            pass
+        while other.pending and isinstance(other.pending[0], Check):
+            other.effect()
+        return other
+
+
+def counted(world: World, head: Head, end: int) -> dict[str, int]:
+    """The oracle: client -> offset of the update that counts under `head`, of the records up to `end`."""
+    rules = head.rules
+    members = {m.client: (m.incarnation, m.status) for m in head.snapshot.members}
+    counts: dict[str, int] = {}
+    for seen in world.inbox[head.snapshot.position : end]:
+        match seen.record:
+            case Joined(federation=federation, client=client, incarnation=incarnation):
+                active = {c for c, (_, status) in members.items() if status == "active"} - {client}
+                if federation == FEDERATION and len(active) < rules.max_clients:
+                    members[client] = (incarnation, "active")
+            case Left(client=client, incarnation=incarnation) | ClientFailed(client=client, incarnation=incarnation):
+                if client in members and members[client][0] == incarnation:
+                    members[client] = (incarnation, "gone")
+            case Update() as update if update.client in members and update.client not in counts:
+                fine = update.base == head.base and update.number == 0 and 1 <= update.examples <= rules.max_examples
+                fine = fine and all(run.first + run.count <= seen.offset for run in update.weights.chunks)
+                if fine and update.weights.tensors == head.opened.weights.tensors and verdict(update) is None:
+                    counts[update.client] = seen.offset
+            case Heartbeat() | _:
+                pass
+    return counts
+
+
+def check_round(world: World, before: Head, record: Round) -> None:
+    """A committed round is what the oracle says, closed no sooner than its rules allow."""
+    snapshot, rules = record.snapshot, before.rules
+    assert before.snapshot.position <= snapshot.position <= len(world.inbox)
+    offsets = {a.client: a.offset for a in record.accepted}
+    assert len(offsets) == len(record.accepted), "a client counts twice"
+    assert offsets == counted(world, before, snapshot.position), "other updates than those that were accepted"
+    assert len(offsets) >= (rules.quorum if rules.quorum is not None else rules.min_clients)
+    assert record.base == before.base and all(a.base == before.base for a in record.accepted)
+    assert (record.round, record.version) == (before.round + 1, before.version + 1)
+    assert [a.sha256 for a in record.accepted] == sorted(a.sha256 for a in record.accepted)
+    assert record.weights.sha256 == reduced(Plan(record.base, record.accepted, (), record.closed))
+    if record.closed.by == "deadline":
+        assert record.closed.offset == snapshot.position
+        assert world.inbox[snapshot.position].time_ms >= record.opened_ms + rules.deadline_ms
+        assert record.closed.time_ms == snapshot.time_ms
+    else:
+        # on all answers: nobody who was awaited is missing
+        present = {m.client for m in snapshot.members if m.status == "active"}
+        joined_before = {m.client for m in before.snapshot.members if m.status == "active"}
+        assert joined_before & present <= set(offsets) or len(joined_before) < rules.min_clients
+    assert record.opened_ms >= before.since_ms
+
+
+def check_history(world: World) -> None:
+    """Every round of the chain, each against the head that it follows."""
+    reader, head = world.control.reader(), None
+    while entries := reader.sync(1):
+        record = entries[0].link.record if entries[0].link else None
+        if isinstance(record, Round):
+            assert head is not None
+            check_round(world, head, record)
+        head = reader.head
