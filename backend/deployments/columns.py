@@ -6,11 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from django.db import models
 
 INT64 = (1 << 63) - 1
 INT32 = (1 << 31) - 1
 DEEPEST = 64
+
+
+def whole(struct: msgspec.Struct) -> dict[str, Any]:
+    """The struct's fields as JSON values, those included that have their default."""
+    found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.asdict(struct))
+    return found
 
 
 def fit(model: type[models.Model], row: Mapping[str, Any]) -> dict[str, Any]:

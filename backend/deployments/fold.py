@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from backend.deployments.columns import whole
 from backend.deployments.models import State
 from mainstem.chain import Head
 from mainstem.control import Entry
@@ -92,7 +93,7 @@ def _of_head(head: Head, entry: Entry) -> Row:
         "round": head.round,
         "version": head.base.version,
         "sha256": head.weights.sha256,
-        "rules": msgspec.to_builtins(head.rules),
+        "rules": whole(head.rules),
         "head": {"seq": head.link.record.seq, "hash": head.link.hash, "offset": entry.offset},
         "phase": "",
         "deadline_ms": None,
@@ -106,10 +107,10 @@ def _of_opened(record: Opened, entry: Entry) -> Row:
         "framework": record.framework,
         "parent": record.parent,
         "architecture": record.architecture,
-        "training": msgspec.to_builtins(record.training),
-        "strategy": msgspec.to_builtins(record.strategy),
-        "data": msgspec.to_builtins(record.data),
-        "input": msgspec.to_builtins(record.input),
+        "training": whole(record.training),
+        "strategy": whole(record.strategy),
+        "data": whole(record.data),
+        "input": whole(record.input),
         "opened_ms": entry.timestamp_ms,
     }
 
@@ -133,7 +134,7 @@ def _round(record: Round, entry: Entry) -> Row:
         "number": record.round,
         "version": record.version,
         "base_version": record.base.version,
-        "strategy": msgspec.to_builtins(record.strategy),
+        "strategy": whole(record.strategy),
         "opened_ms": record.opened_ms,
         "closed_ms": record.closed.time_ms,
         "closed_by": record.closed.by,

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
@@ -16,6 +15,7 @@ from backend.accounts.models import User
 from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
 from backend.config.problems import Problem
+from backend.deployments.columns import whole
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
 from backend.deployments.opening import topics_of
 from backend.deployments.plan import Plan, input_of, plan
@@ -68,20 +68,18 @@ def _models(configuration: Configuration, chosen: Model | None) -> list[Model]:
 
 def check_training(model: Model, chosen: Plan) -> None:
     """Have the workshop compile the model with these settings and train a step on zeros; raises Problem."""
-    workshop.run(
-        [{"op": "check_training", "architecture": model.architecture, "training": msgspec.to_builtins(chosen.training)}]
-    )
+    workshop.run([{"op": "check_training", "architecture": model.architecture, "training": whole(chosen.training)}])
 
 
 def _objects(chosen: Plan, model: Model) -> dict[str, Any]:
     """The protocol's objects as the deployment's JSON columns."""
     described = input_of(model.input_shape, model.input_dtype, model.output_shape, chosen.training.loss)
     return {
-        "training": msgspec.to_builtins(chosen.training),
-        "strategy": msgspec.to_builtins(chosen.strategy),
-        "rules": msgspec.to_builtins(chosen.rules),
-        "data": msgspec.to_builtins(chosen.data),
-        "input": msgspec.to_builtins(described),
+        "training": whole(chosen.training),
+        "strategy": whole(chosen.strategy),
+        "rules": whole(chosen.rules),
+        "data": whole(chosen.data),
+        "input": whole(described),
     }
 
 

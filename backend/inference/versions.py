@@ -91,7 +91,8 @@ def _array(inputs: Any, shape: tuple[int, ...], dtype: str) -> Any:
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_INPUTS:
         raise Problem(400, f"inputs must be a list of 1 to {MOST_INPUTS:,} samples.", field="inputs")
     try:
-        array = np.asarray(inputs, dtype=dtype)
+        with np.errstate(over="ignore"):  # an overflow is infinity, which is refused below
+            array = np.asarray(inputs, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise Problem(
             400, f"inputs must be numbers in nested lists of the shape [n]{wanted}.", field="inputs"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import django
-import numpy as np
 import pytest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
@@ -25,25 +23,7 @@ from backend.catalog import services, workshop
 from backend.catalog.models import Configuration, Model
 from backend.deployments import kafka, projection
 from mainstem.memory_log import MemoryLog
-
-ARCHITECTURE = json.dumps({"class_name": "Sequential", "config": {"name": "tiny"}})
-WEIGHTS = [np.zeros((4, 2), np.float32), np.ones(2, np.float32)]
-TENSORS = [
-    {"name": "dense/kernel", "dtype": "float32", "shape": [4, 2]},
-    {"name": "dense/bias", "dtype": "float32", "shape": [2]},
-]
-
-
-class Ticking:
-    """A clock that goes on by a millisecond whenever it is asked."""
-
-    def __init__(self) -> None:
-        self.now = 1_000
-
-    def now_ms(self) -> int:
-        """The time."""
-        self.now += 1
-        return self.now
+from tests.backend.support import FakeWorkshop, Ticking
 
 
 @pytest.fixture(autouse=True)
@@ -94,46 +74,6 @@ def client_of(user: Callable[[str], User]) -> Callable[[str | None], APIClient]:
 def admin(client_of: Callable[[str | None], APIClient]) -> APIClient:
     """An admin's REST client."""
     return client_of("admin")
-
-
-class FakeWorkshop:
-    """Answers at once what the real one would say of a tiny model; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[Mapping[str, Any]] = []
-        self.files: dict[str, bytes | Path] = {}
-
-    def run(
-        self,
-        operations: Sequence[Mapping[str, Any]],
-        *,
-        files: Mapping[str, bytes | Path] | None = None,
-        wanted: Sequence[str] = (),
-        seconds: int | None = None,
-    ) -> workshop.Result:
-        """`workshop.run` without a child process."""
-        self.asked += operations
-        self.files = dict(files or {})
-        answer = {
-            "ok": True,
-            "architecture": ARCHITECTURE,
-            "tensors": TENSORS,
-            "input": {"shape": [4], "dtype": "float32"},
-            "output": {"shape": [2], "dtype": "float32"},
-            "layers": [{"name": "dense", "class": "Dense", "output_shape": [None, 2], "params": 10}],
-            "params": 10,
-            "compile": {"optimizer": "sgd", "loss": "mse", "metrics": [], "learning_rate": 0.5},
-        }
-        return workshop.Result([answer for _ in operations], {name: self._file(name) for name in wanted})
-
-    def _file(self, name: str) -> bytes:
-        if name == "y.npy":
-            from io import BytesIO
-
-            buffer = BytesIO()
-            np.save(buffer, np.array([[0.25, 0.75]], np.float32))
-            return buffer.getvalue()
-        return workshop.npz(WEIGHTS) if name.endswith(".npz") else b"a keras file"
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""What a deployment may ask for, and what it is given where it asks for nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from backend.catalog import workshop
+from backend.catalog.models import Configuration, Model
+from backend.config.problems import Problem
+from backend.deployments.models import Deployment
+from backend.deployments.plan import input_of, plan
+from mainstem.messages import Training
+from tests.backend.support import FakeWorkshop
+
+pytestmark = pytest.mark.backend
+
+
+def test_defaults() -> None:
+    """Nothing asked gives a federation that works: five rounds of FedAvg with at least one client."""
+    made = plan({}, None)
+    assert (made.rules.rounds, made.rules.min_clients, made.rules.quorum) == (5, 1, None)
+    assert made.strategy.name == "fedavg" and made.training == Training()
+
+
+def test_compiled_settings_stand_where_nothing_is_asked() -> None:
+    """The model's own optimizer brings its own learning rate; another optimizer does not."""
+    compiled = {"optimizer": "sgd", "loss": "mse", "metrics": ["mae"], "learning_rate": 0.5}
+    own = plan({}, compiled).training
+    assert (own.optimizer, own.loss, own.metrics, own.learning_rate) == ("sgd", "mse", ("mae",), 0.5)
+    assert plan({"optimizer": "adam"}, compiled).training.learning_rate is None
+    assert plan({"learning_rate": 0.1}, compiled).training.learning_rate == 0.1
+    assert plan({"metrics": []}, compiled).training.metrics == ()
+
+
+def test_labels_follow_the_loss() -> None:
+    """Sparse losses take the class' number; the others something of the output's shape."""
+    assert input_of([4], "float32", [10], "categorical_crossentropy").label_shape == (10,)
+    sparse = input_of([4], "float32", [10], {"class_name": "SparseCategoricalCrossentropy", "config": {}})
+    assert sparse.label_shape == () and sparse.label_dtype == "int64"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"configuration": 999}, "configuration"),
+        ({"model": 999}, "model"),
+        ({"rounds": 0}, "rounds"),
+        ({"rounds": "many"}, "rounds"),
+        ({"min_clients": 3, "max_clients": 2}, "max_clients"),
+        ({"quorum": 5, "max_clients": 4}, "quorum"),
+        ({"strategy": "krumm"}, "strategy.name"),
+        ({"strategy": {"name": "fedavg", "params": {"weighting": "odd"}}}, "strategy.params.weighting"),
+        ({"strategy": {"name": "fedavg", "params": {"speed": 1}}}, "strategy.params.speed"),
+        ({"round_deadline": 0.5}, "round_deadline"),
+        ({"below_quorum": "panic"}, "below_quorum"),
+        ({"data_restriction": "{"}, "data_restriction"),
+        ({"optimizer": 7}, "optimizer"),
+        ({"optimizer": {"name": "adam"}}, "optimizer"),
+        ({"metrics": "accuracy"}, "metrics"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"seed": -1}, "seed"),
+        ({"federation": "Not an id"}, "federation"),
+        ({"federation": "ABCDEFGH"}, "federation"),
+        ({"aggregation": "x"}, "aggregation"),
+    ],
+)
+def test_refusals_name_the_field(
+    admin: APIClient, configuration: Configuration, body: dict[str, Any], field: str
+) -> None:
+    """Whatever cannot be is named, and nothing is created."""
+    answer = admin.post("/api/deployments/", {"configuration": configuration.pk, **body})
+    assert answer.status_code == 400, answer.content
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert not Deployment.objects.exists()
+
+
+@pytest.mark.django_db
+def test_kafka_ml_names(admin: APIClient, configuration: Configuration) -> None:
+    """Kafka-ML's federated fields are taken under their names."""
+    body = {
+        "configuration": configuration.pk,
+        "federated": True,
+        "agg_rounds": 15,
+        "agg_strategy": "FedAvg",
+        "min_data": 1000,
+        "data_restriction": "{}",
+    }
+    answer = admin.post("/api/deployments/", body)
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["rounds"] == 15 and answer.json()["data"] == {"min_data": 1000, "restriction": None}
+
+
+@pytest.mark.django_db
+def test_foreign_model(admin: APIClient, configuration: Configuration, model: Model) -> None:
+    """A model outside the configuration is refused."""
+    other = Model.objects.create(name="other", kind="json", architecture="{}", weights=model.weights)
+    answer = admin.post("/api/deployments/", {"configuration": configuration.pk, "model": other.pk})
+    assert answer.status_code == 400 and answer.json()["errors"][0]["field"] == "model"
+
+
+@pytest.mark.django_db
+def test_check_asks_the_workshop(
+    admin: APIClient, configuration: Configuration, fake_workshop: FakeWorkshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `check` the workshop tries the settings before anything is created, and its field reaches the user."""
+    body = {"configuration": configuration.pk, "check": True, "loss": "mse"}
+    assert admin.post("/api/deployments/", body).status_code == 201
+    asked = fake_workshop.asked[-1]
+    assert asked["op"] == "check_training" and asked["training"]["loss"] == "mse"
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Problem(400, "Unknown loss", field="training.loss")
+
+    monkeypatch.setattr(workshop, "run", refuse)
+    answer = admin.post("/api/deployments/", body | {"loss": "mmse"})
+    assert answer.status_code == 400 and answer.json()["errors"][0]["field"] == "training.loss"
+    assert Deployment.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_list_and_filters(admin: APIClient, configuration: Configuration) -> None:
+    """Deployments are found by state, configuration and name, and by federation id or number."""
+    for name in ("alpha", "beta"):
+        made = admin.post("/api/deployments/", {"configuration": configuration.pk, "name": name})
+    assert admin.get("/api/deployments/", {"name__icontains": "ALP"}).json()["count"] == 1
+    assert admin.get("/api/deployments/", {"state__in": "opening,failed"}).json()["count"] == 2
+    assert admin.get("/api/deployments/", {"state": "nonsense"}).status_code == 400
+    ordered = admin.get("/api/deployments/", {"ordering": "name", "page_size": "1"}).json()
+    assert ordered["results"][0]["name"] == "alpha" and ordered["next"]
+    by_id = admin.get(f"/api/deployments/{made.json()['id']}/").json()
+    assert by_id == admin.get(f"/api/deployments/{made.json()['federation']}/").json()

@@ -1,0 +1,344 @@
+"""Control records become rows: once, in order, whatever is delivered how often."""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import transaction
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+
+from backend.catalog.models import Configuration
+from backend.deployments import projection
+from backend.deployments.models import (
+    ClientRound,
+    ControlRecord,
+    Deployment,
+    FederationId,
+    Member,
+    Refusal,
+    Round,
+    State,
+    Version,
+)
+from backend.deployments.outbox import publish_pending
+from mainstem.chain import Head, Link, begin, follow
+from mainstem.memory_log import MemoryLog
+from mainstem.messages import (
+    Changed,
+    Command,
+    Finished,
+    Metrics,
+    Opened,
+    Page,
+    Paged,
+    PageRef,
+    Progress,
+    Rejected,
+    Resumed,
+    Stopped,
+    encode,
+    sha256,
+)
+from mainstem.messages import Round as RoundRecord
+from mainstem.ports import Record
+from mainstem.rounds import successor
+from mainstem.topics import control_topic
+from tests.vectors.examples import FEDERATION, sequence
+
+pytestmark = [pytest.mark.backend, pytest.mark.django_db]
+
+CLUSTER, TOPIC_ID = "cluster-1", "topic-1"
+
+
+def example(kind: type[Any]) -> Any:
+    """The example record of that type."""
+    return next(record for record in sequence() if isinstance(record, kind))
+
+
+def run() -> list[bytes]:
+    """A run with everything in it: progress, a zombie's round, rubbish, commands, a paged end, words after the end."""
+    values: list[bytes] = []
+    head: Head | None = None
+
+    def put(record: msgspec.Struct | bytes) -> int:
+        values.append(record if isinstance(record, bytes) else encode(record))
+        return len(values) - 1
+
+    def chain(kind: type[Any], **fields: Any) -> None:
+        nonlocal head
+        assert head is not None
+        record = successor(head, kind, fields)
+        offset = put(record)
+        head = follow(head, Link(offset, 1000 + offset, sha256(values[offset]), record))
+
+    opened = example(Opened)
+    put(b"\xff not JSON")
+    at = put(opened)
+    head = begin(Link(at, 1000 + at, sha256(values[at]), opened))
+    put(opened)  # written twice: the first one counts
+    progress = example(Progress)
+    put(progress)
+    fields = {name: getattr(example(RoundRecord), name) for name in RoundRecord.__struct_fields__}
+    fields = {name: value for name, value in fields.items() if name not in ("schema", "federation", "seq", "prev")}
+    before = head
+    assert before is not None
+    chain(RoundRecord, **fields)
+    put(successor(before, RoundRecord, fields | {"writer": "zombie"}))
+    stop = put(Command(federation=FEDERATION, action="stop", id="1"))
+    chain(Stopped, command=stop)
+    put(Rejected(federation=FEDERATION, command=stop, detail="the run is stopped already"))
+    put(msgspec.structs.replace(progress, phase="waiting"))  # a late word: the run is stopped
+    chain(Resumed, command=9)
+    chain(Changed, command=10, rules=msgspec.structs.replace(opened.rules, rounds=1))
+    put(encode(progress).replace(b'"schema":1', b'"schema":99'))
+    assert head is not None
+    measured = Metrics(examples=50, values={"accuracy": 0.92})
+    finished = successor(
+        head,
+        Finished,
+        {"version": 1, "sha256": "c" * 64, "evaluation": measured, "evaluations": {"site-a": measured}},
+    )
+    page = Page(data=encode(finished).decode())
+    ref = PageRef(offset=put(page), sha256=sha256(encode(page)))
+    put(
+        Paged(
+            federation=FEDERATION,
+            seq=finished.seq,
+            prev=finished.prev,
+            kind="finished",
+            pages=(ref,),
+            sha256=sha256(encode(finished)),
+        )
+    )
+    put(progress)
+    return values
+
+
+VALUES = run()
+
+
+def records(offsets: Sequence[int]) -> list[tuple[str, Record]]:
+    """Records of the run as a logger delivers them."""
+    topic = control_topic(FEDERATION)
+    return [(TOPIC_ID, Record(topic, 0, offset, 1000 + offset, None, VALUES[offset])) for offset in offsets]
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    """Everything that was projected, without what depends on when and how often."""
+    hidden = {"id", "deployment_id", "round_id", "created_at", "updated_at", "refolds"}
+    found = {}
+    for table in (Deployment, Version, Round, ClientRound, Refusal, Member, ControlRecord):
+        shown = [{k: v for k, v in row.items() if k not in hidden} for row in table._default_manager.values()]
+        found[table.__name__] = sorted(shown, key=repr)
+    return found
+
+
+def test_a_run() -> None:
+    """The rows tell the run: its state, versions, rounds, clients, refusals."""
+    taken = projection.take(CLUSTER, records(range(len(VALUES))))
+    assert taken.accepted == len(VALUES) - 2 and taken.duplicates == 0
+    assert [refusal["offset"] for refusal in taken.refused] == [0, 12]
+    deployment = Deployment.objects.get()
+    assert deployment.external and deployment.federation == FEDERATION and deployment.name == "digits"
+    assert (deployment.state, deployment.round, deployment.version) == (State.FINISHED, 1, 1)
+    assert deployment.sha256 == "c" * 64 and deployment.evaluation == {"examples": 50, "values": {"accuracy": 0.92}}
+    assert deployment.rules["rounds"] == 1 and deployment.rules["quorum"] == 2
+    assert (deployment.superseded, deployment.undecodable) == (2, 2)
+    assert deployment.opened_ms == 1001 and deployment.ended_ms == 1000 + len(VALUES) - 2
+    assert [version.number for version in deployment.versions.all()] == [0, 1]
+    assert deployment.versions.get(number=0).evaluation == {"examples": 600, "values": {"accuracy": 0.5}}
+    assert deployment.versions.get(number=1).evaluation == {"examples": 50, "values": {"accuracy": 0.92}}
+    (round_,) = deployment.rounds.all()
+    assert (round_.number, round_.examples, round_.refused, round_.writer) == (1, 600, 4, "worker-1")
+    first = round_.clients.get(client="site-a")
+    assert (
+        first.training == {"examples": 450, "values": {"accuracy": 0.75, "loss": 0.8125}} and first.train_seconds == 1.5
+    )
+    assert deployment.refusals.get().reason == "duplicate"
+    states = {member.client: member.state for member in deployment.members.all()}
+    assert states["site-c"] == "left"
+    assert FederationId.objects.filter(id=FEDERATION).exists()
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    batches=st.lists(st.lists(st.integers(0, len(VALUES) - 1), max_size=8), max_size=8),
+    forget=st.booleans(),
+)
+def test_any_delivery_gives_the_same_rows(batches: list[list[int]], forget: bool) -> None:
+    """However records are duplicated, replayed, reordered and cut into batches, the rows are those of the plain run."""
+    with transaction.atomic():
+        projection.forget_all()
+        projection.take(CLUSTER, records(range(len(VALUES))))
+        expected = rows()
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        projection.forget_all()
+        seen: set[int] = set()
+        for batch in [*batches, list(range(len(VALUES)))]:
+            taken = projection.take(CLUSTER, records(batch))
+            fresh = set(batch) - seen
+            assert taken.accepted + len(taken.refused) == len(fresh)
+            assert taken.duplicates == len(batch) - len(fresh)
+            seen |= fresh
+            if forget:  # as if another web worker took the next batch
+                projection.forget_all()
+        assert rows() == expected
+        transaction.set_rollback(True)
+
+
+def test_workers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two web workers with memories of their own fold one run together."""
+    memories: list[Any] = [OrderedDict(), OrderedDict()]
+    for offset in range(len(VALUES)):
+        monkeypatch.setattr(projection, "_readers", memories[offset // 2 % 2])
+        projection.take(CLUSTER, records([offset]))
+    assert Deployment.objects.get().state == State.FINISHED
+    assert Deployment.objects.get().superseded == 2
+
+
+def test_failed_batch_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that breaks in the middle is as if it had never come, in the database and in memory."""
+    projection.take(CLUSTER, records([0, 1]))
+    with monkeypatch.context() as patched:
+        patched.setattr(projection, "_remember", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            projection.take(CLUSTER, records([2, 3, 4]))
+    assert ControlRecord.objects.count() == 2
+    taken = projection.take(CLUSTER, records(range(len(VALUES))))
+    assert taken.duplicates == 2 and Deployment.objects.get().state == State.FINISHED
+
+
+def test_foreign_topics() -> None:
+    """Records of other topics, of another topic of the same name, or of a deleted federation are refused."""
+    projection.take(CLUSTER, records([0, 1]))
+    (_, record) = records([1])[0]
+    assert "another topic" in projection.take(CLUSTER, [("recreated", record)]).refused[0]["reason"]
+    assert "another topic" in projection.take("other-cluster", [(TOPIC_ID, record)]).refused[0]["reason"]
+    for topic in ("FED-x-model_control_topic", "anything", f"FED-{FEDERATION}-model_data_topic"):
+        strange = Record(topic, 0, 1, 1, None, VALUES[1])
+        assert "expected" in projection.take(CLUSTER, [(TOPIC_ID, strange)]).refused[0]["reason"]
+    Deployment.objects.all().delete()
+    FederationId.objects.update(deleted_at=timezone.now())
+    assert "deleted" in projection.take(CLUSTER, records([1])).refused[0]["reason"]
+    assert not Deployment.objects.exists()
+
+
+@given(value=st.one_of(st.none(), st.binary(max_size=200)))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_survived(value: bytes | None) -> None:
+    """Whatever a record holds, it is kept and refused with a sentence."""
+    with transaction.atomic():
+        projection.forget_all()
+        taken = projection.take(CLUSTER, [(TOPIC_ID, Record(control_topic(FEDERATION), 0, 0, 1, None, value))])
+        assert len(taken.refused) == 1 and taken.refused[0]["reason"]
+        transaction.set_rollback(True)
+
+
+def test_numbers_and_texts_beyond_the_columns() -> None:
+    """Records with NUL characters, huge numbers and long texts are cut to what the tables hold."""
+    opened = msgspec.structs.replace(example(Opened), name="a\0b" * 200)
+    progress = msgspec.structs.replace(
+        example(Progress),
+        needed=1 << 62,
+        deadline_ms=(1 << 64) - 1,
+        phase="x" * 500,
+        members=(
+            msgspec.structs.replace(example(Progress).members[0], client="c" * 300, detail="\0", last_ms=(1 << 64) - 1),
+        ),
+    )
+    topic = control_topic(FEDERATION)
+    batch = [(TOPIC_ID, Record(topic, 0, i, 1, None, encode(r))) for i, r in enumerate((opened, progress))]
+    assert projection.take(CLUSTER, batch).accepted == 2
+    deployment = Deployment.objects.get()
+    assert len(deployment.name) == 100 and "\0" not in deployment.name
+    assert deployment.needed == (1 << 31) - 1 and deployment.members.get().client == "c" * 64
+
+
+def envelope(batch: Sequence[tuple[str, Record]]) -> dict[str, Any]:
+    """A batch as a logger posts it."""
+    return {
+        "cluster_id": CLUSTER,
+        "records": [
+            {
+                "topic": record.topic,
+                "topic_id": topic_id,
+                "partition": record.partition,
+                "offset": record.offset,
+                "timestamp_ms": record.timestamp_ms,
+                "key_b64": None,
+                "value_b64": None if record.value is None else base64.b64encode(record.value).decode(),
+            }
+            for topic_id, record in batch
+        ],
+    }
+
+
+def test_ingest_over_rest(client_of: Callable[[str], APIClient]) -> None:
+    """The logger's token delivers; the answer counts; nobody else may."""
+    body = envelope(records(range(len(VALUES))))
+    answer = client_of("logger").post("/api/ingest/control/", body)
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["accepted"] == len(VALUES) - 2 and len(answer.json()["refused"]) == 2
+    again = client_of("logger").post("/api/ingest/control/", body).json()
+    assert again["accepted"] == 0 and again["duplicates"] == len(VALUES)
+    for role in ("admin", "operator", "viewer"):
+        assert client_of(role).post("/api/ingest/control/", body).status_code == 403
+    assert client_of("logger").get("/api/results/").status_code == 403
+
+
+def test_results_over_rest(client_of: Callable[[str], APIClient]) -> None:
+    """Rounds with every client's metrics, versions, refusals and the log's records are there to read."""
+    projection.take(CLUSTER, records(range(len(VALUES))))
+    viewer = client_of("viewer")
+    assert viewer.get("/api/results/", {"state": "finished"}).json()["count"] == 1
+    shown = viewer.get(f"/api/results/{FEDERATION}/").json()
+    clients = {client["client"]: client for client in shown["rounds"][0]["clients"]}
+    assert clients["site-a"]["training"]["values"]["accuracy"] == 0.75
+    assert [version["number"] for version in shown["versions"]] == [0, 1] and shown["refusals"][0]["offset"] == 11
+    for part, count in (("rounds", 1), ("versions", 2), ("refusals", 1), ("records", len(VALUES))):
+        assert viewer.get(f"/api/results/{FEDERATION}/{part}/").json()["count"] == count
+    kinds = [record["kind"] for record in viewer.get(f"/api/results/{FEDERATION}/records/").json()["results"]]
+    assert kinds[:4] == ["", "opened", "opened", "progress"]
+    assert viewer.get(f"/api/results/{FEDERATION}/versions/1/").json()["weights"]["sha256"] == "c" * 64
+    assert viewer.get(f"/api/results/{FEDERATION}/versions/7/").status_code == 404
+
+
+def test_pages_show_the_run(client_of: Callable[[str], APIClient], user: Callable[[str], Any]) -> None:
+    """The pages list the deployment and show its rounds, clients and refusals."""
+    projection.take(CLUSTER, records(range(len(VALUES))))
+    browser = APIClient()
+    browser.force_login(user("viewer"))
+    assert FEDERATION.encode() in browser.get("/").content
+    page = browser.get(f"/deployments/{FEDERATION}/").content.decode()
+    for text in ("finished", "site-a", "accuracy 0.7500", "duplicate", "v1.keras", "digits"):
+        assert text in page
+    assert b"no model yet" in browser.get("/models/").content
+
+
+def test_own_deployment_follows_the_log(
+    admin: APIClient, configuration: Configuration, log: MemoryLog, client_of: Callable[[str], APIClient]
+) -> None:
+    """A deployment made here and opened through the outbox is recognised when its records come back."""
+    made = admin.post("/api/deployments/", {"configuration": configuration.pk}).json()
+    publish_pending(log)
+    topic = control_topic(made["federation"])
+    batch = [("t", record) for record in log.read(topic, 0, 0, log.bounds(topic, 0)[1])]
+    assert client_of("logger").post("/api/ingest/control/", envelope(batch)).json()["accepted"] == 1
+    shown = admin.get(f"/api/deployments/{made['federation']}/").json()
+    assert shown["state"] == "waiting" and not shown["external"] and shown["model"] == made["model"]
+    assert {k: shown[k] for k in ("training", "rules", "strategy", "data", "input")} == {
+        k: made[k] for k in ("training", "rules", "strategy", "data", "input")
+    }

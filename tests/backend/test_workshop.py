@@ -1,0 +1,170 @@
+"""The workshop's wrapper: a child without secrets, within limits, whose every end is a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.catalog import workshop
+from backend.catalog.blueprints import TEMPLATES
+from backend.config.problems import Problem
+
+pytestmark = pytest.mark.backend
+
+Child = Any
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Child:
+    """Puts a script in the workshop's place; `request` and `Path` are at hand, `answer(...)` ends it."""
+
+    def install(body: str) -> None:
+        script = tmp_path / "child.py"
+        head = (
+            "import json, os, sys, time\nfrom pathlib import Path\nrequest = json.load(sys.stdin)\n"
+            "def answer(*answers): print(json.dumps({'answers': answers}))\n"
+        )
+        script.write_text(head + body)
+        monkeypatch.setattr(workshop, "COMMAND", (sys.executable, str(script)))
+
+    return install
+
+
+def refusal(*operations: dict[str, Any], **options: Any) -> Problem:
+    """The problem that a run ends with."""
+    with pytest.raises(Problem) as caught:
+        workshop.run(operations or [{"op": "build"}], **options)
+    return caught.value
+
+
+def test_files_and_answers(child: Child) -> None:
+    """Files go in, answers and files come out, and the directory is gone afterwards."""
+    child(
+        "op = request['ops'][0]\nPath('out').write_bytes(Path(op['dir'], 'in').read_bytes() * 2)\n"
+        "answer({'ok': True, 'dir': op['dir'], 'cwd': os.getcwd(), 'limits': request['limits']})"
+    )
+    result = workshop.run([{"op": "x"}], files={"in": b"ab"}, wanted=["out"], seconds=9)
+    assert result.files == {"out": b"abab"}
+    (answer,) = result.answers
+    assert answer["dir"] == answer["cwd"] and answer["limits"] == {"seconds": 9}
+    assert not Path(answer["dir"]).exists()
+
+
+def test_no_secrets(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child's environment holds none of ours."""
+    monkeypatch.setenv("MAINSTEM_SECRET_KEY", "hush")
+    monkeypatch.setenv("DATABASE_URL", "postgres://hush")
+    child("answer({'ok': True, 'env': dict(os.environ)})")
+    (answer,) = workshop.run([{"op": "x"}]).answers
+    assert "hush" not in str(answer["env"])
+    assert set(answer["env"]) <= {
+        *workshop.PASSED_ON, "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING",
+        "CUDA_VISIBLE_DEVICES", "LC_CTYPE",
+    }  # fmt: skip
+
+
+def test_refusal_names_field_and_line(child: Child) -> None:
+    """What the workshop says of a field reaches the user as it is."""
+    child("answer({'ok': False, 'error': {'field': 'source.code', 'message': 'no such name', 'line': 4}})")
+    problem = refusal()
+    assert (problem.status_code, problem.field, problem.line) == (400, "source.code", 4)
+    assert str(problem.detail) == "no such name"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("print('nonsense')", "without an answer"),
+        ("print('the reason', file=sys.stderr); sys.exit(3)", "the reason"),
+        ("os.kill(os.getpid(), 9)", "memory or was killed"),
+        ("pass", "without an answer"),
+        ("print('[1, 2]')", "without an answer"),
+        ("answer({'ok': True})", "wrote no file"),
+        ("os.symlink('/etc/passwd', 'w'); answer({'ok': True})", "wrote no file"),
+        ("os.mkfifo('w'); answer({'ok': True})", "wrote no file"),
+    ],
+)
+def test_broken_children(child: Child, body: str, word: str) -> None:
+    """A child that dies, babbles or plays tricks is a 503 with the reason."""
+    child(body)
+    problem = refusal(wanted=["w"])
+    assert problem.status_code == 503 and word in str(problem.detail)
+
+
+def test_wall_limit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not come back is ended with everything it started."""
+    monkeypatch.setattr(workshop, "GRACE_SECONDS", 0)
+    child("pid = os.fork()\nPath(request['ops'][0]['note']).write_text(str(pid)) if pid else None\ntime.sleep(60)")
+    started = time.monotonic()
+    note = Path(os.environ.get("TMPDIR", "/tmp"), f"note-{os.getpid()}")
+    problem = refusal({"op": "x", "note": str(note)}, seconds=1)
+    assert problem.status_code == 400 and "1 s" in str(problem.detail)
+    assert time.monotonic() - started < 10
+    pid = int(note.read_text())
+    note.unlink()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _alive(pid):
+        time.sleep(0.02)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_one_at_a_time(child: Child) -> None:
+    """While the workshop is at work the next request waits, and is told so when that takes too long."""
+    child("answer({'ok': True})")
+    with workshop._room:
+        problem = refusal(seconds=1)
+    assert problem.status_code == 503 and "busy" in str(problem.detail)
+    assert workshop.run([{"op": "x"}]).answers == [{"ok": True}]
+
+
+def test_npz_round_trip() -> None:
+    """Arrays of any dtype and shape come back in order; other bytes are refused."""
+    arrays: list[Any] = [
+        np.array(1.5, np.float16),
+        np.arange(6, dtype=np.int64).reshape(2, 3),
+        np.zeros((0, 4), np.float32),
+        np.array(True),
+    ]
+    back = workshop.arrays_of(workshop.npz(arrays))
+    assert all(np.array_equal(a, b) and b.dtype == np.asarray(a).dtype for a, b in zip(arrays, back, strict=True))
+    with pytest.raises(Problem):
+        workshop.arrays_of(b"PK nonsense")
+
+
+@pytest.mark.training
+def test_real_workshop(tmp_path: Path) -> None:
+    """The real one builds every template with the defaults that we list, trains, exports and predicts."""
+    builds: list[dict[str, Any]] = []
+    for template in TEMPLATES:
+        params = {param["name"]: param["default"] for param in template["params"]}
+        builds.append({"op": "build", "kind": "template", "template": {"name": template["name"], "params": params}})
+    result = workshop.run(builds, wanted=["weights.npz"])
+    first, last = result.answers[0], result.answers[-1]
+    assert first["input"]["shape"] == [784] and first["output"]["shape"] == [10]
+    training = {"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"], "learning_rate": None}
+    np.save(tmp_path / "x.npy", np.zeros((3, 28, 28, 1), np.float32))
+    whole = {"architecture": last["architecture"], "weights": "weights.npz"}
+    made = workshop.run(
+        [
+            {"op": "check_training", "architecture": last["architecture"], "training": training},
+            {"op": "export", **whole, "out": "model.keras"},
+            {"op": "predict", **whole, "inputs": "x.npy", "out": "y.npy"},
+        ],
+        files={"weights.npz": result.files["weights.npz"], "x.npy": tmp_path / "x.npy"},
+        wanted=["model.keras", "y.npy"],
+    )
+    assert made.files["model.keras"].startswith(b"PK")
+    assert refusal({**builds[0], "template": {"name": "mlp", "params": {"units": 0}}}).field == "template.params.units"
