@@ -1,0 +1,69 @@
+"""What people see between commits."""
+
+from __future__ import annotations
+
+from mainstem.messages import Left, encode
+from mainstem.progress import SHOWN, progress_of
+from mainstem.topics import CONTROL_RECORD_LIMIT
+from tests.support.machines import Driver, World
+
+
+def test_members_and_their_states() -> None:
+    """Each member's part in the open round, and what was refused."""
+    world = World.of(min_clients=3, rounds=2, heartbeat_timeout_ms=1000)
+    world.join("a", "b", "c")
+    world.now_ms += 5000
+    world.update("a")
+    world.join("d", "e")
+    world.send(Left(client="e", incarnation="1"))
+    world.send(None)
+    driver = Driver(world, "w")
+    driver.settle()
+    said = progress_of(driver.machine, world.now_ms)
+    assert {m.client: m.state for m in said.members} == {
+        "a": "accepted",
+        "b": "silent",
+        "c": "silent",
+        "d": "waiting",
+        "e": "left",
+    }
+    assert (said.phase, said.round, said.needed) == ("open", 1, 3)
+    assert said.refused_counts == {"malformed": 1}
+    assert {m.client: m.state for m in progress_of(driver.machine, 1500).members}["b"] == "training"
+
+
+def test_whom_it_waits_for_before_round_one() -> None:
+    """While clients are missing, `needed` is how many must join."""
+    driver = Driver(World.of(min_clients=4, quorum=2), "w")
+    driver.settle()
+    said = progress_of(driver.machine, 0)
+    assert (said.phase, said.needed, said.deadline_ms, said.members) == ("waiting", 4, None, ())
+
+
+def test_signs_of_life_alone_make_no_new_record() -> None:
+    """Within ten seconds nothing is different."""
+    world = World.of(min_clients=2)
+    world.now_ms = 20_000
+    world.join("a")
+    driver = Driver(world, "w")
+    driver.settle()
+    before = progress_of(driver.machine, 20_000)
+    world.now_ms = 29_000
+    world.join("a")
+    driver.settle()
+    assert progress_of(driver.machine, 29_000) == before
+
+
+def test_a_crowd_fits_into_one_record() -> None:
+    """Beyond the shown members and refusals the record grows no more."""
+    world = World.of(min_clients=1, max_clients=10**6)
+    for i in range(SHOWN + 200):
+        world.join(f"{i:064d}")
+    for _ in range(300):
+        world.update("nobody" * 10)
+    driver = Driver(world, "w")
+    driver.settle()
+    said = progress_of(driver.machine, world.now_ms)
+    assert len(said.members) == SHOWN
+    assert sum(said.refused_counts.values()) == 300
+    assert len(encode(said)) < CONTROL_RECORD_LIMIT
