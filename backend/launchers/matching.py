@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 OPEN = (State.WAITING, State.RUNNING)
 """The states in which a federation takes streams: its opening is in the log and it has not ended."""
 
+TRIES = 20
+"""How many lost races for a place are too many for one round."""
+
 
 @dataclass(slots=True)
 class Memory:
@@ -84,7 +87,9 @@ def unfit(source: DataSource, deployment: Deployment) -> str | None:
 def assign(source: DataSource, deployment: Deployment) -> bool:
     """Make the Job of this pair unless there is one; False where the federation has no free place."""
     name = job_name(deployment.federation, source)
-    while not Job.objects.filter(name=name).exists():
+    for _ in range(TRIES):
+        if Job.objects.filter(name=name).exists():
+            return True
         slot = _first_free_slot(deployment)
         if slot is None:
             return False
@@ -101,12 +106,15 @@ def assign(source: DataSource, deployment: Deployment) -> bool:
         except IntegrityError:
             continue  # somebody else made this Job or took this place: look again
         log.info("stream %s trains for %s as Job %s", source.topic[:100], deployment.federation, name)
-    return True
+        return True
+    return False  # the next round tries again
 
 
 def take_slot(job: Job) -> bool:
     """Give a Job that has lost its place another; False where there is none."""
-    while job.slot is None:
+    for _ in range(TRIES):
+        if job.slot is not None:
+            return True
         slot = None if job.deployment is None else _first_free_slot(job.deployment)
         if slot is None:
             return False
@@ -116,7 +124,7 @@ def take_slot(job: Job) -> bool:
         except IntegrityError:
             continue
         job.refresh_from_db(fields=["slot"])
-    return True
+    return job.slot is not None
 
 
 def explain(source: DataSource) -> list[dict[str, Any]]:
