@@ -38,12 +38,12 @@ class KafkaModelEngine:
         self._log, self._opened = log, opened
         try:
             self._model = keras_models.build(opened.architecture, field="architecture")
-            keras_training.compile_model(self._model, msgspec.to_builtins(opened.training))
+            keras_training.compile_model(self._model, msgspec.structs.asdict(opened.training))
         except FieldError as error:
             raise TrainingError(f"the federation's {error.field} cannot be used: {error.message}") from error
         self._check_tensors()
         self._model.optimizer.build(self._model.trainable_variables)
-        self._fresh_optimizer = [np.array(variable) for variable in self._model.optimizer.variables]
+        self._fresh_optimizer = [keras_models.copied(variable) for variable in self._model.optimizer.variables]
         self._generators = _seed_generators(self._model)
 
     @property

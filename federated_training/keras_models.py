@@ -80,7 +80,12 @@ def check_interface(model: Any, field: str) -> None:
 
 def weights_of(model: Any) -> list[Array]:
     """Copies of the model's weights as arrays, in order."""
-    return [np.array(weight) for weight in model.weights]
+    return [copied(weight) for weight in model.weights]
+
+
+def copied(variable: Any) -> Array:
+    """A variable's value as an array of its own."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def set_weights(model: Any, arrays: Sequence[Array], field: str = "weights") -> None:

@@ -41,9 +41,12 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             exec(compile(request[part], filename, "exec", dont_inherit=True), names)  # noqa: S102 - what this process is for, and confined for
         model = _model(names)
         answer = {"ok": True, "architecture": model.to_json(), "compile": _compile_config(model)}
+        import keras
         import numpy as np
 
-        arrays = {f"t{index:04d}": np.array(weight) for index, weight in enumerate(model.weights)}
+        arrays = {
+            f"t{index:04d}": np.array(keras.ops.convert_to_numpy(weight)) for index, weight in enumerate(model.weights)
+        }
         with open("weights.npz", "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         return answer

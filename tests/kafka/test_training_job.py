@@ -1,0 +1,272 @@
+"""The real Job, with Keras, against a real broker and the real aggregator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend.aggregator.federation import Federation
+from mainstem import topics, updates
+from mainstem.clock import SystemClock
+from mainstem.control import ControlTopic
+from mainstem.errors import DecodeError
+from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.log import KafkaLog
+from mainstem.messages import (
+    ClientFailed,
+    Data,
+    Heartbeat,
+    InputSpec,
+    Joined,
+    Left,
+    Opened,
+    Rules,
+    Strategy,
+    Topics,
+    Training,
+    decode_client,
+    encode,
+)
+from mainstem.ports import Outgoing
+from mainstem.weights import specs_of
+
+pytestmark = [pytest.mark.kafka, pytest.mark.training]
+
+CONFIG = {"type": "float32", "data_type": "float32", "data_reshape": "8", "label_type": "float32", "label_reshape": "3"}
+LIMIT = 180.0
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[str, list[tuple[str, Any]]]:
+    """A small classifier with dropout: its architecture and initial weights by name."""
+    from federated_training import keras_models, keras_runtime
+
+    keras_runtime.prepare(Path("/nonexistent"))
+    import keras
+
+    layers = [keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.2),
+              keras.layers.Dense(3, activation="softmax")]  # fmt: skip
+    built = keras_models.build(keras.Sequential(layers).to_json(), seed=1)
+    names = [tensor["name"] for tensor in keras_models.tensors_of(built)]
+    described = keras_models.describe(built)
+    return described["architecture"], list(zip(names, keras_models.weights_of(built), strict=True))
+
+
+def open_run(log: KafkaLog, model: tuple[str, list[tuple[str, Any]]], rules: Rules, **training: Any) -> str:
+    """Open a federation of the model; its id."""
+    federation = topics.new_federation_id()
+    log.create_topics((*topics.shared_topics(), *topics.federation_topics(federation)))
+    architecture, named = model
+    where = Topics(control=topics.control_topic(federation), data=topics.data_topic(federation),
+                   aggregator=topics.aggregator_topic(federation))  # fmt: skip
+    defaults: dict[str, Any] = {"learning_rate": 0.02, "seed": 5}
+    specs, tensors = specs_of(named), [array for _, array in named]
+    weights = updates.publish(log, where.data, writer="opener", update="version-0", specs=specs, tensors=tensors)
+    opened = Opened(
+        federation=federation, seq=0, prev="", name="test", framework="tf", architecture=architecture,
+        input=InputSpec(shape=(8,), label_shape=(3,)), training=Training(**defaults | training),
+        strategy=Strategy(), rules=rules, data=Data(), topics=where, weights=weights,
+    )  # fmt: skip
+    log.append(where.control, [Outgoing(encode(opened))])
+    return federation
+
+
+def inject(log: KafkaLog, count: int, seed: int) -> str:
+    """A stream of `count` samples of three separable classes; its exact range."""
+    topic = f"site-{topics.new_federation_id()}"
+    log.create_topics([topics.stream_spec(topic)])
+    random = np.random.default_rng(seed)
+    centers = np.random.default_rng(0).normal(0, 1, (3, 8))
+    labels = random.integers(0, 3, count)
+    x = (centers[labels] + random.normal(0, 0.3, (count, 8))).astype("<f4")
+    keys = np.eye(3, dtype="<f4")[labels]
+    log.append(topic, [Outgoing(a.tobytes(), key=b.tobytes()) for a, b in zip(x, keys, strict=True)])
+    return f"{topic}:0:0:{count}"
+
+
+@contextmanager
+def job(kafka: EmbeddedKafka, federation: str, topic: str, client: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """The Job as a launcher would start it, killed at the end if need be."""
+    environ = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), "HOME": "/nonexistent",
+        "KML_CLOUD_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "DATA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "DATA_TOPIC": topic, "INPUT_FORMAT": "RAW", "INPUT_CONFIG": json.dumps(CONFIG),
+        "FEDERATED_MODEL_ID": federation, "FEDERATED_CLIENT_ID": client,
+        "VALIDATION_RATE": "0.2", "TEST_RATE": "0.1", "MAINSTEM_TRAINING_PATIENCE": "60",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "federated_training"], env=environ | more, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def aggregator(log: KafkaLog, federation: str) -> Iterator[None]:
+    """The real aggregation of one federation, in a thread."""
+    run = Federation(log, federation, clock=SystemClock(), writer="w")
+    done = threading.Event()
+
+    def work() -> None:
+        while run.step(0.1) and not done.is_set():
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        run.close()
+
+
+def said(log: KafkaLog, federation: str, kind: type) -> list[Any]:
+    """What clients have said of one kind."""
+    topic = topics.aggregator_topic(federation)
+    found = []
+    for record in log.read(topic, 0, *log.bounds(topic, 0)):
+        try:
+            message = decode_client(record.value)
+        except DecodeError:
+            continue
+        if isinstance(message, kind):
+            found.append(message)
+    return found
+
+
+def wait_for(log: KafkaLog, federation: str, kind: type) -> Any:
+    """The first of a kind, once it is there."""
+    deadline = time.monotonic() + LIMIT
+    while not (found := said(log, federation, kind)):
+        assert time.monotonic() < deadline, f"no {kind.__name__} came"
+        time.sleep(0.2)
+    return found[0]
+
+
+def final(log: KafkaLog, federation: str) -> Any:
+    """The head of the run."""
+    control = ControlTopic(log, federation)
+    control.sync()
+    control.close()
+    assert control.head is not None
+    return control.head
+
+
+def test_two_clients_learn_and_the_same_run_gives_the_same_bytes(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """Two Jobs train three rounds to a good model; a second run on the same streams ends with the same sha256."""
+    streams = [inject(log, 120, seed) for seed in (1, 2)]
+    rules = Rules(rounds=3, min_clients=2)
+    hashes = []
+    for names in (("a", "b"), ("other-a", "other-b")):
+        federation = open_run(log, model, rules, epochs=3, batch_size=16)
+        with aggregator(log, federation):
+            with (
+                job(kafka, federation, streams[0], names[0]) as one,
+                job(kafka, federation, streams[1], names[1]) as two,
+            ):
+                outputs = [process.communicate(timeout=LIMIT)[0] for process in (one, two)]
+        assert (one.returncode, two.returncode) == (0, 0), outputs
+        left = said(log, federation, Left)
+        assert {record.version for record in left} == {3}
+        assert all(record.evaluation.examples == 36 for record in left)
+        assert all(record.evaluation.values["accuracy"] >= 0.9 for record in left), outputs
+        assert {record.examples for record in said(log, federation, Joined)} == {84}
+        hashes.append(final(log, federation).weights.sha256)
+    assert hashes[0] == hashes[1]
+
+
+def test_a_misfit_is_told_to_the_aggregator_and_fails_the_job(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """A stream of another shape ends the Job with a sentence and exit code 1, before TensorFlow is needed."""
+    federation = open_run(log, model, Rules())
+    config = json.dumps(CONFIG | {"data_reshape": "28 28"})
+    with job(kafka, federation, inject(log, 5, 1), "a", INPUT_CONFIG=config) as process:
+        output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    assert "data_reshape is [28, 28], but the model's input shape is [8]" in output
+    assert "data_reshape is [28, 28]" in said(log, federation, ClientFailed)[0].detail
+
+
+def test_a_loss_that_explodes_is_reported(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """Training that ends in NaN fails with the advice to lower the learning rate."""
+    federation = open_run(log, model, Rules(), loss="mse", optimizer="sgd", learning_rate=1e5, epochs=50)
+    topic = f"site-{topics.new_federation_id()}"
+    log.create_topics([topics.stream_spec(topic)])
+    huge = np.full(8, 1e30, "<f4").tobytes()
+    log.append(topic, [Outgoing(huge, key=np.eye(3, dtype="<f4")[0].tobytes())] * 20)
+    with job(kafka, federation, topic, "a") as process:
+        output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1, output
+    assert "learning rate" in said(log, federation, ClientFailed)[0].detail
+
+
+def test_sigterm_in_training_leaves_with_143_and_heartbeats_came(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """A Job in mid-training beats, and says `left` when it is asked to stop."""
+    federation = open_run(log, model, Rules(heartbeat_timeout_ms=1000), epochs=100_000)
+    with job(kafka, federation, inject(log, 40, 1), "a") as process:
+        deadline = time.monotonic() + LIMIT
+        while not any(beat.phase == "training" and beat.progress > 0 for beat in said(log, federation, Heartbeat)):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 143, output
+    assert len(said(log, federation, Left)) == 1
+
+
+def test_settings_that_cannot_be_used_end_with_2(kafka: EmbeddedKafka) -> None:
+    """A missing or wrong variable is named on the way out."""
+    with job(kafka, "abcdefgh", "stream", "a", VALIDATION_RATE="7") as process:
+        output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 2 and "VALIDATION_RATE" in output
+
+
+def test_the_job_waits_for_a_federation_that_opens_later(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """Started before its federation exists, the Job waits, then takes part."""
+    federation = topics.new_federation_id()
+    opened = open_run(log, model, Rules())
+    with job(kafka, federation, inject(log, 30, 1), "a") as process:
+        log.create_topics(topics.federation_topics(federation))
+        time.sleep(1.0)
+        log.append(topics.control_topic(federation), [_renamed(log, opened, federation)])
+        wait_for(log, federation, Joined)
+        assert process.poll() is None
+
+
+def _renamed(log: KafkaLog, source: str, federation: str) -> Outgoing:
+    import msgspec
+
+    head = final(log, source)
+    record = msgspec.structs.replace(
+        head.opened,
+        federation=federation,
+        topics=msgspec.structs.replace(head.opened.topics, control=topics.control_topic(federation),
+                                       aggregator=topics.aggregator_topic(federation)),
+    )  # fmt: skip
+    return Outgoing(encode(record))
