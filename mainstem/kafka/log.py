@@ -156,6 +156,21 @@ class KafkaLog:
         futures = self._administering().create_topics(new, operation_timeout=self._timeout)
         for name, future in futures.items():
             self._settle(f"creating topic {name}", future.result, KafkaError.TOPIC_ALREADY_EXISTS)
+        self._await(futures)
+
+    def _await(self, names: Iterable[str]) -> None:
+        """The controller has created them: wait until the broker that we ask knows of them too."""
+        deadline = time.monotonic() + self._timeout
+        for name in names:
+            while not self._known(name):
+                if time.monotonic() > deadline:
+                    raise LogError(f"topic {name} was created but is not there after {self._timeout:g} s")
+                time.sleep(0.02)
+
+    def _known(self, topic: str) -> bool:
+        with contextlib.suppress(LogError):
+            return self.partitions(topic) > 0
+        return False
 
     def delete_topics(self, names: Iterable[str]) -> None:
         """See `ports.MessageLog`."""
