@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from backend.aggregator.inbox import Inbox
 from mainstem import strategies, updates
 from mainstem.control import ControlTopic, Entry
-from mainstem.errors import AggregationError, LogError, RefusedError
-from mainstem.messages import Command, Progress, Rejected, Tick, Update, Weights, encode
+from mainstem.errors import AggregationError, LogError, RefusedError, UnreadableError
+from mainstem.messages import Command, Progress, Reason, Rejected, Tick, Update, Weights, encode
 from mainstem.ports import Clock, MessageLog, Outgoing
 from mainstem.progress import progress_of
 from mainstem.rounds import (
@@ -143,6 +143,9 @@ class Federation:
         except RefusedError as refusal:
             self._logger.warning("update of %s refused: %s", check.update.client, refusal)
             return refusal
+        except UnreadableError as error:
+            self._logger.warning("update of %s refused: %s", check.update.client, error)
+            return RefusedError(Reason.MISSING_CHUNKS, f"its chunks cannot be read: {error}")
         finally:
             self._inbox.release(weights)
         held = sum(t.nbytes for kept in self._checked.values() for t in kept)
