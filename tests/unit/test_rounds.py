@@ -10,6 +10,7 @@ import pytest
 from mainstem.errors import ConfigError, ProtocolError
 from mainstem.messages import (
     Base,
+    Changed,
     ChunkRun,
     ClientFailed,
     Command,
@@ -20,13 +21,27 @@ from mainstem.messages import (
     Reason,
     Rejected,
     Report,
+    Resumed,
     Round,
     Rules,
+    Stopped,
     Strategy,
     TensorSpec,
     Tick,
 )
-from mainstem.rounds import REFUSALS_KEPT, Commanded, Followed, RoundMachine, Seen, Unreducible, weighted
+from mainstem.rounds import (
+    REFUSALS_KEPT,
+    Checked,
+    Commanded,
+    Event,
+    Followed,
+    Reduced,
+    RoundMachine,
+    Seen,
+    Unreducible,
+    successor,
+    weighted,
+)
 from tests.support.chains import Topic, lifecycle, opened, weights
 from tests.support.machines import BAD, Driver, World, check_history, state_of
 from tests.vectors.examples import FEDERATION
@@ -408,6 +423,45 @@ def test_unknown_modes_and_strategies_change_nothing(changes: dict[str, Any]) ->
     with pytest.raises(ConfigError, match="is not known"):
         machine.handle(Followed(topic.head()))
     assert state_of(machine) == before
+
+
+def test_illegal_events_in_every_phase() -> None:
+    """While an update is read, while a round is reduced, and after a head has voided both, only the answer is taken."""
+    world = World.of(min_clients=1, rounds=2)
+    world.join("a")
+    world.update("a")
+    driver = Driver(world, "w")
+    driver.sync()
+    machine = driver.machine
+
+    def refuses(*events: Event) -> None:
+        for event in events:
+            before = state_of(machine)
+            with pytest.raises(ProtocolError):
+                machine.handle(event)
+            assert state_of(machine) == before
+
+    record = Seen(9, 10**9, Tick(writer="w"))
+    refuses(Checked(1, None), Reduced(weights()), Unreducible("x"), Seen(-1, 0, None), Followed(world.control.head()))
+    while machine.phase != "checking":
+        driver.step()
+    refuses(record, Checked(0, None), Checked(2, None), Reduced(weights()), Unreducible("x"))
+    driver.effect()
+    assert machine.phase == "closing"
+    refuses(record, Checked(1, None))
+    lost = driver.pending.copy()
+    stopped = successor(world.control.head(), Stopped, {"command": 1})
+    world.control.append(stopped)
+    driver.sync()
+    assert lost and not driver.pending
+    refuses(record, Reduced(weights()), Unreducible("x"))
+    world.control.append(successor(world.control.head(), Resumed, {"command": 2}))
+    driver.sync()
+    while machine.phase != "checking":
+        driver.step()
+    world.control.append(successor(world.control.head(), Changed, {"command": 3, "rules": Rules(rounds=2)}))
+    driver.sync()
+    refuses(Checked(1, None))
 
 
 def test_seen_before_birth() -> None:
