@@ -26,7 +26,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     serializer_class = JobSerializer
     lookup_field = "name"
     lookup_value_regex = "[a-z0-9-]+"
-    filterset_fields = ("federation", "state", "client_id")
+    filterset_fields = ("federation", "state")
     ordering_fields = ("id", "created_at", "started_at", "ended_at")
 
     @extend_schema(

@@ -376,6 +376,7 @@ def test_jobs_are_listed_stopped_and_retried(client_of: Clients, launcher: FakeL
     viewer, operator = client_of("viewer"), client_of("operator")
     listed = viewer.get("/api/jobs/?federation=ddy6heod").json()
     assert listed["count"] == 1
+    assert listed["results"][0]["client"].startswith("site-")
     address = f"/api/jobs/{listed['results'][0]['name']}/"
     assert viewer.get(address).json()["state"] == "running"
     assert viewer.post(f"{address}stop/").status_code == 403
