@@ -282,8 +282,8 @@ def test_every_bad_record_is_refused_with_its_reason_and_harms_nothing(log: Kafk
     for client in clients:
         join_only(client)
     bad = bad_records(liar)
-    for client in ("liar", "third"):
-        liar.send(encode(Left(client=client, incarnation="1")))
+    for name in ("liar", "third"):
+        liar.send(encode(Left(client=name, incarnation="1")))
     with aggregating(log, federation) as raised:
         drive(clients, raised)
     first = rounds_of(log, federation)[0]

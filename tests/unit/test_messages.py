@@ -84,7 +84,7 @@ def test_mutated_records(data: st.DataObject) -> None:
         if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
             break
         place = place[key]
-    odd = st.sampled_from(
+    odd: st.SearchStrategy[Any] = st.sampled_from(
         [-1, 2**60, 2**70, 10**4000, 1e308, "", "O", ",f4", "x" * 10**5, None, True, [], {}, [[0, 0, 2**60]]]
     )
     place[key] = data.draw(odd | st.integers() | st.text(max_size=5))

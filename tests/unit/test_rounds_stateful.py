@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from mainstem.chain import Head
 from mainstem.errors import ProtocolError, RefusedError
 from mainstem.messages import (
     Base,
@@ -206,10 +207,11 @@ class Rounds(RuleBasedStateMachine):
                 machine.handle(event)
             assert state_of(machine) == before
 
-    def first_head(self):  # type: ignore[no-untyped-def]
+    def first_head(self) -> Head:
         """The head right after `opened`."""
         reader = self.world.control.reader()
         reader.sync(1)
+        assert reader.head is not None
         return reader.head
 
     # ------------------------------------------------------------ what always holds

@@ -15,7 +15,7 @@ from mainstem.memory_log import MemoryLog
 from mainstem.messages import ChunkRun, Reason, Weights
 from mainstem.ports import Outgoing
 from mainstem.topics import TopicSpec
-from mainstem.weights import Limits, Tensor, chunks, specs_of
+from mainstem.weights import Limits, Tensor, chunks, digest, runs_of, specs_of
 
 TOPIC = "t"
 
@@ -61,11 +61,11 @@ def test_interleaved_writers(random: object, writers: int) -> None:
         log.append(TOPIC, [Outgoing(b"{}")])
     for w, tensors in enumerate(sets):
         honest = put(fresh(), tensors, f"w{w}")
-        named = msgspec.structs.replace(honest, tensors=specs, chunks=updates.runs_of(offsets[w]))
-        named = msgspec.structs.replace(named, sha256=updates.digest(specs, tensors))
+        named = msgspec.structs.replace(honest, tensors=specs, chunks=runs_of(offsets[w]))
+        named = msgspec.structs.replace(named, sha256=digest(specs, tensors))
         back = updates.read(log, TOPIC, named)
         assert all((a == b).all() for a, b in zip(back, tensors, strict=True))
-        other = msgspec.structs.replace(named, chunks=updates.runs_of(offsets[(w + 1) % writers]))
+        other = msgspec.structs.replace(named, chunks=runs_of(offsets[(w + 1) % writers]))
         with pytest.raises(RefusedError, match="something else"):
             updates.read(log, TOPIC, other)
 

@@ -235,12 +235,13 @@ def test_expected_specs() -> None:
     model: list[Tensor] = [np.zeros((2, 3), np.float32), np.zeros(3, np.float32)]
     expected = named(model)
     check_manifest(manifest(model, 2), Limits(), expected)
-    for other, word in (
+    others: list[tuple[list[Tensor], str]] = [
         ([np.zeros((3, 2), np.float32), np.zeros(3, np.float32)], r"\[3, 2\]"),
         ([np.zeros((2, 3), np.float64), np.zeros(3, np.float32)], "float64"),
         ([np.zeros((2, 3), np.float32)], "1 tensors and the model 2"),
         ([np.zeros(3, np.float32), np.zeros((2, 3), np.float32)], "the model has"),
-    ):
+    ]
+    for other, word in others:
         with pytest.raises(RefusedError, match=word) as refused:
             check_manifest(manifest(other, 2), Limits(), expected)
         assert refused.value.reason == Reason.SHAPE

@@ -1,0 +1,116 @@
+"""Write the published vectors: `python -m tests.vectors.generate` (a test says when they are not current).
+
+- `schema.json`: the JSON Schema of every record, by topic.
+- `records.json`: one example of every record type, as the very bytes that stand in a topic.
+- `weights.json`: chunk records, their headers and values, and the manifest that names them.
+
+They are the protocol's side of the bargain: a client in another language is right if it reads and writes these.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mainstem.messages import SCHEMA, Announcement, ClientRecord, ControlRecord, encode, sha256
+from mainstem.weights import Tensor, chunks, digest, runs_of, size_of, specs_of
+from tests.vectors.examples import sequence
+
+HERE = Path(__file__).parent
+COMMAND = "python -m tests.vectors.generate"
+FIRST_OFFSET = 17
+CHUNK_BYTES = 16
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema: what stands on which topic, each record type by name."""
+    topics = {
+        "announcement": Announcement,
+        "control_record": ControlRecord,
+        "client_record": ClientRecord,
+    }
+    schemas, components = msgspec.json.schema_components(topics.values(), ref_template="#/$defs/{name}")
+    named = dict(zip(topics, schemas, strict=True))
+    for component in components.values():
+        if "schema" in component.get("properties", {}):  # a record, not a part of one
+            component["properties"]["schema"] = {"const": SCHEMA}
+            component["required"] = [
+                "type",
+                "schema",
+                *(n for n in component["required"] if n not in ("type", "schema")),
+            ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Mainstem protocol, schema 1",
+        "description": f"Written by `{COMMAND}`.",
+        "anyOf": [{"$ref": f"#/$defs/{name}"} for name in topics],
+        "$defs": dict(sorted((components | named).items())),
+    }
+
+
+def records() -> list[dict[str, Any]]:
+    """Each example as text, with the sha256 by which a successor or a page reference names it."""
+    values = [encode(record) for record in sequence()]
+    return [{"type": json.loads(v)["type"], "value": v.decode(), "sha256": sha256(v)} for v in values]
+
+
+def tensors() -> dict[str, Tensor]:
+    """A model with every trap: 0-d, empty, several dtypes, more than one chunk."""
+    return {
+        "dense/kernel": (np.arange(12, dtype=np.float32).reshape(3, 4) - 5.5) / 4,
+        "dense/bias": np.array([1.0, -0.0, 65504.0], np.float16),
+        "norm/é": np.array([np.pi, -1e-300], np.float64),
+        "steps": np.array(-2, np.int64),
+        "mask": np.array([True, False]),
+        "unused": np.zeros((0, 4), np.float32),
+    }
+
+
+def weights() -> dict[str, Any]:
+    """The chunk records of these tensors at consecutive offsets, and their manifest."""
+    named = tensors()
+    specs = specs_of(named.items())
+    sent = [
+        {
+            "partition": 0,
+            "offset": FIRST_OFFSET + number,
+            "headers": {name: value.decode() for name, value in chunk.headers("site-a", "0-0-5f0c")},
+            "value_base64": base64.b64encode(chunk.data).decode(),
+        }
+        for number, chunk in enumerate(chunks(list(named.values()), CHUNK_BYTES))
+    ]
+    return {
+        "chunks": sent,
+        "weights": {
+            "writer": "site-a",
+            "update": "0-0-5f0c",
+            "tensors": [{"name": s.name, "dtype": s.dtype, "shape": list(s.shape)} for s in specs],
+            "chunks": msgspec.to_builtins(runs_of((0, FIRST_OFFSET + i) for i in range(len(sent)))),
+            "nbytes": sum(map(size_of, specs)),
+            "sha256": digest(specs, list(named.values())),
+        },
+    }
+
+
+def files() -> dict[str, str]:
+    """The vectors' files by name."""
+    contents = {"schema.json": schema(), "records.json": records(), "weights.json": weights()}
+    return {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in contents.items()}
+
+
+def main() -> int:
+    """Write them all."""
+    for name, text in files().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+        print(f"{name}: {len(text)} characters")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The published vectors are current, valid by their own schema, and right by the written specification alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import struct
+import zlib
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mainstem.messages import ChunkRun, TensorSpec, Weights, decode_announcement, decode_client, decode_control, encode
+from mainstem.weights import Assembler, Limits, check_manifest
+from tests.vectors.generate import COMMAND, HERE, files, tensors
+
+SIZES = {"float16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
+
+
+def load(name: str) -> Any:
+    """A published file."""
+    return json.loads((HERE / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["schema.json", "records.json", "weights.json"])
+def test_current(name: str) -> None:
+    """What is published is what the code says now."""
+    assert (HERE / name).read_text(encoding="utf-8") == files()[name], f"{name} is not current: run `{COMMAND}`"
+
+
+@pytest.mark.parametrize("record", load("records.json"), ids=lambda r: str(r["type"]))
+def test_records(record: dict[str, str]) -> None:
+    """Every golden record is read, written again as the same bytes, valid by the schema, and hashes as published."""
+    value = record["value"].encode()
+    schema = load("schema.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(json.loads(value))
+    assert hashlib.sha256(value).hexdigest() == record["sha256"]
+    clients = ("joined", "heartbeat", "update", "client_failed", "left", "tick")
+    decode = (
+        decode_announcement
+        if record["type"] == "announcement"
+        else decode_client
+        if record["type"] in clients
+        else decode_control
+    )
+    assert encode(decode(value)) == value
+
+
+def test_every_type_has_an_example() -> None:
+    """Nothing of the schema is without a golden record."""
+    kinds = [d.get("properties", {}).get("type", {}) for d in load("schema.json")["$defs"].values()]
+    types = {kind["enum"][0] for kind in kinds if "enum" in kind}
+    assert types == {r["type"] for r in load("records.json")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"examples": -1},
+        {"client": "a b"},
+        {"client": "a\n"},
+        {"number": 2**63},
+        {"weights": None},
+        {"incarnation": ""},
+        {"schema": 2},
+    ],
+)
+def test_the_schema_has_the_bounds(change: dict[str, Any]) -> None:
+    """What our decoder refuses, the published schema refuses too."""
+    (update,) = [json.loads(r["value"]) for r in load("records.json") if r["type"] == "update"]
+    client = load("schema.json")
+    client["anyOf"] = [{"$ref": "#/$defs/client_record"}]
+    jsonschema.Draft202012Validator(client).validate(update)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(client).validate(update | change)
+
+
+def test_chunks_by_the_specification_alone() -> None:
+    """docs/protocol.md, followed with nothing but the standard library, gives the published tensors and digest."""
+    vector = load("weights.json")
+    manifest = vector["weights"]
+    records = {(c["partition"], c["offset"]): c for c in vector["chunks"]}
+    named = [records[p, first + i] for p, first, count in manifest["chunks"] for i in range(count)]
+    whole = hashlib.sha256()
+    total, place = 0, 0
+    for number, tensor in enumerate(manifest["tensors"]):
+        size = math.prod(tensor["shape"]) * SIZES[tensor["dtype"]]
+        data, index = b"", 0
+        while index == 0 or len(data) < size:
+            record = named[place]
+            value = base64.b64decode(record["value_base64"])
+            assert record["headers"] == {
+                "kind": "chunk",
+                "writer": manifest["writer"],
+                "update": manifest["update"],
+                "tensor": str(number),
+                "index": str(index),
+                "crc32": f"{zlib.crc32(value):08x}",
+            }
+            data, index, place = data + value, index + 1, place + 1
+        assert len(data) == size
+        shape = ",".join(str(n) for n in tensor["shape"])
+        head = "\0".join([tensor["name"], tensor["dtype"], shape]).encode()
+        whole.update(str(len(head)).encode() + b":" + head + str(size).encode() + b":" + data)
+        total += size
+        if tensor["name"] == "dense/kernel":
+            assert struct.unpack("<12f", data) == tuple((i - 5.5) / 4 for i in range(12))
+        if tensor["name"] == "steps":
+            assert struct.unpack("<q", data) == (-2,)
+    assert place == len(named) and total == manifest["nbytes"]
+    assert whole.hexdigest() == manifest["sha256"]
+
+
+def test_our_reader_takes_them() -> None:
+    """Mainstem's own reader gives the same tensors."""
+    vector = load("weights.json")
+    fields = vector["weights"]
+    specs = tuple(TensorSpec(name=t["name"], dtype=t["dtype"], shape=tuple(t["shape"])) for t in fields["tensors"])
+    weights = Weights(**(fields | {"tensors": specs, "chunks": tuple(ChunkRun(*run) for run in fields["chunks"])}))
+    check_manifest(weights, Limits(), specs)
+    assembler = Assembler(weights)
+    for chunk in vector["chunks"]:
+        headers = {name: value.encode() for name, value in chunk["headers"].items()}
+        assembler.add(headers, base64.b64decode(chunk["value_base64"]))
+    for got, want in zip(assembler.finish(), tensors().values(), strict=True):
+        assert got.dtype == want.dtype and got.shape == want.shape and got.tobytes() == want.tobytes()
