@@ -33,7 +33,7 @@ HELP = "check what is missing on this machine, and say the fix"
 PACKAGES = {
     "confluent_kafka": "core", "msgspec": "core", "numpy": "core", "fastavro": "core", "django": "backend",
     "rest_framework": "backend", "gunicorn": "backend", "keras": "training", "tensorflow": "training",
-    "requests": "loggers", "sklearn": "inject",
+    "requests": "cli", "rich": "cli", "sklearn": "inject",
 }  # fmt: skip
 DISK_BYTES, MEMORY_BYTES = 2 << 30, 2 << 30
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +21,13 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Logging as it was, whatever a test configures."""
     for name in ("MAINSTEM_HOME", "MAINSTEM_LOG_FORMAT", "MAINSTEM_LOG_LEVEL", "MAINSTEM_LOG_STREAM"):
         monkeypatch.delenv(name, raising=False)
-    root, hook = logging.getLogger(), logs.sys.excepthook
+    root, hook = logging.getLogger(), sys.excepthook
     handlers, level = root.handlers[:], root.level
     root.handlers = []
     yield
     for handler in root.handlers:
         handler.close()
-    root.handlers, logs.sys.excepthook = handlers, hook
+    root.handlers, sys.excepthook = handlers, hook
     root.setLevel(level)
     logging.captureWarnings(False)
 
