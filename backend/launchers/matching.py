@@ -40,7 +40,7 @@ class Memory:
 def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = None) -> int:
     """Make the Jobs that are missing between open federations and `sources` (default: all); how many were made."""
     memory = memory or Memory()
-    deployments = list(Deployment.objects.filter(state__in=OPEN).order_by("created_at", "id"))
+    deployments = open_federations()
     if not deployments:
         return 0
     given = None if sources is None else {source.pk: source for source in sources}
@@ -66,6 +66,12 @@ def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = N
                     made += 1
             memory.decided.add((deployment.pk, pk))
     return made
+
+
+def open_federations() -> list[Deployment]:
+    """The federations that take streams, the oldest first; without those whose `opened` nobody has read yet."""
+    waiting = Deployment.objects.filter(state__in=OPEN).order_by("created_at", "id")
+    return [deployment for deployment in waiting if deployment.input]
 
 
 def unfit(source: DataSource, deployment: Deployment) -> str | None:
@@ -131,7 +137,7 @@ def explain(source: DataSource) -> list[dict[str, Any]]:
     """Each open federation with whether the stream fits, why not or why it waits, and its Job's name."""
     jobs = dict(Job.objects.filter(source=source).values_list("federation", "name"))
     answers = []
-    for deployment in Deployment.objects.filter(state__in=OPEN).order_by("created_at", "id"):
+    for deployment in open_federations():
         reason = unfit(source, deployment)
         job = jobs.get(deployment.federation)
         fits = reason is None

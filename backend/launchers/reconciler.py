@@ -45,7 +45,11 @@ class Reconciler:
         least: dict[str, int] = {}
         for job in self._restless():
             with logs.bind(federation=job.federation, client=job.client_id):
-                decision = self._step(job)
+                try:
+                    decision = self._step(job)
+                except (MainstemError, OSError) as error:  # of this Job: the others go on
+                    log.warning("Job %s: %s", job.name, error)
+                    continue
             if decision is None or job.deployment is None:
                 continue
             running = decision.state == JobState.RUNNING
@@ -85,7 +89,7 @@ class Reconciler:
         return list(Job.objects.filter(~at_rest | stirred).select_related("deployment", "source").order_by("id"))
 
     def _step(self, job: Job) -> Decision | None:
-        """Decide about one Job and do it, except for starting it. None if nobody knows what it does."""
+        """Decide about one Job and do it, except for starting it. None where its row is gone."""
         standing = self._standing(job.deployment)
         view = View(
             state=job.state,
@@ -94,11 +98,7 @@ class Reconciler:
             due=job.due_at.timestamp() if job.due_at else None,
             started=job.started_at.timestamp() if job.started_at else None,
         )
-        try:
-            status = self._launcher.status(job.name)
-        except MainstemError as error:
-            log.warning("Job %s: %s", job.name, error)
-            return None
+        status = self._launcher.status(job.name)
         decision = decide(view, standing, status, self._now(), self._options.patience)
         self._record(job, decision)
         if decision.action in (Action.END, Action.FORGET):

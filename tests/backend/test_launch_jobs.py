@@ -136,6 +136,15 @@ def test_misfits_start_nothing() -> None:
     assert matching.match() == 1
 
 
+def test_a_federation_without_a_readable_opening_takes_nothing() -> None:
+    """A topic of the right name that holds no `opened` makes a row, but stands in nobody's way."""
+    federation("strange0", input={}, rules={})
+    federation("fits0000")
+    stream()
+    assert matching.match() == 1
+    assert Job.objects.get().federation == "fits0000"
+
+
 def test_a_key_binds_a_stream_to_its_deployment() -> None:
     """A number that is no deployment's here binds to nothing: Kafka-ML's scripts number theirs elsewhere."""
     one, two = federation("one00000"), federation("two00000")
