@@ -25,7 +25,7 @@ class AvroSink(KafkaMLSink):
     `label_reshape` give the shape of schemas with arrays. Others: see KafkaMLSink.
     """
 
-    def __init__(  # noqa: PLR0917 - Kafka-ML's signature
+    def __init__(
         self,
         boostrap_servers: str | Iterable[str],
         topic: str,

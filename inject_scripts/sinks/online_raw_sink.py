@@ -17,7 +17,7 @@ class OnlineRawSink(RawFormat):
     otherwise the script calls `send_online_control_msg()` itself. Arguments: see KafkaMLSink and RawFormat.
     """
 
-    def __init__(  # noqa: PLR0917 - Kafka-ML's signature
+    def __init__(
         self,
         boostrap_servers: str | Iterable[str],
         topic: str,

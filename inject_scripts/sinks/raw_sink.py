@@ -12,7 +12,7 @@ from mainstem.topics import DATA_CONTROL
 class RawSink(RawFormat):
     """A sink of RAW data without restrictions; `close` announces it. Arguments: see KafkaMLSink and RawFormat."""
 
-    def __init__(  # noqa: PLR0917 - Kafka-ML's signature
+    def __init__(
         self,
         boostrap_servers: str | Iterable[str],
         topic: str,

@@ -48,7 +48,7 @@ class KafkaMLSink:
     Raises ConfigError for bad arguments and LogError where Kafka does not answer.
     """
 
-    def __init__(  # noqa: PLR0917 - Kafka-ML's signature
+    def __init__(
         self,
         boostrap_servers: str | Iterable[str],
         topic: str,
