@@ -1,0 +1,177 @@
+"""The command `mainstem` without a platform: help, errors, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+
+from mainstem.cli import demo, doctor, inject
+from mainstem.cli.api import Api, ApiError
+from mainstem.cli.main import COMMANDS, main
+from mainstem.platform.home import Home, Running
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No platform, no variables, wherever the tests run."""
+    for name in ("MAINSTEM_API", "MAINSTEM_API_TOKEN", "KML_CLOUD_BOOTSTRAP_SERVERS", "DATA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MAINSTEM_HOME", str(tmp_path / "home"))
+
+
+class Backend(BaseHTTPRequestHandler):
+    """Answers as told, and remembers what it was asked."""
+
+    answers: ClassVar[dict[str, tuple[int, Any]]] = {}
+    asked: ClassVar[list[tuple[str, str, str | None, Any]]] = []
+
+    def _answer(self) -> None:
+        size = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(size)) if size else None
+        self.asked.append((self.command, self.path, self.headers.get("Authorization"), body))
+        status, answer = self.answers[self.path]
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = _answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on the test's output."""
+
+
+@pytest.fixture
+def backend() -> Iterator[str]:
+    """A stand-in for the backend; its address."""
+    Backend.answers.clear()
+    Backend.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`mainstem COMMAND --help` explains it and offers --json."""
+    with pytest.raises(SystemExit) as leaving:
+        main([name, "--help"])
+    assert leaving.value.code == 0
+    text = capsys.readouterr().out
+    assert "--json" in text
+    assert "--home" in text
+
+
+def test_what_is_not_understood_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Unknown commands and options end with exit code 2 and their name."""
+    for words, named in ((["dance"], "dance"), (["topics", "--colour"], "--colour"), (["up", "--port", "x"], "--port")):
+        with pytest.raises(SystemExit) as leaving:
+            main(words)
+        assert leaving.value.code == 2
+        assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["topics", "jobs", "demo"])
+def test_without_a_platform_the_fix_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence that says what to start or set, exit code 1; with --json as an object."""
+    assert main([name]) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert error.startswith("error: ")
+    assert "`mainstem up`" in error
+    assert main([name, "--json"]) == 1
+    assert "mainstem up" in json.loads(capsys.readouterr().err)["error"]
+
+
+def test_status_says_that_nothing_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Also when an old note about a platform is still there."""
+    home = Home(tmp_path / "home")
+    home.make()
+    home.tell(Running(1, 8000, "http://127.0.0.1:8000", "127.0.0.1:9092", ready=True))
+    assert main(["status", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"running": False, "home": str(home.root)}
+
+
+def test_inject_passes_the_script_its_options_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Options that are not the command's own reach the script as they were given, with the platform's Kafka."""
+    Home(tmp_path / "home").make()
+    Home(tmp_path / "home").tell(Running(1, 8000, "http://127.0.0.1:8000", "127.0.0.1:9099"))
+    calls: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, 7)
+
+    monkeypatch.setattr(inject.subprocess, "run", run)
+    assert main(["inject", "--clients", "3", "--alpha", "0.5", "--json"]) == 7
+    command, environment = calls[0]
+    script = ["inject_scripts.inject_dummy_training_data", "--clients", "3", "--alpha", "0.5", "--json"]
+    assert command[1:] == ["-m", *script]
+    assert environment["DATA_BOOTSTRAP_SERVERS"] == "127.0.0.1:9099"
+    main(["inject", "--script", "other", "--", "--help"])
+    assert calls[1][0][2:] == ["inject_scripts.other", "--help"]
+    assert main(["inject", "--script", "../etc/passwd"]) == 1
+
+
+def test_doctor_finds_what_is_missing_and_says_the_fix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each finding has a state; a missing thing has a fix and makes the exit code 3."""
+    assert main(["doctor", "--json"]) == 0
+    found = {entry["what"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert {"Python", "packages", "Java", "memory", "Landlock"} <= found.keys()
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "keras" else name)
+    assert main(["doctor", "--json"]) == 3
+    found = {entry["what"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert found["packages"]["state"] == "missing"
+    assert "keras" in found["packages"]["detail"]
+    assert "requirements/local.txt" in found["packages"]["fix"]
+
+
+def test_the_api_logs_in_and_reads_pages(backend: str) -> None:
+    """A password becomes a token, which later requests carry; lists are read to their end."""
+    Backend.answers.update({
+        "/api/auth/token/": (201, {"token": "abc"}),
+        "/api/jobs/": (200, {"results": [{"name": "a"}], "next": f"{backend}/api/jobs/?page=2"}),
+        "/api/jobs/?page=2": (200, {"results": [{"name": "b"}], "next": None}),
+    })  # fmt: skip
+    api = Api(backend)
+    api.login("admin", "pw")
+    assert [job["name"] for job in api.pages("jobs/")] == ["a", "b"]
+    assert Backend.asked[0][3]["password"] == "pw"
+    assert Backend.asked[-1][2] == "Token abc"
+
+
+def test_a_refusal_names_the_field(backend: str) -> None:
+    """Problem documents become one sentence; an answer that is none still gives its status."""
+    problem = {"title": "Bad request", "errors": [{"field": "rounds", "message": "Must be at least 1."}]}
+    Backend.answers.update({"/api/deployments/": (400, problem), "/api/models/": (500, ["?"])})
+    with pytest.raises(ApiError, match=r"refused \(400\): rounds: Must be at least 1\.") as refused:
+        Api(backend).post("deployments/", {})
+    assert refused.value.status == 400
+    with pytest.raises(ApiError, match=r"refused \(500\): Internal Server Error"):
+        Api(backend).get("models/")
+
+
+def test_a_silent_backend_is_named() -> None:
+    """Nobody listens: the sentence says so and asks for `mainstem up`."""
+    with pytest.raises(ApiError, match=r"127\.0\.0\.1:9 does not answer .* is `mainstem up` running\?"):
+        Api("http://127.0.0.1:9").get("models/")
+
+
+def test_the_demo_reads_its_stages_from_the_rounds() -> None:
+    """Train is the slowest client, transport what else passed until the round closed, aggregate until the commit."""
+    clients = [{"examples": 1, "train_seconds": seconds, "training": {"values": {"loss": loss}}}
+               for seconds, loss in ((1.0, 0.5), (2.5, 0.1))]  # fmt: skip
+    entry = {"number": 1, "version": 1, "opened_ms": 1000, "closed_ms": 4000, "committed_ms": 4200, "clients": clients}
+    result = {"opened_ms": 0, "rounds": [entry, entry]}
+    assert demo._split(result) == {"jobs": 1.0, "train": 5.0, "transport": 1.0, "aggregate": pytest.approx(0.4)}
+    assert "2 clients  loss 0.300  (train 2.50 s, transport 0.50 s, aggregate 0.20 s)" in demo._round_line(entry)
