@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from mainstem.cli import demo, doctor, inject
+from mainstem.cli import demo
 from mainstem.cli.api import Api, ApiError
 from mainstem.cli.main import COMMANDS, main
 from mainstem.platform.home import Home, Running
@@ -110,7 +111,7 @@ def test_inject_passes_the_script_its_options_in_order(monkeypatch: pytest.Monke
         calls.append((command, env))
         return subprocess.CompletedProcess(command, 7)
 
-    monkeypatch.setattr(inject.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     assert main(["inject", "--clients", "3", "--alpha", "0.5", "--json"]) == 7
     command, environment = calls[0]
     script = ["inject_scripts.inject_dummy_training_data", "--clients", "3", "--alpha", "0.5", "--json"]
@@ -128,7 +129,7 @@ def test_doctor_finds_what_is_missing_and_says_the_fix(
     assert main(["doctor", "--json"]) == 0
     found = {entry["what"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert {"Python", "packages", "Java", "memory", "Landlock"} <= found.keys()
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "keras" else name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "keras" else name)
     assert main(["doctor", "--json"]) == 3
     found = {entry["what"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert found["packages"]["state"] == "missing"
