@@ -57,7 +57,7 @@ class Federation:
         self.machine = RoundMachine(writer)
         self._inbox: Inbox | None = None
         self._checked: dict[int, list[Tensor]] = {}
-        self._model: tuple[int, list[Tensor]] | None = None
+        self._model: tuple[Weights, list[Tensor]] | None = None
         self._ticked_ms = 0
         self._progress: tuple[int, Progress | None] = (0, None)
         self._logger = logging.getLogger("mainstem.aggregator")
@@ -165,7 +165,7 @@ class Federation:
         assert head is not None
         strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
         try:
-            total = strategy.start(self._base(head.base.seq, head.weights, head.opened.topics.data))
+            total = strategy.start(self._base(head.weights, head.opened.topics.data))
             for accepted, manifest in zip(plan.accepted, plan.manifests, strict=True):
                 tensors = self._checked.pop(accepted.offset, None) or self._tensors(manifest)
                 total.add(tensors, accepted.coefficient)
@@ -180,15 +180,15 @@ class Federation:
             specs=head.opened.weights.tensors,
             tensors=tensors,
         )
-        self._model = (head.link.record.seq + 1, tensors)
+        self._model = (weights, tensors)
         self._logger.info("round %d reduced from %d updates", head.round + 1, len(plan.accepted))
         return Reduced(weights)
 
-    def _base(self, seq: int, weights: Weights, topic: str) -> list[Tensor]:
+    def _base(self, weights: Weights, topic: str) -> list[Tensor]:
         """The head's model: from the last commit where it was ours, else from the log."""
-        if self._model is None or self._model[0] != seq or weights.writer != self._writer:
+        if self._model is None or self._model[0] != weights:
             try:
-                self._model = (seq, updates.read(self._log, topic, weights))
+                self._model = (weights, updates.read(self._log, topic, weights))
             except RefusedError as error:
                 # the head stands: unreadable weights are an error to report, never a reason for another head
                 raise LogError(f"the head's weights cannot be read: {error}") from error
