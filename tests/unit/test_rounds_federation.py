@@ -1,0 +1,153 @@
+"""The driver of the round machine over a log in memory: rivals under one name, restarts, and old commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.aggregator.federation import Federation
+from mainstem import topics
+from mainstem.control import ControlTopic
+from mainstem.memory_log import MemoryLog
+from mainstem.messages import Command, Rejected, Rules, Stopped, Tick, encode
+from mainstem.ports import Outgoing
+from mainstem.weights import Tensor
+from tests.support.federations import LightClient, head_tensors, open_federation, rounds_of
+
+
+class HandClock:
+    """Time that only a test moves."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def now_ms(self) -> int:
+        """See `ports.Clock`."""
+        return self.ms
+
+
+START: list[Tensor] = [np.zeros(5, np.float32), np.array(3, np.int64)]
+
+
+def step_of(seed: int) -> list[Tensor]:
+    """What a client adds to the model."""
+    return [np.random.default_rng(seed).normal(size=5).astype(np.float32), np.array(0, np.int64)]
+
+
+def make(rounds: int = 3, **rules: object) -> tuple[MemoryLog, HandClock, str, list[LightClient]]:
+    """An open federation with three clients."""
+    clock = HandClock()
+    log = MemoryLog(clock)
+    federation = open_federation(log, START, Rules(rounds=rounds, min_clients=3, **rules))  # type: ignore[arg-type]
+
+    def client(number: int) -> LightClient:
+        def train(tensors: Sequence[Tensor], _: int) -> list[Tensor]:
+            return [a + b for a, b in zip(tensors, step_of(number), strict=True)]
+
+        return LightClient(log, federation, f"c{number}", train, examples=number + 1)
+
+    clients = [client(number) for number in range(3)]
+    return log, clock, federation, clients
+
+
+def turn_of(client: LightClient) -> None:
+    """One turn of a client that is still there."""
+    if not client.gone:
+        client.step()
+
+
+def end(log: MemoryLog, federation: str) -> str:
+    """The run's state."""
+    control = ControlTopic(log, federation)
+    control.sync()
+    assert control.head is not None
+    return control.head.state
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> str:
+    """The final digest of a run without any disturbance."""
+    log, clock, federation, clients = make()
+    driver = Federation(log, federation, clock=clock, writer="w")
+    while end(log, federation) != "finished":
+        driver.step(0)
+        for client in clients:
+            turn_of(client)
+    return rounds_of(log, federation)[-1].weights.sha256
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_interleaving_of_rivals_restarts_and_clients(undisturbed: str, data: st.DataObject) -> None:
+    """Two drivers under one name and three clients take turns in any order, drivers and clients are killed between
+    turns: the run ends with the digest of the undisturbed run."""
+    log, clock, federation, clients = make()
+
+    def fresh(retain: int) -> Federation:
+        return Federation(log, federation, clock=clock, writer="w", retain=retain)
+
+    drivers = [fresh(1 << 20), fresh(0)]
+    incarnation = 1
+    for turn in range(400):
+        if end(log, federation) == "finished":
+            break
+        clock.ms += 10
+        # forty turns of chaos, then fair ones, so that every run ends
+        what = data.draw(st.integers(0, 9)) if turn < 40 else turn % 5
+        if what < 2:
+            drivers[what].step(0)
+        elif what < 5:
+            turn_of(clients[what - 2])
+        elif what < 7:
+            drivers[what - 5] = fresh((what - 5) << 20)
+        else:
+            old, incarnation = clients[what - 7], incarnation + 1
+            if not old.gone:
+                clients[what - 7] = LightClient(
+                    log, federation, old.client, old.train, old.examples, incarnation=f"r{incarnation}"
+                )
+    assert end(log, federation) == "finished"
+    rounds = rounds_of(log, federation)
+    assert [len(r.accepted) for r in rounds] == [3, 3, 3]
+    assert rounds[-1].weights.sha256 == undisturbed
+    assert head_tensors(log, federation)[1] == 3
+
+
+def test_rejected_commands_stay_rejected() -> None:
+    """However often a worker restarts, each command has one answer, and an old rejection is never carried out."""
+    log, clock, federation, _ = make(wait_limit_ms=1000, deadline_ms=1000)
+    control = ControlTopic(log, federation)
+    for action in ("resume", "dance"):
+        control.append(Command(federation=federation, action=action, id=action))
+    Federation(log, federation, clock=clock, writer="w").step(0)
+    clock.ms += 5000
+    log.append(topics.aggregator_topic(federation), [Outgoing(encode(Tick(writer="w")))])
+    for _ in range(3):
+        Federation(log, federation, clock=clock, writer="w").step(0)
+    assert end(log, federation) == "failed"
+    answers = [e.record for e in ControlTopic(log, federation).sync() if isinstance(e.record, Rejected)]
+    assert sorted(a.command for a in answers) == [1, 2]
+
+
+def test_a_stop_wakes_nobody_and_a_resume_goes_on() -> None:
+    """A stopped run ends its driver; a new one that finds a resume goes on with what had been accepted."""
+    log, clock, federation, clients = make(rounds=1)
+    driver = Federation(log, federation, clock=clock, writer="w")
+    for client in clients[:2]:
+        client.step()
+    driver.step(0)
+    control = ControlTopic(log, federation)
+    control.append(Command(federation=federation, action="stop", id="1"))
+    assert driver.step(0) is False or driver.step(0) is False
+    assert any(isinstance(e.record, Stopped) for e in control.sync())
+    control.append(Command(federation=federation, action="resume", id="2"))
+    driver = Federation(log, federation, clock=clock, writer="w2")
+    for _ in range(6):
+        driver.step(0)
+        turn_of(clients[2])
+    (round_,) = rounds_of(log, federation)
+    assert sorted(a.client for a in round_.accepted) == ["c0", "c1", "c2"]
