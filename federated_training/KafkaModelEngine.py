@@ -32,9 +32,9 @@ class KafkaModelEngine:
     generator are set anew for each round, so that a round does not depend on the rounds before it.
     """
 
-    def __init__(self, log: Callable[[], MessageLog], opened: Opened, *, threads: int = 1) -> None:
+    def __init__(self, log: Callable[[], MessageLog], opened: Opened) -> None:
         """Build the model; `log` gives the present connection. Raises TrainingError when it cannot be built here."""
-        _configure(threads)
+        tf.config.experimental.enable_op_determinism()
         self._log, self._opened = log, opened
         try:
             self._model = keras_models.build(opened.architecture, field="architecture")
@@ -170,9 +170,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             )
 
 
-def _configure(threads: int) -> None:
-    """Make TensorFlow repeat its bits; does nothing new the second time."""
-    tf.config.experimental.enable_op_determinism()
+def use_threads(threads: int) -> None:
+    """Fix the number of TensorFlow's threads, before its first use: sums may depend on it."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 

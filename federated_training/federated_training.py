@@ -54,9 +54,10 @@ def main() -> int:
 
         def make_engine(connection: Callable[[], MessageLog], opened: Opened) -> Engine:
             keras.join()
-            from federated_training.KafkaModelEngine import KafkaModelEngine
+            from federated_training.KafkaModelEngine import KafkaModelEngine, use_threads
 
-            return KafkaModelEngine(connection, opened, threads=settings.threads)
+            use_threads(settings.threads)
+            return KafkaModelEngine(connection, opened)
 
         try:
             Job(settings, lambda: KafkaLog(cloud), lambda: KafkaLog(data), make_engine).run()

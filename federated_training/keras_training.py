@@ -49,7 +49,9 @@ def optimizer(spec: Any, learning_rate: float | None = None) -> Any:
     _check_schedule(config.get("learning_rate"))
     if learning_rate is not None:
         if not 0 < learning_rate < 1e6:
-            raise FieldError("learning_rate", f"The learning rate is {learning_rate}; it must be above 0.")
+            raise FieldError(
+                "learning_rate", f"The learning rate is {learning_rate}; it must be above 0 and below 1,000,000."
+            )
         config = {**config, "learning_rate": learning_rate}
     return _made("keras.optimizers", known, config, "optimizer")
 
@@ -111,7 +113,7 @@ def settings(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
         made = optimizer(config.get("optimizer"))
         rate = made.get_config()["learning_rate"]
         found = {
-            "optimizer": _short(made, _OPTIMIZERS.values(), "learning_rate"),
+            "optimizer": _plain_optimizer(made, rate),
             "loss": _plain(loss(config.get("loss"))),
             "metrics": [_plain(metric) for metric in metrics(config.get("metrics") or ())],
             "learning_rate": float(np.float32(rate)) if isinstance(rate, float) else None,
@@ -180,10 +182,8 @@ def _plain(made: Any) -> Any:
     return {"class_name": type(made).__name__, "config": made.get_config()}
 
 
-def _short(made: Any, names: Any, *ignored: str) -> Any:
-    config = {key: value for key, value in made.get_config().items() if key not in ignored}
-    default = {key: value for key, value in type(made)().get_config().items() if key not in ignored}
-    name = type(made).__name__
-    if config == default and name in names:
-        return name.lower()
-    return {"class_name": name, "config": made.get_config()}
+def _plain_optimizer(made: Any, rate: Any) -> Any:
+    config, default = made.get_config(), type(made)().get_config()
+    if isinstance(rate, float) and config | {"learning_rate": 0} == default | {"learning_rate": 0}:
+        return type(made).__name__.lower()
+    return {"class_name": type(made).__name__, "config": config}

@@ -3,7 +3,7 @@
 `python -m federated_training.workshop` reads one JSON request on stdin and writes one JSON answer on stdout;
 logs go to stderr, and the exit code is 0 whenever there is an answer, errors included. Big things travel as
 files in the request's private directory `dir`. `{"ops": [...]}` does several requests with one start of
-TensorFlow and answers `{"answers": [...]}`. `limits` (`seconds`, `memory_mb`, `params`) may be set beside.
+TensorFlow and answers `{"answers": [...]}`. `limits` (see `Limits`) may be set beside.
 
 The process confines itself to `dir` where Linux lets it, since what it opens was uploaded by people, and ends
 itself when a request takes too much; source runs in a child of its own (`workshop_source`).
@@ -33,9 +33,10 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run of the workshop may use: wall seconds, resident MiB, parameters of a model."""
+    """What one run of the workshop may use: wall seconds (in all, and for a source), resident MiB, parameters."""
 
     seconds: int = 120
+    source_seconds: int = 60
     memory_mb: int = 4096
     params: int = 200_000_000
 
@@ -43,8 +44,8 @@ class Limits:
     def of(request: Request) -> Limits:
         """The limits in the request, the defaults elsewhere; raises FieldError."""
         given = request.get("limits") or {}
-        if not isinstance(given, dict) or not set(given) <= {"seconds", "memory_mb", "params"}:
-            raise FieldError("limits", "limits may hold seconds, memory_mb and params.")
+        if not isinstance(given, dict) or not set(given) <= set(Limits.__slots__):
+            raise FieldError("limits", f"limits may hold {', '.join(Limits.__slots__)}.")
         for name, value in given.items():
             if type(value) is not int or not 0 < value < 1 << 40:
                 raise FieldError(f"limits.{name}", f"{name} must be a whole number above 0.")
@@ -79,7 +80,7 @@ def main() -> int:
 def _answers(requests: list[Request], limits: Limits) -> list[Answer]:
     # Source starts a TensorFlow of its own: the first does so while ours starts.
     first = next((item for item in requests if wants_guest(item)), None)
-    guest_limits = GuestLimits(max(1, min(60, limits.seconds // 2)), min(2048, limits.memory_mb) << 20)
+    guest_limits = GuestLimits(min(limits.source_seconds, limits.seconds), min(2048, limits.memory_mb) << 20)
     early = start_guest(first, _directory(first), guest_limits) if first is not None else None
     from federated_training.workshop_ops import answer
 

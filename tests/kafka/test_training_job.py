@@ -194,6 +194,29 @@ def test_two_clients_learn_and_the_same_run_gives_the_same_bytes(
     assert hashes[0] == hashes[1]
 
 
+def test_a_killed_job_that_comes_back_ends_with_the_same_bytes(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """SIGKILL in mid-training and a new start of the same client: the run ends with the undisturbed run's sha256."""
+    streams = [inject(log, 120, seed) for seed in (1, 2)]
+    hashes = []
+    for disturbed in (False, True):
+        federation = open_run(log, model, Rules(rounds=2, min_clients=2), epochs=3, batch_size=16)
+        with aggregator(log, federation), job(kafka, federation, streams[0], "a") as one:
+            if disturbed:
+                with job(kafka, federation, streams[1], "b") as doomed:
+                    deadline = time.monotonic() + LIMIT
+                    while all(joined.client != "b" for joined in said(log, federation, Joined)):
+                        assert time.monotonic() < deadline
+                        time.sleep(0.02)
+                    doomed.kill()
+            with job(kafka, federation, streams[1], "b") as two:
+                outputs = [process.communicate(timeout=LIMIT)[0] for process in (one, two)]
+        assert (one.returncode, two.returncode) == (0, 0), outputs
+        hashes.append(final(log, federation).weights.sha256)
+    assert hashes[0] == hashes[1]
+
+
 def test_a_misfit_is_told_to_the_aggregator_and_fails_the_job(
     kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
 ) -> None:

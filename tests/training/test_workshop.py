@@ -144,6 +144,41 @@ def test_a_model_is_checked_exported_run_and_read_back(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.h5"))
 
 
+def _legacy(name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": name, "config": {"name": name.lower(), "trainable": True, "dtype": "float32", **config}}
+
+
+def test_what_kafka_ml_s_users_have_is_understood(tmp_path: Path) -> None:
+    """Configs of TensorFlow 2's Keras, functional models with branches, and compile settings with a schedule."""
+    dense = _legacy("Dense", units=3, activation="relu", batch_input_shape=[None, 4],
+                    kernel_initializer={"class_name": "GlorotUniform", "config": {"seed": None}})  # fmt: skip
+    old = {"class_name": "Sequential", "config": {"name": "s", "layers": [dense]}, "keras_version": "2.8.0"}
+    code = """
+i = tf.keras.Input((6, 6, 1))
+x = tf.keras.layers.Conv2D(4, 3, activation=tf.nn.relu)(i)
+y = tf.keras.layers.Conv2D(4, 3, padding="same")(x)
+z = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.ops.relu(tf.keras.layers.Add()([x, y])) + x * 2.0)
+z = tf.keras.layers.Bidirectional(tf.keras.layers.LSTM(3))(tf.keras.layers.Reshape((2, 2))(z))
+model = tf.keras.Model(i, tf.keras.layers.Dense(10, activation=tf.nn.softmax)(z))
+schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+model.compile(tf.keras.optimizers.SGD(schedule), loss=tf.keras.losses.SparseCategoricalCrossentropy())
+"""
+    operations = [_build(tmp_path / "old", kind="json", config=json.dumps(old))]
+    if confine.why_not() is None:
+        operations.append(_source(tmp_path / "code", code))
+    answers = run_all(operations)
+    assert all(answer["ok"] for answer in answers), answers
+    assert answers[0]["input"]["shape"] == [4] and answers[0]["params"] == 15
+    for answer in answers[1:]:
+        assert answer["compile"]["loss"] == "sparse_categorical_crossentropy"
+        assert answer["compile"]["optimizer"]["config"]["learning_rate"]["class_name"] == "ExponentialDecay"
+        assert answer["compile"]["learning_rate"] is None
+        training = {name: value for name, value in answer["compile"].items() if value is not None}
+        checked = run({"op": "check_training", "dir": str(tmp_path), "architecture": answer["architecture"],
+                       "training": training})  # fmt: skip
+        assert checked == {"ok": True}
+
+
 def test_hostile_keras_files_are_refused(tmp_path: Path) -> None:
     """Bombs, foreign members, links, wrong weights, code and references to files are refused with a sentence."""
     dense = {
@@ -222,7 +257,7 @@ def test_source_runs_confined_and_every_misdeed_is_a_clear_error(tmp_path: Path)
         for index, (code, _) in enumerate(cases)
     ]
     operations.append(_source(tmp_path / "imports", _MODEL, imports="import tensorflow as tf\nimport nowhere"))
-    answers = run_all(operations, seconds=590, memory_mb=3000)
+    answers = run_all(operations, seconds=590, source_seconds=40, memory_mb=3000)
     for (code, says), answer in zip(cases, answers, strict=False):
         assert answer["ok"] == (says is None), (code, answer)
         if says is not None:
