@@ -150,9 +150,10 @@ def _legacy(name: str, **config: Any) -> dict[str, Any]:
 
 def test_what_kafka_ml_s_users_have_is_understood(tmp_path: Path) -> None:
     """Configs of TensorFlow 2's Keras, functional models with branches, and compile settings with a schedule."""
-    dense = _legacy("Dense", units=3, activation="relu", batch_input_shape=[None, 4],
+    dense = _legacy("Dense", units=3, activation="relu",
                     kernel_initializer={"class_name": "GlorotUniform", "config": {"seed": None}})  # fmt: skip
-    old = {"class_name": "Sequential", "config": {"name": "s", "layers": [dense]}, "keras_version": "2.8.0"}
+    inputs = {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 4], "dtype": "float32", "name": "i"}}
+    old = {"class_name": "Sequential", "config": {"name": "s", "layers": [inputs, dense]}, "keras_version": "2.8.0"}
     code = """
 i = tf.keras.Input((6, 6, 1))
 x = tf.keras.layers.Conv2D(4, 3, activation=tf.nn.relu)(i)
