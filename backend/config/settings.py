@@ -86,6 +86,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = None
 STATICFILES_DIRS = [Path(__file__).parent / "static"]
 WHITENOISE_USE_FINDERS = True  # the files come with the packages: nothing has to be collected first
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # Plain HTTP on a laptop; behind a TLS proxy MAINSTEM_HTTPS makes every cookie and answer insist on it.
 HTTPS = env.flag("MAINSTEM_HTTPS")

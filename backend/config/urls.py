@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from backend.config.health import health
+from backend.config.root import RootView
 
 handler400 = "backend.config.problems.bad_request"
 handler403 = "backend.config.problems.forbidden"
@@ -14,6 +15,7 @@ handler404 = "backend.config.problems.not_found"
 handler500 = "backend.config.problems.server_error"
 
 api: list[URLPattern | URLResolver] = [
+    path("", RootView.as_view(), name="root"),
     path("health/", health, name="health"),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path(

@@ -6,9 +6,11 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from mainstem import logs
 from mainstem.errors import ConfigError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
+logs.configure("web")
 application = get_wsgi_application()
 
 

@@ -194,11 +194,9 @@ def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
 
 
 def _progress(record: Progress, head: Head) -> Changes:
-    changes = Changes(
-        members=[_member(state) for state in record.members],
-        refusals=[_refusal(refused, record.round) for refused in record.refused],
-    )
-    if not head.ended:  # a late word of a worker that had not seen the end yet changes nothing
+    changes = Changes(refusals=[_refusal(refused, record.round) for refused in record.refused])
+    if not head.ended:  # a late word of a worker that had not seen the end yet
+        changes.members = [_member(state) for state in record.members]
         changes.deployment = {
             "state": State.WAITING if record.phase in WAITING_PHASES else State.RUNNING,
             "phase": record.phase,

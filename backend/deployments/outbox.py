@@ -15,6 +15,7 @@ from backend.catalog import workshop
 from backend.config.problems import Problem
 from backend.deployments import opening
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
+from mainstem import logs
 from mainstem.errors import LogError, MainstemError
 from mainstem.messages import Command, Data, InputSpec, Rules, Strategy, TensorSpec, Training
 from mainstem.ports import MessageLog
@@ -54,6 +55,11 @@ def _lease(entry: OutboxEntry) -> bool:
 
 
 def _attempt(message_log: MessageLog, entry: OutboxEntry) -> bool:
+    with logs.bind(federation=entry.deployment.federation):
+        return _try(message_log, entry)
+
+
+def _try(message_log: MessageLog, entry: OutboxEntry) -> bool:
     deployment = entry.deployment
     try:
         _carry_out(message_log, entry)

@@ -27,6 +27,7 @@ NOBODY: frozenset[str | None] = frozenset()
 
 # address -> method -> roles
 MATRIX: dict[str, dict[str, frozenset[Any]]] = {
+    "": {"get": READ},
     "health/": {"get": EVERYBODY},
     "schema/": {"get": READ},
     "auth/token/": {"post": EVERYBODY, "delete": READ},
