@@ -60,7 +60,7 @@ def run_logger(
             log.info(
                 "reading %s as group %s, writing to %s%s", configured.bootstrap, options.group, configured.api, path
             )
-            Relay(records, ingest, stop).run(once=options.once)
+            Relay(records, ingest, stop, healthy=ingest.healthy).run(once=options.once)
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

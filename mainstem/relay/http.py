@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mainstem.errors import ConfigError
-from mainstem.relay.loop import Answer, Batch, HandOverError, UnacceptableError
+from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError
 
 _HOPELESS = frozenset({400, 413, 415, 422})
 """Statuses that say something about the body, so that trying the same body again cannot help."""
@@ -34,12 +34,13 @@ class Ingest:
             raise ConfigError(f"MAINSTEM_API is {api!r}; its port is not a number") from error
         self._https, self._host, self._port = parts.scheme == "https", parts.hostname, port
         self._path = parts.path.rstrip("/") + path
+        self._health = parts.path.rstrip("/") + "/api/health/"
         self._token = token
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
 
     def __call__(self, batch: Batch) -> Answer:
-        """Post the batch; raises HandOverError (try again) or UnacceptableError (it never will be taken)."""
+        """Post the batch; raises HandOverError, FaultError or UnacceptableError as `loop.HandOver` says."""
         body = json.dumps(batch.body()).encode()
         try:
             status, content = self._post(body)
@@ -59,7 +60,19 @@ class Ingest:
                 f"{self._where} refuses the token of MAINSTEM_TOKEN (status {status}): "
                 f"give one of a user with the role logger ({problem})"
             )
-        raise HandOverError(f"{self._where} answered with status {status}: {problem}")
+        kind = FaultError if status == 500 else HandOverError
+        raise kind(f"{self._where} answered with status {status}: {problem}")
+
+    def healthy(self) -> bool:
+        """Whether the backend can reach its database, by its own word."""
+        connection = self._connect()
+        try:
+            connection.request("GET", self._health)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Free the connection; the next batch opens another."""

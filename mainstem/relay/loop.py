@@ -19,6 +19,10 @@ class HandOverError(MainstemError):
     """The backend did not take a batch for a reason that may pass: it is away, or our token is wrong."""
 
 
+class FaultError(HandOverError):
+    """The backend met a fault of its own over this batch, perhaps over one record of it."""
+
+
 class UnacceptableError(MainstemError):
     """The backend will never take this body as it is (too large, malformed): passing time does not help."""
 
@@ -85,7 +89,13 @@ class Source(Protocol):
 
 
 HandOver = Callable[[Batch], Answer]
-"""Gives a batch to the backend; raises HandOverError or UnacceptableError."""
+"""Gives a batch to the backend; raises HandOverError, FaultError or UnacceptableError."""
+
+FAULTS_TO_SPLIT = 3
+"""After so many faults over one batch its halves are tried, so that a record to blame ends up alone."""
+
+FAULTS_TO_PASS = 20
+"""After so many faults over one record, some three minutes, a backend that is healthy otherwise goes on without it."""
 
 
 class Stop(Protocol):
@@ -110,6 +120,11 @@ class Backoff:
         self._failures += 1
         return limit * (0.5 + self.random.random() / 2)
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last try failed."""
+        return self._failures > 0
+
     def reset(self) -> None:
         """Forget the failures: it works again."""
         self._failures = 0
@@ -123,6 +138,8 @@ class Relay:
     hand_over: HandOver
     stop: Stop
     backoff: Backoff = field(default_factory=Backoff)
+    healthy: Callable[[], bool] = lambda: True
+    """Whether the backend says that it can do its work."""
     poll_seconds: float = 0.2
 
     def run(self, *, once: bool = False) -> None:
@@ -145,20 +162,42 @@ class Relay:
                 self._pause("Kafka", error)
 
     def _deliver(self, batch: Batch) -> bool:
-        """Hand the batch over, again and again; False when stopped before it was taken."""
+        """Hand the batch over, again and again; False when stopped before it was taken.
+
+        Nothing is passed over because the backend is away. A record is when it alone is to blame: the backend says
+        that it never will take it, or fails over it, and only over it, for minutes. The log keeps it: a rebuild
+        brings it back.
+        """
+        faults = 0
         while True:
             try:
                 self._tell(batch, self.hand_over(batch))
+                if self.backoff.failing:
+                    log.info("going on: the backend takes records again")
+                    self.backoff.reset()
                 return True
+            except FaultError as error:
+                faults += 1
+                if faults >= FAULTS_TO_SPLIT and len(batch.records) > 1:
+                    return self._divide(batch)
+                if faults >= FAULTS_TO_PASS and self.healthy():
+                    return self._pass_over(batch.records[0], error)
+                if self._pause("the backend", error):
+                    return False
             except HandOverError as error:
                 if self._pause("the backend", error):
                     return False
             except UnacceptableError as error:
-                if len(batch.records) > 1:  # one record may be to blame: the others must not suffer
-                    return all(self._deliver(half) for half in batch.halves())
-                record = batch.records[0]
-                log.error("passed over %s: the backend will not take it: %s", _place(record), error)
-                return True
+                return self._divide(batch) if len(batch.records) > 1 else self._pass_over(batch.records[0], error)
+
+    def _divide(self, batch: Batch) -> bool:
+        """One record may be to blame: the others must not suffer."""
+        return all(self._deliver(half) for half in batch.halves())
+
+    def _pass_over(self, record: Record, error: Exception) -> bool:
+        log.error("passed over %s: the backend will not take it: %s", _place(record), error)
+        self.backoff.reset()
+        return True
 
     def _tell(self, batch: Batch, answer: Answer) -> None:
         for sentence in answer.refused:

@@ -164,7 +164,7 @@ def running(source: GroupSource, backend: Backend, path: str = "/api/ingest/cont
     stop = threading.Event()
     ingest = Ingest(backend.api, path, lambda: "s3cret", timeout=5)
     backoff = Backoff(first=0.02, longest=0.2)
-    thread = threading.Thread(target=Relay(source, ingest, stop, backoff, 0.05).run, daemon=True)
+    thread = threading.Thread(target=Relay(source, ingest, stop, backoff, poll_seconds=0.05).run, daemon=True)
     thread.start()
     try:
         yield

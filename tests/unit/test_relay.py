@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mainstem.errors import ConfigError, LogError
 from mainstem.ports import Record
 from mainstem.relay.http import Ingest
-from mainstem.relay.loop import Answer, Backoff, Batch, HandOverError, Relay, UnacceptableError
+from mainstem.relay.loop import Answer, Backoff, Batch, FaultError, HandOverError, Relay, UnacceptableError
 from mainstem.relay.settings import LoggerSettings
 
 
@@ -127,6 +127,45 @@ def test_poison_records_are_passed_over_alone(poison: set[int]) -> None:
     loop.run(once=True)
     assert arrived == [n for n in range(20) if n not in poison]
     assert source.committed == list(range(20))
+
+
+@given(st.sets(st.integers(0, 7), max_size=2))
+def test_a_record_that_breaks_the_backend_does_not_block_the_others(bad: set[int]) -> None:
+    """A fault of the backend over one record, for minutes, costs that record only; the rest arrives in order."""
+    source = ListSource(deque([batch(*range(8))]))
+    arrived: list[int] = []
+
+    def hand_over(b: Batch) -> Answer:
+        offsets = [r.offset for r in b.records]
+        if bad & set(offsets):
+            raise FaultError("status 500")
+        arrived.extend(offsets)
+        return Answer(len(offsets), 0)
+
+    loop, stop = relay(source, hand_over)
+    loop.run(once=True)
+    assert arrived == [n for n in range(8) if n not in bad]
+    assert source.committed == list(range(8))
+    if bad:
+        assert sum(stop.waits) > 60
+
+
+def test_nothing_is_passed_over_while_the_backend_is_unwell() -> None:
+    """A database that is away looks like a fault over every record: then the record waits as long as it takes."""
+    source = ListSource(deque([batch(1)]))
+    tries = 0
+
+    def hand_over(b: Batch) -> Answer:
+        nonlocal tries
+        tries += 1
+        if tries < 200:
+            raise FaultError("status 500")
+        return Answer(1, 0)
+
+    loop, _ = relay(source, hand_over)
+    loop.healthy = lambda: False
+    loop.run(once=True)
+    assert tries == 200 and source.committed == [1]
 
 
 def test_stop_leaves_an_undelivered_batch_uncommitted() -> None:
