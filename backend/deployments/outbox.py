@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 300
 """How long an entry is one publisher's: longer than publishing a large model takes. Two at once would do no harm."""
-LONGEST_PAUSE_SECONDS = 30
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 30.0
 
 
 def publish_pending(message_log: MessageLog) -> int:
@@ -129,7 +129,7 @@ def _finish(entry: OutboxEntry) -> None:
 
 
 def _retry(entry: OutboxEntry, why: str) -> None:
-    pause = min(LONGEST_PAUSE_SECONDS, 2 ** min(entry.attempts, 10))
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(entry.attempts, 10))
     OutboxEntry.objects.filter(pk=entry.pk).update(due_at=timezone.now() + timedelta(seconds=pause))
     Deployment.objects.filter(pk=entry.deployment_id).update(error=why)
-    log.warning("%s of federation %s: %s; trying again in %d s", entry.kind, entry.deployment.federation, why, pause)
+    log.warning("%s of federation %s: %s; trying again in %.2f s", entry.kind, entry.deployment.federation, why, pause)
