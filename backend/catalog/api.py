@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -45,6 +46,11 @@ class ModelViewSet(
     filterset_fields = {"name": ["exact", "icontains"], "kind": ["exact"], "framework": ["exact"]}
     ordering_fields = ["name", "created_at", "parameters"]
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+
+    def get_queryset(self) -> QuerySet[Model]:
+        """In lists without what is long and not shown there."""
+        found = super().get_queryset()
+        return found.defer("architecture", "layers", "tensors", "origin") if self.action == "list" else found
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """The long form for one model, the short one in lists."""

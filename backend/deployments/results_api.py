@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, viewsets
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from backend.deployments.models import ControlRecord, Deployment
+from backend.deployments.models import ControlRecord, Deployment, Version
 from backend.deployments.result_serializers import (
     ControlRecordSerializer,
     RefusalSerializer,
@@ -43,7 +43,9 @@ class ResultViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
         """With everything at once where one run is shown whole."""
         found = super().get_queryset()
         if self.action == "retrieve":
-            return found.prefetch_related("rounds__clients", "versions", "members")
+            return found.prefetch_related(
+                "rounds__clients", Prefetch("versions", Version.objects.defer("weights")), "members"
+            )
         return found
 
     def _page(self, rows: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
@@ -76,7 +78,7 @@ class ResultViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     @action(detail=True)
     def versions(self, request: Request, federation: str) -> Response:
         """Global versions, in pages."""
-        return self._page(self.get_object().versions.all(), VersionSerializer)
+        return self._page(self.get_object().versions.defer("weights"), VersionSerializer)
 
     @extend_schema(responses=VersionDetailSerializer)
     @action(detail=True, url_path=r"versions/(?P<number>[0-9]{1,9})", url_name="version")
