@@ -309,3 +309,13 @@ def test_numbers_that_a_sum_could_overflow() -> None:
         else:
             with pytest.raises(RefusedError, match="beyond"):
                 check_finite(named(tensors), tensors)
+
+
+def test_the_digest_is_compared() -> None:
+    """Whole chunks with right checksums that are other bytes than the manifest's are refused."""
+    tensors: list[Tensor] = [np.arange(4, dtype=np.float32)]
+    with pytest.raises(RefusedError, match="sha256") as refused:
+        assemble(manifest(tensors, 1, sha256="0" * 64), records(tensors, 4096))
+    assert refused.value.reason == Reason.CHECKSUM
+    with pytest.raises(RefusedError, match="sha256"):
+        assemble(manifest(tensors, 1), records([tensors[0] + 1], 4096))
