@@ -3,7 +3,7 @@
 It does what a person would, through the public REST API and the public injection script: registers a model (a
 multilayer perceptron of 784 inputs and 10 classes), makes a configuration, deploys it as a federation, injects 500
 training and 50 test samples for each client, watches the rounds, downloads the final model, and measures it on every
-client's test samples in a process of its own. The same seed gives the same final sha256.
+client's test samples in a process of its own. The same --seed gives the same final sha256.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mainstem.platform.home import Home
 
 HELP = "train three clients over five rounds on real digits"
 
-CLIENTS, ROUNDS, SEED = 3, 5, 7
+CLIENTS, ROUNDS, SEED = 3, 5, 1
 TEMPLATE = {"name": "mlp", "params": {"input_shape": [784], "units": [256], "classes": 10, "dropout": 0.3}}
 TRAINING = {"batch_size": 32, "epochs": 5, "optimizer": "adam", "learning_rate": 0.001,
             "loss": "categorical_crossentropy", "metrics": ["accuracy"]}  # fmt: skip
@@ -46,7 +46,7 @@ class DemoError(MainstemError):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
-    parser.add_argument("--seed", type=int, default=SEED, help="of the federation and the model (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of model, run and samples (default: %(default)s)")
     parser.add_argument("--start-seconds", type=float, default=0.0, help=argparse.SUPPRESS)  # of the platform, by `up`
 
 
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     name = f"Demo, digits, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
     restriction = {"demo": name}  # so that streams of earlier demos do not fit this federation
     federation = _deploy(api, name, options.seed, restriction, watch)
-    injected = _inject(home, federation, restriction)
+    injected = _inject(home, federation, options.seed, restriction)
     watch.lap("inject", f"injected {CLIENTS} clients' samples")
     result = _follow(api, federation, output)
     watch.lap("rounds", f"{result['state']} after {len(result['rounds'])} rounds")
@@ -117,11 +117,11 @@ def _deploy(api: Api, name: str, seed: int, restriction: dict[str, str], watch: 
     return federation
 
 
-def _inject(home: Home, federation: str, restriction: dict[str, str]) -> dict[str, Any]:
+def _inject(home: Home, federation: str, seed: int, restriction: dict[str, str]) -> dict[str, Any]:
     """Run the public injection script; what it reports."""
     command = [
         sys.executable, "-m", "inject_scripts.inject_dummy_training_data", "--json", "--quiet",
-        "--clients", str(CLIENTS), "--topic", f"DEMO-{federation}",
+        "--clients", str(CLIENTS), "--seed", str(seed), "--topic", f"DEMO-{federation}",
         "--restriction", json.dumps(restriction), "--bootstrap", data_servers(home),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
