@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import models, transaction
 
+from backend.deployments import announcements
 from backend.deployments.columns import fit
 from backend.deployments.fold import Changes, changes_of
 from backend.deployments.models import (
@@ -28,7 +29,7 @@ from backend.deployments.models import (
 )
 from mainstem.control import ControlReader, Entry
 from mainstem.ports import Record
-from mainstem.topics import control_topic, federation_of
+from mainstem.topics import MODEL_CONTROL, control_topic, federation_of
 
 READERS = 64
 """Federations whose chain a web worker keeps in memory; others are read again from the stored records."""
@@ -54,7 +55,13 @@ def take(cluster_id: str, records: Iterable[tuple[str, Record]]) -> Taken:
     batches: dict[tuple[str, str], list[Record]] = {}
     for topic_id, record in records:
         federation = federation_of(record.topic)
-        if federation is None or record.topic != control_topic(federation) or record.partition != 0:
+        if record.topic == MODEL_CONTROL:
+            fresh, problem = announcements.take(cluster_id, topic_id, record)
+            taken.duplicates += not fresh
+            taken.accepted += fresh and not problem
+            if fresh and problem:
+                taken.refuse(record, problem)
+        elif federation is None or record.topic != control_topic(federation) or record.partition != 0:
             taken.refuse(record, f"the record is of {record.topic[:80]}; a federation's control topic is expected")
         else:
             batches.setdefault((federation, topic_id), []).append(record)

@@ -32,6 +32,7 @@ from backend.deployments.outbox import publish_pending
 from mainstem.chain import Head, Link, begin, follow
 from mainstem.memory_log import MemoryLog
 from mainstem.messages import (
+    Announcement,
     Changed,
     Command,
     Finished,
@@ -50,7 +51,7 @@ from mainstem.messages import (
 from mainstem.messages import Round as RoundRecord
 from mainstem.ports import Record
 from mainstem.rounds import successor
-from mainstem.topics import control_topic
+from mainstem.topics import MODEL_CONTROL, control_topic
 from tests.vectors.examples import FEDERATION, sequence
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -234,6 +235,48 @@ def test_foreign_topics() -> None:
     FederationId.objects.update(deleted_at=timezone.now())
     assert "deleted" in projection.take(CLUSTER, records([1])).refused[0]["reason"]
     assert not Deployment.objects.exists()
+
+
+def announced(offset: int, value: bytes | None, key: bytes = FEDERATION.encode()) -> list[tuple[str, Record]]:
+    """A record of FEDERATED_MODEL_CONTROL_TOPIC."""
+    return [("announcements", Record(MODEL_CONTROL, 3, offset, 1, key, value))]
+
+
+def test_announcements() -> None:
+    """Another backend's federation is known by its announcement, told more by its topic, and gone by a tombstone."""
+    announcement = example(Announcement)
+    assert projection.take(CLUSTER, announced(0, encode(announcement))).accepted == 1
+    assert projection.take(CLUSTER, announced(0, encode(announcement))).duplicates == 1
+    deployment = Deployment.objects.get()
+    assert deployment.external and deployment.state == State.WAITING and deployment.input["shape"] == [28, 28]
+    projection.take(CLUSTER, records(range(len(VALUES))))
+    later = msgspec.structs.replace(announcement, revision=7, name="renamed")
+    projection.take(CLUSTER, announced(1, encode(later)))
+    deployment.refresh_from_db()
+    assert (deployment.revision, deployment.name, deployment.state) == (7, "digits", State.FINISHED)
+    assert deployment.rules["rounds"] == 1
+    assert projection.take(CLUSTER, announced(2, None)).accepted == 1
+    assert not Deployment.objects.exists()
+    assert "deleted" in projection.take(CLUSTER, records([1])).refused[0]["reason"]
+    projection.take(CLUSTER, announced(3, encode(later)))
+    assert not Deployment.objects.exists()
+
+
+def test_bad_announcements() -> None:
+    """Keys that are no ids, values that are no announcements or name another federation are refused."""
+    announcement = encode(example(Announcement))
+    bad = [announced(0, announcement, b"\xff\0"), announced(1, b"{"), announced(2, announcement, b"abcdefgh")]
+    for batch in bad:
+        taken = projection.take(CLUSTER, batch)
+        assert taken.accepted == 0 and len(taken.refused) == 1
+    assert not Deployment.objects.exists()
+
+
+def test_tombstone_of_our_own(admin: APIClient, configuration: Configuration, log: MemoryLog) -> None:
+    """A tombstone does not delete a deployment that was made here."""
+    federation = admin.post("/api/deployments/", {"configuration": configuration.pk}).json()["federation"]
+    projection.take(CLUSTER, announced(0, None, federation.encode()))
+    assert Deployment.objects.filter(federation=federation).exists()
 
 
 @given(value=st.one_of(st.none(), st.binary(max_size=200)))
