@@ -73,6 +73,7 @@ class KafkaModelEngine:
             lambda: self._model.fit(
                 batches,
                 validation_data=validation,
+                validation_freq=settings.epochs,
                 epochs=settings.epochs,
                 verbose=0,
                 callbacks=[_Watch(progress, settings.epochs, len(batches))],

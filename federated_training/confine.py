@@ -8,6 +8,7 @@ Source: Linux `Documentation/userspace-api/landlock.rst`; system calls 444 to 44
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -132,7 +133,8 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
 def volunteer() -> None:
     """When the machine runs out of memory, this process and its children are the ones to end (Linux)."""
     if sys.platform.startswith("linux"):
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+        with contextlib.suppress(OSError):  # a read-only /proc
+            Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def enter_guest(directory: Path, *, seconds: int, file_bytes: int) -> None:

@@ -39,7 +39,7 @@ class _Terminated(BaseException):
 
 def main() -> int:
     """Run the Job; its exit code."""
-    logs.configure("training")
+    logs.configure("training", stream=os.fdopen(os.dup(2), "w", buffering=1))
     signal.signal(signal.SIGTERM, _terminate)
     try:
         settings = Settings.from_environ(os.environ)

@@ -26,10 +26,25 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def preload() -> threading.Thread:
-    """Start importing Keras, which takes seconds, in a thread; join it before the first use."""
-    thread = threading.Thread(target=importlib.import_module, args=("keras",), daemon=True)
+    """Start importing Keras, which takes seconds, in a thread; join it before the first use.
+
+    File descriptor 2 leads nowhere meanwhile: log to a duplicate of it.
+    """
+    thread = threading.Thread(target=_import_quietly, daemon=True)
     thread.start()
     return thread
+
+
+def _import_quietly() -> None:
+    # TensorFlow's libraries talk about absent GPUs before any setting of theirs can hush them.
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        importlib.import_module("keras")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def prepare(scratch: Path) -> None:

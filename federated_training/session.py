@@ -87,7 +87,7 @@ class Session:
             time.sleep(_POLL_SECONDS)
 
     def _follow(self, head: Head) -> None:
-        bind(round=None if head.ended else head.round + 1)
+        bind(round=None if head.ended or head.final else head.round + 1)
         todo = deque(self._machine.handle(Followed(head)))
         while todo:
             todo.extend(self._do(todo.popleft(), head.opened))
