@@ -7,11 +7,11 @@ import time
 import msgspec
 import pytest
 
-from mainstem import chain, modes, rounds
+from mainstem import chain, modes
 from mainstem.chain import Head, Link
 from mainstem.errors import MainstemError, RefusedError
 from mainstem.messages import Base, Lifecycle, Update
-from mainstem.rounds import RoundMachine
+from mainstem.rounds import Effect, RoundMachine, machine, making
 from tests.simulation import test_simulation as simulation
 from tests.simulation.world import Weather
 
@@ -54,7 +54,7 @@ def test_skipped_first_wins_rule(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_position_dropped_from_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit whose snapshot says that the topic is read to its end."""
-    right = rounds.successor
+    right = making.successor
 
     def wrong(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> Lifecycle:
         if "snapshot" in fields:
@@ -62,14 +62,14 @@ def test_position_dropped_from_the_commit(monkeypatch: pytest.MonkeyPatch) -> No
             fields["snapshot"] = msgspec.structs.replace(snapshot, position=snapshot.position + 1)  # type: ignore[attr-defined, type-var]
         return right(head, kind, fields)
 
-    monkeypatch.setattr(rounds, "successor", wrong)
+    monkeypatch.setattr(machine, "successor", wrong)
     assert found(simulation.ALL_REQUIRED)
 
 
 def test_folding_in_arrival_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sum whose order is that of the network."""
     monkeypatch.setattr(
-        rounds, "sorted", lambda values, key=None: list(values) if key else sorted(values), raising=False
+        machine, "sorted", lambda values, key=None: list(values) if key else sorted(values), raising=False
     )
     assert found(simulation.ALL_REQUIRED)
 
@@ -78,7 +78,7 @@ def test_ignored_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """An update counts as often as it is sent."""
     right = RoundMachine._examine
 
-    def wrong(self: RoundMachine, offset: int, update: Update) -> list[rounds.Effect]:
+    def wrong(self: RoundMachine, offset: int, update: Update) -> list[Effect]:
         return right(self, offset, msgspec.structs.replace(update, number=offset))
 
     monkeypatch.setattr(RoundMachine, "_examine", wrong)

@@ -30,7 +30,6 @@ from mainstem.messages import (
     Tick,
 )
 from mainstem.rounds import (
-    REFUSALS_KEPT,
     Checked,
     Commanded,
     Event,
@@ -42,6 +41,7 @@ from mainstem.rounds import (
     successor,
     weighted,
 )
+from mainstem.rounds.machine import REFUSALS_KEPT
 from tests.support.chains import Topic, lifecycle, opened, weights
 from tests.support.machines import BAD, Driver, World, check_history, state_of
 from tests.vectors.examples import FEDERATION

@@ -14,7 +14,6 @@ not allow raises ProtocolError and changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from mainstem import modes, strategies
 from mainstem.chain import Head
@@ -23,9 +22,7 @@ from mainstem.errors import ProtocolError, RefusedError
 from mainstem.membership import Roster
 from mainstem.messages import (
     Accepted,
-    Base,
     ClientFailed,
-    ClientRecord,
     Closed,
     Command,
     Failed,
@@ -44,104 +41,26 @@ from mainstem.messages import (
     Update,
     Weights,
 )
+from mainstem.rounds.events import (
+    Append,
+    Check,
+    Checked,
+    Close,
+    Commanded,
+    Effect,
+    Event,
+    Followed,
+    Plan,
+    Reduced,
+    Reject,
+    Seen,
+    Unreducible,
+)
+from mainstem.rounds.making import successor, weighted
 from mainstem.weights import Limits, check_manifest
 
 REFUSALS_KEPT = 100
 """Refusals a round's record names one by one; the others are counted by reason."""
-
-
-# ---------------------------------------------------------------- events
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """The chain has a new head."""
-
-    head: Head
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The next record of partition 0 that is not a chunk; `record` is None where it was not decodable."""
-
-    offset: int
-    time_ms: int
-    record: ClientRecord | None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The update at `offset` was read: whole and finite, or refused."""
-
-    offset: int
-    refusal: RefusedError | None
-
-
-@dataclass(frozen=True, slots=True)
-class Reduced:
-    """The plan's updates were reduced and the new version's weights are acknowledged."""
-
-    weights: Weights
-
-
-@dataclass(frozen=True, slots=True)
-class Unreducible:
-    """The plan's updates cannot be reduced; the sentence says why."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Commanded:
-    """A command stands in the control topic."""
-
-    offset: int
-    command: Command
-
-
-Event = Followed | Seen | Checked | Reduced | Unreducible | Commanded
-
-
-# ---------------------------------------------------------------- effects
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Read the update's tensors, then answer with `Checked`."""
-
-    offset: int
-    update: Update
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A round that is closed: what it reduces, in this order."""
-
-    base: Base
-    accepted: tuple[Accepted, ...]
-    manifests: tuple[Weights, ...]
-    closed: Closed
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Reduce and publish, then answer with `Reduced` or `Unreducible`."""
-
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Append this lifecycle record, read back, answer with `Followed`."""
-
-    record: Lifecycle
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Append this answer to a command."""
-
-    record: Rejected
-
-
-Effect = Check | Close | Append | Reject
 
 
 class RoundMachine:
@@ -441,19 +360,3 @@ class RoundMachine:
     def rejected(self, command_offset: int) -> None:
         """Another worker, or this one before, has rejected the command."""
         self._commands.pop(command_offset, None)
-
-
-def successor(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> Lifecycle:
-    """A lifecycle record of that kind that follows `head`."""
-    link = {"federation": head.opened.federation, "seq": head.link.record.seq + 1, "prev": head.link.hash}
-    return kind(**link, **fields)  # type: ignore[arg-type]
-
-
-def weighted(metrics: list[Metrics]) -> Metrics | None:
-    """The mean of clients' metrics by their examples, of those names that all of them have; None for none."""
-    total = sum(m.examples for m in metrics)
-    if not total:
-        return None
-    names = set.intersection(*(set(m.values) for m in metrics))
-    values = {name: sum(m.examples * m.values[name] for m in metrics) / total for name in sorted(names)}
-    return Metrics(examples=total, values=values)

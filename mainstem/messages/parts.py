@@ -1,0 +1,220 @@
+"""What records are made of: specs, manifests, settings, members, and the bounds of every field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+Json = Any
+"""A JSON value that Mainstem stores and compares but does not interpret."""
+
+
+class Reason:
+    """Why an update or a record was not counted: the codes that records and metrics carry."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_CLIENT = "unknown_client"
+    FULL = "full"
+    STALE = "stale"
+    UNKNOWN_BASE = "unknown_base"
+    DUPLICATE = "duplicate"
+    TOO_LARGE = "too_large"
+    SHAPE = "shape"
+    MISSING_CHUNKS = "missing_chunks"
+    CHECKSUM = "checksum"
+    NOT_FINITE = "not_finite"
+    EXAMPLES = "examples"
+    CLOSED = "closed"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every part of a record."""
+
+
+# ---------------------------------------------------------------- bounds, checked when a record is decoded
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+Positive = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
+Number = Annotated[float, msgspec.Meta(ge=-1e200, le=1e200)]
+"""A metric: so bounded that no weighted sum of it leaves the numbers that JSON has."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
+Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+
+
+# ---------------------------------------------------------------- parts
+class TensorSpec(Part, frozen=True, kw_only=True):
+    """One tensor's name, NumPy dtype name (little-endian) and shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[Count, ...]
+
+
+class ChunkRun(msgspec.Struct, frozen=True, array_like=True):
+    """`count` chunk records at consecutive offsets of one partition, from `first` on."""
+
+    partition: Count
+    first: Count
+    count: Positive
+
+
+class Weights(Part, frozen=True, kw_only=True):
+    """A manifest: which records hold these tensors, and what they must hash to.
+
+    `sha256` is over the ordered tensors (`weights.digest`), never over a file.
+    """
+
+    writer: Name
+    update: Name
+    tensors: tuple[TensorSpec, ...]
+    chunks: tuple[ChunkRun, ...]
+    nbytes: Count
+    sha256: str
+
+
+class InputSpec(Part, frozen=True, kw_only=True):
+    """Shape (without the batch dimension) and dtype of what the model takes and gives."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    label_shape: tuple[int, ...] = ()
+    label_dtype: str = "float32"
+
+
+class Topics(Part, frozen=True, kw_only=True):
+    """The federation's topics by role."""
+
+    control: str
+    data: str
+    aggregator: str
+
+
+class Training(Part, frozen=True, kw_only=True):
+    """What a client does with its data in one round."""
+
+    batch_size: int = 32
+    epochs: int = 1
+    optimizer: Json = "adam"
+    loss: Json = "categorical_crossentropy"
+    metrics: tuple[str, ...] = ("accuracy",)
+    learning_rate: float | None = None
+    seed: int = 0
+    shuffle: bool = True
+
+
+class Strategy(Part, frozen=True, kw_only=True):
+    """An aggregation strategy by name, with its parameters."""
+
+    name: str = "fedavg"
+    params: dict[str, Json] = {}
+
+
+class Rules(Part, frozen=True, kw_only=True):
+    """How rounds open and close. Times are milliseconds of log time."""
+
+    mode: str = "sync"
+    rounds: Positive = 1
+    min_clients: Positive = 1
+    max_clients: Positive = 1000
+    quorum: Positive | None = None
+    deadline_ms: Positive = 600_000
+    below_quorum: Annotated[str, msgspec.Meta(pattern="^(extend|fail)$")] = "extend"
+    wait_limit_ms: Count = 3_600_000
+    final_wait_ms: Count = 60_000
+    heartbeat_timeout_ms: Positive = 30_000
+    max_update_bytes: Positive = 8 << 30
+    max_examples: Positive = 1 << 40
+
+
+class Data(Part, frozen=True, kw_only=True):
+    """Which streams fit: Kafka-ML's matching fields."""
+
+    min_data: int = 1
+    restriction: Json = None
+
+
+class Base(Part, frozen=True, kw_only=True):
+    """The model that an update or a version starts from: the lifecycle record that set it."""
+
+    seq: Count
+    version: Count
+
+
+class Metrics(Part, frozen=True, kw_only=True):
+    """Finite numbers by name; `examples` they were measured on."""
+
+    examples: Count
+    values: Annotated[dict[Name, Number], msgspec.Meta(max_length=256)] = {}
+
+
+class Report(Part, frozen=True, kw_only=True):
+    """What a client tells about one update beside its weights. Seconds are wall time."""
+
+    training: Metrics | None = None
+    validation: Metrics | None = None
+    evaluation: Metrics | None = None
+    train_seconds: float = 0.0
+    upload_seconds: float = 0.0
+
+
+class Member(Part, frozen=True, kw_only=True):
+    """A client as the aggregator knows it. `last_ms` is the log time of its newest record."""
+
+    client: ClientId
+    incarnation: Name
+    joined: Count
+    examples: Count = 0
+    status: str = "active"
+    last_ms: int = 0
+
+
+class Accepted(Part, frozen=True, kw_only=True):
+    """An update that counts: where it is, what it hashes to, and its weight in the sum."""
+
+    client: str
+    offset: int
+    sha256: str
+    nbytes: int
+    base: Base
+    number: int
+    examples: int
+    coefficient: float
+    received_ms: int
+    report: Report = Report()
+
+
+class Refused(Part, frozen=True, kw_only=True):
+    """A record that does not count, and why."""
+
+    client: str | None
+    offset: int
+    reason: str
+    detail: str
+
+
+class Snapshot(Part, frozen=True, kw_only=True):
+    """What the next round needs, complete: a successor starts from here and nowhere else.
+
+    `position` is the next offset to read of the aggregator topic's partition 0, `time_ms` the
+    running maximum of its LogAppendTime.
+    """
+
+    position: int
+    time_ms: int
+    members: tuple[Member, ...] = ()
+
+
+class Closed(Part, frozen=True, kw_only=True):
+    """Why and when a round closed: by `all` answers, at the `deadline`, ..."""
+
+    by: str
+    offset: int
+    time_ms: int
+
+
+class PageRef(Part, frozen=True, kw_only=True):
+    """A page of a long record: its offset in the same topic and its value's sha256."""
+
+    offset: int
+    sha256: str

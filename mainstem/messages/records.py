@@ -1,0 +1,255 @@
+"""The records themselves: of the control topic, of the aggregator topic, and the announcement."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mainstem.messages.parts import (
+    Accepted,
+    Base,
+    ClientId,
+    Closed,
+    Count,
+    Data,
+    InputSpec,
+    Metrics,
+    Name,
+    PageRef,
+    Part,
+    Refused,
+    Report,
+    Rules,
+    Snapshot,
+    Strategy,
+    Text,
+    Topics,
+    Training,
+    Weights,
+)
+
+SCHEMA = 1
+"""The version of the protocol that every record names."""
+
+
+class Recorded(Part, frozen=True, kw_only=True, tag_field="type"):
+    schema: int = msgspec.field(default_factory=lambda: SCHEMA)  # a factory: never left out
+
+
+class Lifecycle(Recorded, frozen=True, kw_only=True):
+    """A record of the run's chain. `prev` is the sha256 of the value of the record it follows."""
+
+    federation: str
+    seq: int
+    prev: str
+
+
+class Opened(Lifecycle, frozen=True, kw_only=True, tag="opened"):
+    """The first record of a run: everything that defines it, and version 0's weights."""
+
+    name: str
+    framework: str
+    architecture: str
+    input: InputSpec
+    training: Training
+    strategy: Strategy
+    rules: Rules
+    data: Data
+    topics: Topics
+    weights: Weights
+    parent: str | None = None
+    encodings: tuple[str, ...] = ("raw",)
+
+
+class Round(Lifecycle, frozen=True, kw_only=True, tag="round"):
+    """One round's commit: the new version, what it is made of, and the next round's snapshot."""
+
+    round: int
+    version: int
+    base: Base
+    strategy: Strategy
+    accepted: tuple[Accepted, ...]
+    weights: Weights
+    snapshot: Snapshot
+    closed: Closed
+    opened_ms: int
+    writer: str
+    final: bool = False
+    refused: tuple[Refused, ...] = ()
+    refused_more: dict[str, int] = {}
+    evaluation: Metrics | None = None
+
+
+class RolledBack(Lifecycle, frozen=True, kw_only=True, tag="rolled_back"):
+    """An earlier version becomes the head's model again."""
+
+    version: int
+    weights: Weights
+    snapshot: Snapshot
+    command: int
+
+
+class Stopped(Lifecycle, frozen=True, kw_only=True, tag="stopped"):
+    """The run pauses; the open round's updates are kept for a resume."""
+
+    command: int
+
+
+class Resumed(Lifecycle, frozen=True, kw_only=True, tag="resumed"):
+    """A stopped or failed run goes on from its last commit's snapshot."""
+
+    command: int
+
+
+class Changed(Lifecycle, frozen=True, kw_only=True, tag="changed"):
+    """The rules from here on."""
+
+    rules: Rules
+    command: int
+
+
+class Finished(Lifecycle, frozen=True, kw_only=True, tag="finished"):
+    """The last version stands; `evaluation` is what the clients measured of it on their own data."""
+
+    version: int
+    sha256: str
+    evaluation: Metrics | None = None
+    evaluations: dict[str, Metrics] = {}
+
+
+class Failed(Lifecycle, frozen=True, kw_only=True, tag="failed"):
+    """The run cannot go on; the sentence says why."""
+
+    detail: str
+
+
+class Page(Recorded, frozen=True, kw_only=True, tag="page"):
+    """A piece of a long record's JSON. Commits nothing."""
+
+    data: str
+
+
+class Paged(Lifecycle, frozen=True, kw_only=True, tag="paged"):
+    """A lifecycle record whose JSON stands in pages, in order; `sha256` is over the whole text."""
+
+    kind: str
+    pages: tuple[PageRef, ...]
+    sha256: str
+
+
+class Command(Recorded, frozen=True, kw_only=True, tag="command"):
+    """What a person asks of the run: stop, resume, deadline, rollback."""
+
+    federation: str
+    action: str
+    id: str
+    by: str = ""
+    deadline_ms: Count | None = None
+    version: Count | None = None
+
+
+class Rejected(Recorded, frozen=True, kw_only=True, tag="rejected"):
+    """The aggregator's answer to a command that it will not carry out."""
+
+    federation: str
+    command: int
+    detail: str
+
+
+class MemberState(Part, frozen=True, kw_only=True):
+    """A member in a progress record. `state`: waiting, training, accepted, refused, silent, left, failed."""
+
+    client: str
+    state: str
+    last_ms: int
+    examples: int = 0
+    detail: str = ""
+
+
+class Progress(Recorded, frozen=True, kw_only=True, tag="progress"):
+    """What the aggregator sees between commits, for people. Decides nothing, may repeat."""
+
+    federation: str
+    phase: str
+    round: int
+    needed: int
+    deadline_ms: int | None
+    members: tuple[MemberState, ...]
+    refused: tuple[Refused, ...] = ()
+    refused_counts: dict[str, int] = {}
+
+
+class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
+    """An open federation, for those who look for one. `revision` grows with every announcement."""
+
+    federation: str
+    name: str
+    revision: int
+    framework: str
+    input: InputSpec
+    data: Data
+    min_clients: int
+    max_clients: int
+    topics: Topics
+
+
+class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
+    """A client is there. `incarnation` is new at every start of its process."""
+
+    federation: Name
+    client: ClientId
+    incarnation: Name
+    examples: Count
+    software: Text = ""
+
+
+class Heartbeat(Recorded, frozen=True, kw_only=True, tag="heartbeat"):
+    """A client is alive; `phase` waiting, training, uploading, evaluating; `progress` in 0..1."""
+
+    client: ClientId
+    incarnation: Name
+    phase: Name
+    base: Count | None = None
+    progress: float = 0.0
+
+
+class Update(Recorded, frozen=True, kw_only=True, tag="update"):
+    """An update's manifest: it makes the chunks before it an update."""
+
+    client: ClientId
+    incarnation: Name
+    base: Base
+    number: Count
+    examples: Count
+    weights: Weights
+    report: Report = Report()
+    signature: Text | None = None
+
+
+class ClientFailed(Recorded, frozen=True, kw_only=True, tag="client_failed"):
+    """A client gives up and says why."""
+
+    client: ClientId
+    incarnation: Name
+    detail: Text
+
+
+class Left(Recorded, frozen=True, kw_only=True, tag="left"):
+    """A client leaves; after the last round with what it measured of the final model."""
+
+    client: ClientId
+    incarnation: Name
+    version: Count | None = None
+    evaluation: Metrics | None = None
+
+
+class Tick(Recorded, frozen=True, kw_only=True, tag="tick"):
+    """The aggregator lets log time pass when nobody else writes."""
+
+    writer: str
+
+
+ControlRecord = (
+    Opened | Round | RolledBack | Stopped | Resumed | Changed | Finished | Failed
+    | Page | Paged | Command | Rejected | Progress
+)  # fmt: skip
+ClientRecord = Joined | Heartbeat | Update | ClientFailed | Left | Tick
