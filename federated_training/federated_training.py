@@ -60,7 +60,7 @@ def main() -> int:
             return KafkaModelEngine(connection, opened)
 
         try:
-            Job(settings, lambda: KafkaLog(cloud), lambda: KafkaLog(data), make_engine).run()
+            Job(settings, lambda: KafkaLog(cloud), lambda: KafkaLog(data, committed=True), make_engine).run()
         except JobFailed as error:
             log.error("%s", error)
             return 1

@@ -149,11 +149,22 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
             return f"its data_reshape cannot be read: {error}"
         if shape != federation.input.shape:
             return f"its data_reshape {list(shape)} is not the model's input shape {list(federation.input.shape)}"
-    if (stream.restrictions or None) != (federation.data.restriction or None):
+    if not _same_json(stream.restrictions or None, federation.data.restriction or None):
         return "its dataset_restrictions are not the federation's data restriction"
     if not stream.incremental and (stream.total_msg or 0) < federation.data.min_data:
         return f"it has {stream.total_msg or 0} records and the federation asks for at least {federation.data.min_data}"
     return None
+
+
+def _same_json(a: Any, b: Any) -> bool:
+    """Equality of JSON values: unlike in Python, `true` is not 1."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same_json(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same_json, a, b))
+    return bool(a == b)
 
 
 def _short(value: object) -> str:

@@ -36,8 +36,9 @@ class Runner(threading.Thread):
         """See `threading.Thread`."""
         pause = FIRST_PAUSE
         while not self.leave.is_set():
-            federation = self._make(self.federation)
+            federation: Federation | None = None
             try:
+                federation = self._make(self.federation)
                 while not self.leave.is_set() and federation.step():
                     pause = FIRST_PAUSE
                 if not self.leave.is_set():
@@ -51,7 +52,8 @@ class Runner(threading.Thread):
             except Exception:
                 logger.exception("federation %s: unexpected; resuming from the log in %.1f s", self.federation, pause)
             finally:
-                federation.close()
+                if federation is not None:
+                    federation.close()
             self.leave.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -25,7 +25,9 @@ PASSING = frozenset(
 """What librdkafka goes on retrying by itself."""
 
 
-def consumer_config(config: Mapping[str, str | int | float | bool]) -> dict[str, str | int | float | bool]:
+def consumer_config(
+    config: Mapping[str, str | int | float | bool], committed: bool = False
+) -> dict[str, str | int | float | bool]:
     """Settings of a consumer that is assigned by hand: it commits nothing and belongs to no group."""
     return {
         **config,
@@ -33,7 +35,7 @@ def consumer_config(config: Mapping[str, str | int | float | bool]) -> dict[str,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
+        "isolation.level": "read_committed" if committed else "read_uncommitted",
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 200,
         "fetch.message.max.bytes": 4 << 20,
@@ -64,9 +66,17 @@ def record_of(message: Message) -> Record:
 class KafkaCursor:
     """Implements `ports.Cursor` with a consumer of its own, assigned once."""
 
-    def __init__(self, config: Mapping[str, str | int | float | bool], topic: str, partition: int, start: int) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, str | int | float | bool],
+        topic: str,
+        partition: int,
+        start: int,
+        *,
+        committed: bool = False,
+    ) -> None:
         self._topic, self._partition, self._position = topic, partition, start
-        self._consumer: Consumer | None = Consumer(consumer_config(config))
+        self._consumer: Consumer | None = Consumer(consumer_config(config, committed))
         self._consumer.assign([TopicPartition(topic, partition, start)])
 
     @property

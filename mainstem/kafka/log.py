@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
-from mainstem.kafka.cursor import KafkaCursor, consumer_config
+from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
 from mainstem.ports import Outgoing, Record
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
 
@@ -31,12 +31,17 @@ class KafkaLog:
     """Synchronous appends and reads over librdkafka; safe to share between threads.
 
     Producers are idempotent with acks=all. `timeout` is how many seconds an append or a read may take without
-    progress before it raises LogError.
+    progress before it raises LogError. `committed` leaves out records of transactions that are open or aborted: right
+    for streams of others. The protocol needs no transactions, and one left open would stall every such reader.
     """
 
-    def __init__(self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0, committed: bool = False
+    ) -> None:
         self._config: dict[str, str | int | float | bool] = dict(config)
         self._timeout = timeout
+        self._limits = {"operation_timeout": timeout, "request_timeout": timeout}
+        self._committed = committed
         self._lock = threading.Lock()
         self._producer: Producer | None = None
         self._admin: AdminClient | None = None
@@ -127,15 +132,23 @@ class KafkaLog:
         count = self.partitions(topic)
         if partition >= count:
             raise LogError(f"{topic} has {count} partitions; there is no partition {partition}")
-        return KafkaCursor(self._config, topic, partition, start)
+        return KafkaCursor(self._config, topic, partition, start, committed=self._committed)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """See `ports.MessageLog`."""
-        with self._translated(f"asking for the offsets of {topic}"), self._lock:
-            first, end = self._asking().get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=self._timeout, cached=False
-            )
-        return int(first), int(end)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                with self._lock:
+                    first, end = self._asking().get_watermark_offsets(
+                        TopicPartition(topic, partition), timeout=self._timeout, cached=False
+                    )
+                return int(first), int(end)
+            except KafkaException as error:
+                # a partition that was just created, or whose broker just came back, has no leader for a moment
+                if error.args[0].code() not in PASSING or time.monotonic() > deadline:
+                    raise LogError(f"asking for the offsets of {topic}: {error.args[0].str()}") from error
+                time.sleep(0.05)
 
     def partitions(self, topic: str) -> int:
         """See `ports.MessageLog`."""
@@ -153,7 +166,7 @@ class KafkaLog:
         new = [NewTopic(s.name, s.partitions, -1, config=dict(s.settings)) for s in topics]
         if not new:
             return
-        futures = self._administering().create_topics(new, operation_timeout=self._timeout)
+        futures = self._administering().create_topics(new, **self._limits)
         for name, future in futures.items():
             self._settle(f"creating topic {name}", future.result, KafkaError.TOPIC_ALREADY_EXISTS)
         self._await(futures)
@@ -177,14 +190,14 @@ class KafkaLog:
         doomed = list(names)
         if not doomed:
             return
-        for name, future in self._administering().delete_topics(doomed, operation_timeout=self._timeout).items():
+        for name, future in self._administering().delete_topics(doomed, **self._limits).items():
             self._settle(f"deleting topic {name}", future.result, KafkaError.UNKNOWN_TOPIC_OR_PART)
             self._partitions.pop(name, None)
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """See `ports.MessageLog`."""
         target = TopicPartition(topic, partition, before)
-        futures = self._administering().delete_records([target], operation_timeout=self._timeout)
+        futures = self._administering().delete_records([target], **self._limits)
         with self._translated(f"pruning {topic}"):
             for future in futures.values():
                 future.result()
@@ -213,7 +226,7 @@ class KafkaLog:
     # ------------------------------------------------------------ inside
     def _asking(self) -> Consumer:
         if self._asker is None:
-            self._asker = Consumer(consumer_config(self._config))
+            self._asker = Consumer(consumer_config(self._config, self._committed))
         return self._asker
 
     def _administering(self) -> AdminClient:
@@ -239,6 +252,7 @@ class _Batch:
         self._waiting = 0
         self._bytes = 0
         self._problem: KafkaError | None = None
+        self._counting = threading.Lock()  # whichever thread polls the shared producer runs our callbacks
 
     def send(self, record: Outgoing) -> None:
         size = len(record.value) if record.value is not None else 0
@@ -247,13 +261,13 @@ class _Batch:
         self._offsets.append(-1)
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            self._waiting -= 1
-            self._bytes -= size
+            self._count(-1, -size)
             if error is not None:
                 self._problem = error
             else:
                 self._offsets[place] = message.offset() or 0
 
+        self._count(1, size)
         value = bytes(record.value) if isinstance(record.value, memoryview) else record.value
         try:
             self._producer.produce(
@@ -266,8 +280,11 @@ class _Batch:
             )
         except KafkaException as error:
             raise LogError(f"{self._topic}: {error.args[0].str()}") from error
-        self._waiting += 1
-        self._bytes += size
+
+    def _count(self, records: int, nbytes: int) -> None:
+        with self._counting:
+            self._waiting += records
+            self._bytes += nbytes
 
     def finish(self) -> list[int]:
         self._drain(lambda: not self._waiting)

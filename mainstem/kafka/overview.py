@@ -22,7 +22,7 @@ class TopicOverview:
 
 def topic_overviews(config: Mapping[str, str | int | float | bool], timeout: float = 10.0) -> list[TopicOverview]:
     """All topics but Kafka's own, by name; raises LogError where the brokers do not answer within `timeout` seconds."""
-    consumer = Consumer({**config, "group.id": "mainstem-overview", "enable.auto.commit": False})
+    consumer = _asking(config)
     try:
         found = consumer.list_topics(timeout=timeout).topics
         overviews = []
@@ -43,10 +43,15 @@ def topic_overviews(config: Mapping[str, str | int | float | bool], timeout: flo
 
 def broker_count(config: Mapping[str, str | int | float | bool], timeout: float = 5.0) -> int:
     """How many brokers the cluster has; raises LogError where none answers within `timeout` seconds."""
-    consumer = Consumer({**config, "group.id": "mainstem-overview"})
+    consumer = _asking(config)
     try:
         return len(consumer.list_topics(timeout=timeout).brokers)
     except KafkaException as error:
         raise LogError(f"Kafka at {config.get('bootstrap.servers')} does not answer: {error.args[0].str()}") from error
     finally:
         consumer.close()
+
+
+def _asking(config: Mapping[str, str | int | float | bool]) -> Consumer:
+    """A consumer that only asks; what goes wrong is raised, so librdkafka need not print it as well."""
+    return Consumer({**config, "group.id": "mainstem-overview", "enable.auto.commit": False, "log_level": 0})

@@ -20,6 +20,7 @@ from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.overview import broker_count
 from mainstem.kafka.prepare import Say as Progress
 from mainstem.kafka.prepare import prepare
 from mainstem.platform import plan, secret_settings
@@ -32,6 +33,7 @@ from mainstem.processes import identity
 
 READY_SECONDS = 90.0
 MIGRATE_SECONDS = 300.0
+KAFKA_SECONDS = 15.0
 LEFTOVER_SECONDS = 20.0
 TICK = 0.2
 
@@ -114,6 +116,10 @@ class Platform:
             broker = EmbeddedKafka(self.home.kafka, port=addresses.kafka_port)
             self.supervisor.start(BrokerChild(broker))
             self.say(f"Kafka        {addresses.kafka}  ({time.monotonic() - step:.1f} s)")
+        else:
+            config = client_config(addresses.kafka, base.get("KML_CLOUD_CLIENT_CONFIG"))
+            brokers = broker_count(config, KAFKA_SECONDS)
+            self.say(f"Kafka        {addresses.kafka}, {brokers} broker{'s' * (brokers != 1)}")
         self._prepare_database(base, secrets.values)
         step = time.monotonic()
         for child in plan.processes(base, secrets.values, addresses, self.home.logs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from typing import Any
@@ -201,3 +202,11 @@ def test_matching() -> None:
     live = decode(topic="live", incremental=True, total_msg=None)
     assert misfit(live, federation({"site": "north"}, 10**6)) is None
     assert misfit(decode(dataset_restrictions=""), federation({})) is None
+
+
+def test_json_equality_tells_true_from_one() -> None:
+    """A restriction of `true` is not met by 1, at any depth."""
+    stream = DataAnnouncement(topic="t", input_format="RAW", input_config={"data_reshape": "28 28"}, total_msg=5)
+    for ours, theirs, fits in [({"a": [1]}, {"a": [True]}, False), ({"a": [1.0]}, {"a": [1]}, True), ({}, None, True)]:
+        offered = dataclasses.replace(stream, restrictions=ours)
+        assert (misfit(offered, federation(restriction=theirs)) is None) == fits
