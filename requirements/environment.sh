@@ -33,6 +33,9 @@ find_python() {
 
 # make_venv PYTHON: an empty environment; sets the array pip to the command that installs into it
 make_venv() {
+    if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
+        die "$venv exists and is no Python environment: move it away, or name another directory in MAINSTEM_VENV"
+    fi
     rm -rf "$venv"
     if "$1" -c 'import ensurepip' >/dev/null 2>&1; then
         "$1" -m venv "$venv" || die "'$1 -m venv $venv' failed; is the disk full?"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.prepare import exchange_message
 from mainstem.platform.home import Home, Running
 from mainstem.processes import free_port, identity
@@ -152,3 +153,22 @@ def test_a_taken_port_is_refused_with_a_sentence(up: Up) -> None:
         refused = up.other("up", *up.ports)
         assert refused.returncode == 1
         assert f"--port {up.ports[1]} is already in use" in refused.stderr
+
+
+def test_it_works_on_a_kafka_that_is_there(up: Up, kafka: EmbeddedKafka) -> None:
+    """With KML_CLOUD_BOOTSTRAP_SERVERS no broker is started, and ours gets the shared topics."""
+    up.environment["KML_CLOUD_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers
+    running = up.start("--port", up.ports[1])
+    assert "kafka" not in running.processes
+    assert running.kafka == kafka.bootstrap_servers
+    assert "FEDERATED_DATA_CONTROL_TOPIC" in up.other("topics").stdout
+    assert up.end(signal.SIGTERM) == 0
+    assert kafka.running
+
+
+def test_a_kafka_that_does_not_answer_is_named(up: Up) -> None:
+    """Within a minute there is a sentence with its address, and nothing is left running."""
+    up.environment["KML_CLOUD_BOOTSTRAP_SERVERS"] = f"127.0.0.1:{up.ports[3]}"
+    refused = up.other("up", "--port", up.ports[1])
+    assert refused.returncode == 1
+    assert f"Kafka at 127.0.0.1:{up.ports[3]}" in refused.stderr
