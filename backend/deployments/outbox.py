@@ -22,8 +22,8 @@ from mainstem.ports import MessageLog
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 300
-"""How long an entry is one publisher's: longer than publishing a large model takes. Two at once would do no harm."""
+LEASE_SECONDS = 20
+"""How long an entry is one publisher's; after that another assumes that it died. Two at once would do no harm."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 30.0
 
 
