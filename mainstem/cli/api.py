@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import requests
 
@@ -26,14 +28,27 @@ class ApiError(MainstemError):
 
 
 class Api:
-    """One login. Raises ApiError with what the backend says, naming the field."""
+    """One login; as a context manager it ends the token that it was given for a password.
+
+    Raises ApiError with what the backend says, naming the field.
+    """
 
     def __init__(self, address: str, token: str | None = None) -> None:
         self.address = address.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = not self.address.startswith(("http://127.", "http://localhost"))  # no proxy for those
+        self._ours = False
         if token:
             self._session.headers["Authorization"] = f"Token {token}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._ours:
+            with contextlib.suppress(ApiError):
+                self._call("DELETE", "auth/token/")
+        self._session.close()
 
     @staticmethod
     def connect(home: Home) -> Api:
@@ -56,6 +71,7 @@ class Api:
         """Exchange a password for a token and use it from here on."""
         answer = self.post("auth/token/", {"username": user, "password": password, "name": "mainstem command"})
         self._session.headers["Authorization"] = f"Token {answer['token']}"
+        self._ours = True
 
     def get(self, path: str, **params: Any) -> Any:
         """GET a resource below /api/."""

@@ -68,8 +68,13 @@ class Watch:
 
 def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     """Do it; the result is one JSON object."""
+    with Api.connect(home) as api:
+        output.result(_run(options, home, output, api))
+    return 0
+
+
+def _run(options: argparse.Namespace, home: Home, output: Output, api: Api) -> dict[str, Any]:
     began = time.monotonic()
-    api = Api.connect(home)
     watch = Watch(output.say)
     if options.start_seconds:
         watch.seconds["start"] = options.start_seconds
@@ -88,18 +93,15 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     split = watch.seconds | _split(result)
     split.pop("rounds")  # the sum of the four that follow
     output.say("seconds: " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in split.items()))
-    output.result(
-        {
-            "federation": federation,
-            "clients": CLIENTS,
-            "rounds": len(result["rounds"]),
-            "versions": len(result["versions"]),
-            "accuracy": round(min(measured), 4),
-            "final_sha256": result["sha256"],
-            "seconds": round(options.start_seconds + time.monotonic() - began, 1),
-        }
-    )
-    return 0
+    return {
+        "federation": federation,
+        "clients": CLIENTS,
+        "rounds": len(result["rounds"]),
+        "versions": len(result["versions"]),
+        "accuracy": round(min(measured), 4),
+        "final_sha256": result["sha256"],
+        "seconds": round(options.start_seconds + time.monotonic() - began, 1),
+    }
 
 
 def _deploy(api: Api, name: str, seed: int, restriction: dict[str, str], watch: Watch) -> str:

@@ -135,7 +135,10 @@ def _memory(home: Home) -> Iterator[Finding]:
 def _ports(home: Home) -> Iterator[Finding]:
     if home.is_held():
         return  # they are taken by us
-    for what, port in (("port of the web", plan.PORT), ("port of Kafka", plan.KAFKA_PORT)):
+    ports = [("port of the web", plan.PORT)]
+    if not os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS"):
+        ports.append(("port of Kafka", plan.KAFKA_PORT))
+    for what, port in ports:
         if port_is_free(port):
             yield Finding(what, OK, f"{port} is free")
         else:
@@ -159,8 +162,8 @@ def _backend(home: Home) -> Iterator[Finding]:
         yield Finding("backend", OK, "no platform runs here now")
         return
     try:
-        api = Api.connect(home)
-        yield Finding("backend", OK, f"{api.address} answers and takes the login")
+        with Api.connect(home) as api:
+            yield Finding("backend", OK, f"{api.address} answers and takes the login")
     except MainstemError as error:
         yield Finding("backend", MISSING, str(error), f"look into {home.logs / 'web.out'}")
 

@@ -18,18 +18,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     """Print them."""
-    api = Api.connect(home)
+    with Api.connect(home) as api:
+        if options.name:
+            log = api.text(f"jobs/{options.name}/log/")
+        else:
+            jobs = list(api.pages("jobs/"))
     if options.name:
-        log = api.text(f"jobs/{options.name}/log/")
         if options.json:
             output.result({"name": options.name, "log": log})
         else:
             print(log, end="" if log.endswith("\n") else "\n")
-        return 0
-    jobs = list(api.pages("jobs/"))
-    if options.json:
+    elif options.json:
         output.result(jobs)
     else:
-        columns = ("name", "federation", "client", "state", "exit_code")
+        columns = ("name", "state", "attempts", "exit_code", "detail")
         output.table("Jobs", columns, [[job.get(name) for name in columns] for job in jobs])
     return 0

@@ -61,6 +61,7 @@ def measured(running: Running) -> list[dict[str, Any]]:
 
 def _deployments(home: Home) -> tuple[list[dict[str, Any]], str | None]:
     try:
-        return list(Api.connect(home).pages("deployments/")), None
+        with Api.connect(home) as api:
+            return list(api.pages("deployments/")), None
     except ApiError as error:
         return [], str(error)
