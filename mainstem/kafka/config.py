@@ -17,7 +17,7 @@ def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1000,
         "socket.keepalive.enable": True,
-        "log_level": 3,
+        "log_level": 2,  # a broker that is away would fill the logs: LogError tells of it
     }
     return config | (_properties(Path(properties)) if properties else {})
 
