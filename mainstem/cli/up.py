@@ -43,19 +43,16 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     result: str | None = None
     code = 0
     try:
-        with Preparation(output) as progress:
-            platform = Platform(home, choice, output.say, progress)
-            with platform.up() as ready:
-                _tell(ready, output)
-                if options.demo:
-                    code, result = _demo(platform, ready, output, hold=options.once)
-                if not options.once:
-                    output.say("Ctrl-C stops all of it.")
-                    platform.watch()
-    except Stopped as stop:
+        platform = Platform(home, choice, output.say, lambda: Preparation(output))
+        with platform.up() as ready:
+            _tell(ready, output)
+            if options.demo:
+                code, result = _demo(platform, ready, output, hold=options.once)
+            if not options.once:
+                output.say("Ctrl-C stops all of it.")
+                platform.watch()
+    except Stopped:  # how a platform that stays up ends; but a demo that was to end by itself has no result
         code = 130 if options.once and result is None else code
-        if stop.args == ("SIGTERM",) and not options.once:
-            code = 0
     if result is not None and options.once:
         print(result, flush=True)
     return code

@@ -60,9 +60,18 @@ class Ready:
 
 
 class Platform:
-    """One platform in one home directory. `say` is told each step in a line, `progress` the first preparation."""
+    """One platform in one home directory.
 
-    def __init__(self, home: Home, options: Options, say: Callable[[str], None], progress: Progress) -> None:
+    `say` is told each step in a line; `progress` makes what shows the first preparation while it lasts.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        options: Options,
+        say: Callable[[str], None],
+        progress: Callable[[], contextlib.AbstractContextManager[Progress]],
+    ) -> None:
         self.home = home
         self.options = options
         self.say = say
@@ -112,7 +121,8 @@ class Platform:
 
         if addresses.kafka_port is not None:
             step = time.monotonic()
-            prepare(self.progress)
+            with self.progress() as progress:
+                prepare(progress)
             broker = EmbeddedKafka(self.home.kafka, port=addresses.kafka_port)
             self.supervisor.start(BrokerChild(broker))
             self.say(f"Kafka        {addresses.kafka}  ({time.monotonic() - step:.1f} s)")
