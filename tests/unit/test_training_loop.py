@@ -45,7 +45,7 @@ from mainstem.weights import Tensor
 from tests.support.federations import open_federation
 from tests.unit.test_training_data import sample, spec_of
 
-TENSORS = [np.arange(6, dtype="float32").reshape(2, 3), np.float32(7).reshape(())]
+TENSORS: list[Tensor] = [np.arange(6, dtype="float32").reshape(2, 3), np.array(7, "float32")]
 
 
 @dataclass
@@ -154,6 +154,10 @@ def world() -> World:
     return World(log, federation)
 
 
+def void(_: object) -> None:
+    """Turn a value into none."""
+
+
 def start(job: Job) -> tuple[threading.Thread, list[BaseException]]:
     """The Job in a thread, and what it raises."""
     raised: list[BaseException] = []
@@ -193,7 +197,7 @@ def test_two_rounds_and_the_final_evaluation(world: World) -> None:
 def test_heartbeats_tell_how_far_training_is(world: World) -> None:
     """While the engine trains, heartbeats say so, from a thread of their own."""
     released = threading.Event()
-    world.during = lambda: released.wait(20) and None
+    world.during = lambda: void(released.wait(20))
     thread, _ = start(world.job())
     beats = world.wait(Heartbeat, 3)
     released.set()
