@@ -10,6 +10,7 @@ They are the protocol's side of the bargain: a client in another language is rig
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ def schema() -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(topics.values(), ref_template="#/$defs/{name}")
     named = dict(zip(topics, schemas, strict=True))
     for component in components.values():
+        if "description" in component:  # Python 3.13 takes the indentation out of docstrings, earlier ones do not
+            component["description"] = inspect.cleandoc(component["description"])
         if "schema" in component.get("properties", {}):  # a record, not a part of one
             component["properties"]["schema"] = {"const": SCHEMA}
             component["required"] = [
