@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -147,11 +148,17 @@ def finish(options: argparse.Namespace, streams: list[dict[str, Any]], **about: 
 
 def run(body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     """`body(argv)`, with errors as one line on stderr: exit code 1, or 130 after Ctrl-C."""
+    before = signal.signal(signal.SIGINT, _interrupted)
     try:
         return body(argv)
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted: the unfinished stream is not announced", file=sys.stderr)
-        return 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(*_: object) -> None:
+    """End at once: as an exception it could be lost in a callback of the Kafka client. Nothing is left half done."""
+    print("\ninterrupted: the unfinished stream is not announced", file=sys.stderr, flush=True)
+    os._exit(130)

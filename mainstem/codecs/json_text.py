@@ -69,8 +69,9 @@ class JsonPart(Part):
         if not kinds <= {int, float, bool} or (bool in kinds and (len(kinds) > 1 or self.dtype.kind != "b")):
             raise self._error("holds something other than numbers")
         try:
-            # A list of ints becomes int64 or uint64, so large ones stay exact.
-            array = np.array(numbers)
+            # By itself NumPy makes float64 of integers on both sides of 2**63: large ones must stay exact.
+            large = kinds == {int} and 1 << 63 <= max(numbers) < 1 << 64 and min(numbers) >= 0
+            array = np.array(numbers, np.uint64 if large else None)
         except (ValueError, OverflowError) as error:
             raise self._error(f"holds a number that is too large: {error}") from error
         if array.dtype.kind not in "biuf":

@@ -9,6 +9,7 @@ from typing import Any
 
 import fastavro
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -148,3 +149,14 @@ def test_arbitrary_settings_raise_only_config_errors(fmt: str, config: dict[str,
         codec = codec_for(fmt, config, classes=classes)
         codec.decode_many([(b"\2\0", b"\4\0\0\0\0\0\0\0\0\0\0"), (None, b"[1,2]")])
         codec.encode(np.zeros(codec.x_shape), 0)
+
+
+def test_large_and_small_integers_in_one_json_sample() -> None:
+    """Integers on both sides of 2**63 stay exact, and those beyond 64 bits are refused."""
+    codec = codec_for("JSON", {"data_type": "uint64", "data_reshape": "2"})
+    x, _ = codec.decode(None, b"[9223372036854775809, 1]")
+    assert x.tolist() == [9223372036854775809, 1]
+    with pytest.raises(DecodeError):
+        codec.decode(None, b"[18446744073709551616, 1]")
+    with pytest.raises(DecodeError):
+        codec.decode(None, b"[9223372036854775809, -1]")
