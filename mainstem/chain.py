@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from mainstem.messages import (
     Base,
     Changed,
@@ -36,7 +38,7 @@ class Head:
     """The run as the chain so far defines it. Immutable: `follow` gives the next one.
 
     `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
-    last; `snapshot_ms` is the log time from which the open round counts.
+    last; `models` their weights, one each; `since_ms` is the log time from which the open round counts.
     """
 
     link: Link
@@ -45,7 +47,7 @@ class Head:
     base: Base
     weights: Weights
     lineage: tuple[Base, ...]
-    versions: tuple[tuple[int, int], ...]
+    models: tuple[Weights, ...]
     round: int
     version: int
     snapshot: Snapshot
@@ -63,6 +65,11 @@ class Head:
         """Whether the last round of the rules is committed."""
         return self.round >= self.rules.rounds
 
+    def model(self, version: int) -> Weights | None:
+        """The weights of a version that the head's model descends from; None where it is no such version."""
+        found = (weights for base, weights in zip(self.lineage, self.models, strict=True) if base.version == version)
+        return next(found, None)
+
 
 def begin(link: Link) -> Head | None:
     """The head that an `opened` record makes; None where the record cannot begin a chain."""
@@ -77,7 +84,7 @@ def begin(link: Link) -> Head | None:
         base=base,
         weights=record.weights,
         lineage=(base,),
-        versions=((0, 0),),
+        models=(record.weights,),
         round=0,
         version=0,
         snapshot=Snapshot(position=0, time_ms=0),
@@ -97,23 +104,28 @@ def follow(head: Head, link: Link) -> Head | None:
     match record:
         case Round():
             base = Base(seq=record.seq, version=record.version)
+            weights = _lean(record.weights, head.opened.weights)
             changes |= {
                 "base": base,
-                "weights": record.weights,
+                "weights": weights,
                 "lineage": (*head.lineage, base),
-                "versions": (*head.versions, (record.version, record.seq)),
+                "models": (*head.models, weights),
                 "round": record.round,
                 "version": record.version,
                 "snapshot": record.snapshot,
                 "state": "open",
             }
         case RolledBack():
+            model = head.model(record.version)
+            if model is None or record.weights != model:
+                return None  # it names a model that the head does not descend from
             kept = tuple(b for b in head.lineage if b.version <= record.version)
             base = Base(seq=record.seq, version=record.version)
             changes |= {
                 "base": base,
-                "weights": record.weights,
+                "weights": model,
                 "lineage": (*kept, base),
+                "models": (*head.models[: len(kept)], model),
                 "round": len({b.version for b in kept if b.version > 0}),
                 "snapshot": record.snapshot,
                 "command": record.command,
@@ -132,6 +144,11 @@ def follow(head: Head, link: Link) -> Head | None:
         case _:
             return None
     return _replace(head, changes)
+
+
+def _lean(weights: Weights, first: Weights) -> Weights:
+    """The manifest with version 0's specs in the place of equal ones of its own: a long run keeps them once."""
+    return msgspec.structs.replace(weights, tensors=first.tensors) if weights.tensors == first.tensors else weights
 
 
 def _replace(head: Head, changes: dict[str, object]) -> Head:

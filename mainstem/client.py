@@ -108,7 +108,7 @@ class ClientMachine:
                 self.phase = "waiting"
                 return self._goal()
             case Evaluated() if self.phase == "evaluating":
-                return self._leave(event.version, "the run is finished")
+                return self._evaluated(event.version)
             case _:
                 raise ProtocolError(f"{type(event).__name__} is not allowed while {self.phase}")
 
@@ -145,6 +145,14 @@ class ClientMachine:
             return self._goal()
         self.phase = "uploading"
         return [Upload(base, 0)]
+
+    def _evaluated(self, version: int) -> list[Effect]:
+        head = self.head
+        assert head is not None
+        if head.base.version == version and (head.state == "finished" or head.final):
+            return self._leave(version, "the run is finished")
+        self.phase = "waiting"  # a rollback has opened the run again
+        return self._goal()
 
     def _leave(self, version: int | None, why: str) -> list[Effect]:
         self.phase = "gone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mainstem.chain import Head
-from mainstem.messages import Changed, Command, Lifecycle, Resumed, Stopped
+from mainstem.messages import Changed, Command, Lifecycle, Resumed, RolledBack, Stopped
 
 SHORTEST_DEADLINE_MS = 1_000
 
@@ -31,8 +31,25 @@ def answer(head: Head, offset: int, command: Command) -> Answer:
         case "deadline":
             rules = msgspec.structs.replace(head.rules, deadline_ms=command.deadline_ms)
             return Changed, {"command": offset, "rules": rules}
+        case "rollback":
+            return _rollback(head, offset, command.version)
         case _:
             return _no(f"the action {command.action[:40]!r} is not known")
+
+
+def _rollback(head: Head, offset: int, version: int | None) -> Answer:
+    if version is None:
+        return _no("a rollback names the version to go back to")
+    weights = head.model(version)
+    if weights is None and version > head.version:
+        return _no(f"there is no version {version}: the newest is {head.version}")
+    if weights is None:
+        known = ", ".join(map(str, sorted({base.version for base in head.lineage})[-20:]))
+        return _no(f"the run does not descend from version {version} any more; it descends from {known}")
+    if version == head.base.version:
+        return _no(f"version {version} is the run's model already")
+    # the snapshot is the head's: what came since is read again, and refused with a reason as its base is gone
+    return RolledBack, {"command": offset, "version": version, "weights": weights, "snapshot": head.snapshot}
 
 
 def _no(detail: str) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 
 from mainstem.errors import DecodeError
-from mainstem.messages import ClientRecord, Weights, decode_client
+from mainstem.messages import ClientRecord, Update, Weights, decode_client, sha256
 from mainstem.ports import Cursor, MessageLog, Record
 from mainstem.rounds import Seen
 from mainstem.weights import is_chunk
@@ -79,4 +79,5 @@ class Inbox:
             decoded = decode_client(record.value)
         except DecodeError as error:
             problem = str(error)
-        return Seen(record.offset, record.timestamp_ms, decoded, problem)
+        hash_ = sha256(record.value) if isinstance(decoded, Update) and record.value is not None else ""
+        return Seen(record.offset, record.timestamp_ms, decoded, problem, hash_)

@@ -111,7 +111,10 @@ class Strategy(Part, frozen=True, kw_only=True):
 
 
 class Rules(Part, frozen=True, kw_only=True):
-    """How rounds open and close. Times are milliseconds of log time."""
+    """How rounds open and close. Times are milliseconds of log time.
+
+    `keep_updates` is of how many committed rounds the clients' updates stay in the log; None keeps them for ever.
+    """
 
     mode: str = "sync"
     rounds: Positive = 1
@@ -125,6 +128,7 @@ class Rules(Part, frozen=True, kw_only=True):
     heartbeat_timeout_ms: Positive = 30_000
     max_update_bytes: Positive = 8 << 30
     max_examples: Positive = 1 << 40
+    keep_updates: Positive | None = None
 
 
 class Data(Part, frozen=True, kw_only=True):
@@ -170,11 +174,15 @@ class Member(Part, frozen=True, kw_only=True):
 
 
 class Accepted(Part, frozen=True, kw_only=True):
-    """An update that counts: where it is, what it hashes to, and its weight in the sum."""
+    """An update that counts: where it is, what it hashes to, and its weight in the sum.
+
+    `sha256` is over its tensors, `record` over the value of its manifest's record at `offset`.
+    """
 
     client: str
     offset: int
     sha256: str
+    record: str
     nbytes: int
     base: Base
     number: int

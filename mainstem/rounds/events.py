@@ -29,12 +29,16 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The next record of partition 0 that is not a chunk; `record` is None where it was not decodable."""
+    """The next record of partition 0 that is not a chunk; `record` is None where it was not decodable.
+
+    `sha256` is over the record's value where that may come to be named by a round.
+    """
 
     offset: int
     time_ms: int
     record: ClientRecord | None
     problem: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class RoundMachine:
         self.refused: list[Refused] = []
         self.refused_more: Counter[str] = Counter()
         self.evaluations: dict[str, Metrics] = {}
-        self._checking: tuple[int, int, Update] | None = None
+        self._checking: tuple[Seen, Update] | None = None
         self._plan: Plan | None = None
         self._commands: dict[int, Command] = {}
 
@@ -93,7 +93,7 @@ class RoundMachine:
                 return self._commanded(event)
             case Seen() if self.phase in ("waiting", "open", "final"):
                 return self._see(event)
-            case Checked() if self.phase == "checking" and self._checking and self._checking[0] == event.offset:
+            case Checked() if self.phase == "checking" and self._checking and self._checking[0].offset == event.offset:
                 return self._checked(event.refusal)
             case Reduced() if self._plan is not None:
                 return [self._commit(event.weights, self._plan)]
@@ -175,7 +175,7 @@ class RoundMachine:
             case Joined():
                 self._join(event.offset, record)
             case Update():
-                return self._examine(event.offset, record)
+                return self._examine(event, record)
             case Heartbeat() | Left() | ClientFailed():
                 self._hear(event.offset, record)
             case Tick():
@@ -199,15 +199,15 @@ class RoundMachine:
         if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version:
             self.evaluations.setdefault(record.client, record.evaluation)
 
-    def _examine(self, offset: int, update: Update) -> list[Effect]:
+    def _examine(self, seen: Seen, update: Update) -> list[Effect]:
         try:
-            self._admit(offset, update)
+            self._admit(seen.offset, update)
         except RefusedError as refusal:
-            self._refuse(update.client, offset, refusal.reason, refusal.detail)
+            self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
             return self._next()
-        self._checking = (offset, self.time_ms, update)
+        self._checking = (seen, update)
         self._resume, self.phase = self.phase, "checking"
-        return [Check(offset, update)]
+        return [Check(seen.offset, update)]
 
     def _admit(self, offset: int, update: Update) -> None:
         head = self._head
@@ -226,21 +226,22 @@ class RoundMachine:
 
     def _checked(self, refusal: RefusedError | None) -> list[Effect]:
         assert self._checking is not None
-        offset, time_ms, update = self._checking
+        seen, update = self._checking
         self._checking, self.phase = None, self._resume
         if refusal is not None:
-            self._refuse(update.client, offset, refusal.reason, refusal.detail)
+            self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
             return self._next()
         accepted = Accepted(
             client=update.client,
-            offset=offset,
+            offset=seen.offset,
             sha256=update.weights.sha256,
+            record=seen.sha256,
             nbytes=update.weights.nbytes,
             base=update.base,
             number=update.number,
             examples=update.examples,
             coefficient=self._strategy.coefficient(update.examples),
-            received_ms=time_ms,
+            received_ms=self.time_ms,
             report=update.report,
         )
         self.accepted[update.client, update.base.seq, update.number] = (accepted, update.weights)

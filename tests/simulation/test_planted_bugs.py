@@ -11,7 +11,7 @@ from mainstem import chain, modes
 from mainstem.chain import Head, Link
 from mainstem.errors import MainstemError, RefusedError
 from mainstem.messages import Base, Lifecycle, Update
-from mainstem.rounds import Effect, RoundMachine, machine, making
+from mainstem.rounds import Effect, RoundMachine, Seen, machine, making
 from tests.simulation import test_simulation as simulation
 from tests.simulation.world import Weather
 
@@ -78,8 +78,8 @@ def test_ignored_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """An update counts as often as it is sent."""
     right = RoundMachine._examine
 
-    def wrong(self: RoundMachine, offset: int, update: Update) -> list[Effect]:
-        return right(self, offset, msgspec.structs.replace(update, number=offset))
+    def wrong(self: RoundMachine, seen: Seen, update: Update) -> list[Effect]:
+        return right(self, seen, msgspec.structs.replace(update, number=seen.offset))
 
     monkeypatch.setattr(RoundMachine, "_examine", wrong)
     monkeypatch.setattr(modes.Sync, "admit", admit_any_number)

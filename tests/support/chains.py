@@ -60,7 +60,7 @@ def round_after(head: Head, writer: str = "w") -> Round:
         Round,
         {
             "round": head.round + 1,
-            "version": max(v for v, _ in head.versions) + 1,
+            "version": head.version + 1,
             "base": head.base,
             "strategy": Strategy(),
             "accepted": (),

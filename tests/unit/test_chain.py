@@ -140,12 +140,26 @@ def test_rollback_counts_each_version_once() -> None:
     topic.append(opened(rounds=9))
     for _ in range(2):
         topic.append(round_after(topic.head()))
-    first = topic.head().lineage[1]
+    first, model = topic.head().lineage[1], topic.head().models[1]
     for expected_version in (3, 4):
-        back = {"version": 1, "weights": weights(), "snapshot": Snapshot(position=0, time_ms=0), "command": 1}
+        back = {"version": 1, "weights": model, "snapshot": Snapshot(position=0, time_ms=0), "command": 1}
         topic.append(successor(topic.head(), RolledBack, back))
         head = topic.head()
         assert head.round == 1 and head.base.version == 1 and first in head.lineage
-        assert all(b.version <= 1 for b in head.lineage)
+        assert all(b.version <= 1 for b in head.lineage) and len(head.models) == len(head.lineage)
         topic.append(round_after(head))
         assert topic.head().version == expected_version and topic.head().round == 2
+
+
+@pytest.mark.parametrize(("version", "sha"), [(2, "w"), (7, "w"), (1, "f")])
+def test_a_rollback_to_what_the_head_does_not_descend_from_changes_nothing(version: int, sha: str) -> None:
+    """An abandoned version, one that never was, or a known one with other weights: superseded, for every reader."""
+    topic = Topic()
+    topic.append(opened(rounds=9))
+    for _ in range(2):
+        topic.append(round_after(topic.head()))
+    back = {"version": 1, "weights": topic.head().models[1], "snapshot": Snapshot(position=0, time_ms=0), "command": 1}
+    topic.append(successor(topic.head(), RolledBack, back))
+    before = topic.head()
+    topic.append(successor(before, RolledBack, {**back, "version": version, "weights": weights(sha * 64)}))
+    assert topic.head() == before

@@ -108,6 +108,7 @@ def sequence() -> list[msgspec.Struct]:
             client=client,
             offset=offset,
             sha256=digest * 64,
+            record=sha256(encode(update)) if client == "site-a" else "d" * 64,
             nbytes=NBYTES,
             base=base,
             number=0,
