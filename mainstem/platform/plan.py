@@ -74,6 +74,7 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
     """The platform's own processes in starting order; each gets the secrets that it needs and no other."""
     key = {name: secrets[name] for name in ("MAINSTEM_SECRET_KEY",)}
     token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
+    apart = {name: value for name, value in base.items() if name != "DATABASE_URL"}  # it may hold a password
     web = [
         "--bind", f"{HOST}:{addresses.port}", "--workers", "1", "--threads", str(WEB_THREADS),
         "--worker-class", "gthread", "--timeout", "180", "--graceful-timeout", "5", "--no-control-socket",
@@ -81,9 +82,9 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
     ]  # fmt: skip
     return [
         ProcessChild.of_module("web", "gunicorn", *web, environment=base | key, logs=logs),
-        ProcessChild.of_module("control_logger", "control_logger", environment=base | token, logs=logs),
-        ProcessChild.of_module("data_control_logger", "data_control_logger", environment=base | token, logs=logs),
-        ProcessChild.of_module("aggregator", "backend.aggregator", environment=base, logs=logs),
+        ProcessChild.of_module("control_logger", "control_logger", environment=apart | token, logs=logs),
+        ProcessChild.of_module("data_control_logger", "data_control_logger", environment=apart | token, logs=logs),
+        ProcessChild.of_module("aggregator", "backend.aggregator", environment=apart, logs=logs),
         ProcessChild.of_module("launchers", "backend.launchers", environment=base | key, logs=logs),
     ]
 

@@ -220,3 +220,12 @@ def test_identity_tells_a_reused_pid_from_the_old_process() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
     assert identity(child.pid) is None
+
+
+def test_the_database_address_goes_only_to_who_needs_it(tmp_path: Path) -> None:
+    """It may hold a password: loggers and aggregator have no use for it."""
+    base = {"DATABASE_URL": "postgres://user:secret@host/db", "PATH": ""}
+    secrets = dict.fromkeys(("MAINSTEM_SECRET_KEY", "MAINSTEM_TOKEN"), "x")
+    children = plan.processes(base, secrets, plan.Addresses(8000, "k:9092", None), tmp_path)
+    given = {child.name for child in children if "DATABASE_URL" in child.environment}
+    assert given == {"web", "launchers"}
