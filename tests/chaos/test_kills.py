@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import Stage
+from tests.chaos.campaign import Campaign
+from tests.chaos.stage import Stage
 
 pytestmark = pytest.mark.chaos
 ROUNDS = 5
@@ -60,3 +63,11 @@ def test_two_aggregators_one_frozen(stage: Stage) -> None:
     head = stage.wait(id_, lambda h: h.state == "finished", 180)
     assert head.weights.sha256 == expected
     assert [c.wait(60) for c in clients] == [0, 0, 0]
+
+
+def test_a_short_campaign(stage: Stage, tmp_path: Path) -> None:
+    """A dozen seeded faults; `python -m tests.chaos.campaign` runs as many as you like."""
+    with open(tmp_path / "faults.jsonl", "w") as journal:
+        campaign = Campaign(stage, random.Random(7), journal)
+        while campaign.faults < 12:
+            campaign.federation()
