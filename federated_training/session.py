@@ -49,7 +49,7 @@ class Session:
         """`heard` is called whenever Kafka has answered."""
         self._work, self._log, self._settings, self._heard = work, connection, settings, heard
         self._control = ControlTopic(connection, settings.spec.federation)
-        self._machine = ClientMachine()
+        self._machine = ClientMachine(settings.client)
         self._sink: FederatedKafkaMLAggregationSink | None = None
         self._evaluation: Metrics | None = None
 

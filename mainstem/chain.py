@@ -17,6 +17,7 @@ from mainstem.messages import (
     RolledBack,
     Round,
     Rules,
+    Selected,
     Snapshot,
     Stopped,
     Weights,
@@ -38,7 +39,8 @@ class Head:
     """The run as the chain so far defines it. Immutable: `follow` gives the next one.
 
     `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
-    last; `models` their weights, one each; `since_ms` is the log time from which the open round counts.
+    last; `models` their weights, one each; `since_ms` is the log time from which the open round counts; `selected`
+    says whom it asks, None where it asks all or has not chosen yet.
     """
 
     link: Link
@@ -54,6 +56,7 @@ class Head:
     since_ms: int
     state: str
     command: int
+    selected: Selected | None = None
 
     @property
     def ended(self) -> bool:
@@ -114,7 +117,10 @@ def follow(head: Head, link: Link) -> Head | None:
                 "version": record.version,
                 "snapshot": record.snapshot,
                 "state": "open",
+                "selected": None,
             }
+        case Selected():
+            changes |= {"selected": record}
         case RolledBack():
             model = head.model(record.version)
             if model is None or record.weights != model:
@@ -130,6 +136,7 @@ def follow(head: Head, link: Link) -> Head | None:
                 "snapshot": record.snapshot,
                 "command": record.command,
                 "state": "open",
+                "selected": None,
             }
         case Stopped():
             changes |= {"state": "stopped", "command": record.command}

@@ -90,9 +90,10 @@ Effect = Join | Train | Upload | Evaluate | Leave
 
 
 class ClientMachine:
-    """One client of one federation. An event that the state does not allow changes nothing."""
+    """The client of that id in one federation. An event that the state does not allow changes nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: str) -> None:
+        self._client = client
         self.head: Head | None = None
         self.phase = "waiting"
         self._base: Base | None = None
@@ -128,10 +129,15 @@ class ClientMachine:
         if head.state == "finished" or head.final:
             self.phase = "evaluating"
             return [Evaluate(head.base.version, head.weights)]
-        if head.base != self._base:
+        if head.base != self._base and self._asked(head):
             self._base, self.phase = head.base, "training"
             return [Train(head.base, head.weights)]
         return []
+
+    def _asked(self, head: Head) -> bool:
+        return head.rules.selection.name == "all" or (
+            head.selected is not None and self._client in head.selected.clients
+        )
 
     def _trained(self) -> list[Effect]:
         head, base = self.head, self._base
@@ -139,7 +145,7 @@ class ClientMachine:
         try:
             if head.ended or head.final:
                 raise RefusedError("closed", "no round is open")
-            modes.make(head.rules.mode).admit(head, base, 0)
+            modes.make(head.rules).admit(head, base)
         except RefusedError:
             self.phase = "waiting"
             return self._goal()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from mainstem.messages import ClientFailed, Heartbeat, Joined, Left, Member
+from mainstem.messages import Base, ClientFailed, Heartbeat, Joined, Left, Member
 
 
 class Roster:
@@ -34,18 +34,38 @@ class Roster:
         """Whether the client has joined at some time."""
         return client in self._members
 
-    def expect(self) -> None:
-        """The round that opens now waits for all who are active."""
-        self.expected = frozenset(self.names("active"))
+    def expect(self, clients: Iterable[str] | None = None) -> None:
+        """The round that opens now waits for these; for all who are active where it is not said."""
+        self.expected = frozenset(self.names("active") if clients is None else clients)
+
+    def answered(self, base: Base) -> frozenset[str]:
+        """Those from whom nothing more can come for the model `base`: their update counts, or they are gone."""
+        counted = {client for client, member in self._members.items() if member.counted == base.seq}
+        return frozenset(counted | self.names("left", "failed"))
+
+    def has_counted(self, client: str, base: Base) -> bool:
+        """Whether an update of the client from `base`, or from a later model, counts already."""
+        counted = self._members[client].counted
+        return counted is not None and counted >= base.seq
+
+    def count(self, client: str, base: Base, seconds: float) -> None:
+        """The client's update from `base`, trained in so many seconds, counts from now on."""
+        member = self._members[client]
+        measured = seconds if seconds > 0 else member.seconds
+        self._members[client] = msgspec.structs.replace(member, counted=base.seq, seconds=measured)
 
     def join(self, record: Joined, offset: int, time_ms: int) -> None:
         """A client joins, or comes back: then it is awaited again where it was."""
+        before = self._members.get(record.client)
         self._members[record.client] = Member(
             client=record.client,
             incarnation=record.incarnation,
             joined=offset,
             examples=record.examples,
             last_ms=time_ms,
+            counted=before.counted if before else None,
+            seconds=before.seconds if before else 0.0,
+            labels=record.labels,
         )
 
     def touch(self, client: str, time_ms: int) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 from typing import Protocol
 
+from mainstem import selection
 from mainstem.chain import Head
 from mainstem.errors import ConfigError, RefusedError
-from mainstem.messages import Base, Reason
+from mainstem.messages import Base, Reason, Rules
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """An open round in numbers: who is awaited, who has answered, how many updates count."""
+    """An open round in numbers: who is awaited, who has answered for the head's model, how many updates count."""
 
     expected: frozenset[str]
     answered: frozenset[str]
@@ -22,42 +25,136 @@ class Tally:
 
 
 class Mode(Protocol):
-    """The policy of one mode; pure."""
+    """The policy of one mode under one set of rules; pure."""
 
-    def admit(self, head: Head, base: Base, number: int) -> None:
-        """Return if a client's update `number` from `base` counts under this head; raises RefusedError."""
+    @property
+    def quorum(self) -> int:
+        """How many updates a round needs where the rules' `quorum` does not say it."""
         ...
 
-    def complete(self, tally: Tally) -> bool:
-        """Whether the round closes before its deadline."""
+    def admit(self, head: Head, base: Base) -> int:
+        """The staleness of an update from `base` that counts under this head; raises RefusedError."""
+        ...
+
+    def discount(self, staleness: int) -> float:
+        """What the weight of an update of that staleness is multiplied by; the same bits on every machine."""
+        ...
+
+    def complete(self, tally: Tally) -> str | None:
+        """Why the round closes before its deadline; None while it does not."""
         ...
 
 
 class Sync:
-    """Every round waits for all of its members or for the deadline; only updates from the head's model count."""
+    """Every round waits for its members, or for `target` updates, or for the deadline; only updates from the head's
+    model count.
 
-    def admit(self, head: Head, base: Base, number: int) -> None:
+    Bonawitz et al., "Towards Federated Learning at Scale: System Design", MLSys 2019 (arXiv:1902.01046), section
+    2.2, select more clients than they need and go on when enough have answered: that is `target`.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._target = rules.target
+        self.quorum = rules.min_clients if rules.target is None else min(rules.min_clients, rules.target)
+
+    def admit(self, head: Head, base: Base) -> int:
         """See `Mode`."""
-        if base == head.base and number == 0:
-            return
-        if base == head.base:
-            raise RefusedError(Reason.DUPLICATE, f"it is update {number}; a sync round takes one a client, number 0")
-        if base in head.lineage:
-            raise RefusedError(Reason.STALE, f"it starts from version {base.version}, the head is {head.base.version}")
-        raise RefusedError(
-            Reason.UNKNOWN_BASE, f"it starts from record {base.seq}, which the head does not descend from"
+        if staleness_of(head, base) == 0:
+            return 0
+        said = f"it starts from version {base.version}, the head is version {head.base.version}"
+        raise RefusedError(Reason.STALE, f"{said}: its round closed before it came")
+
+    def discount(self, staleness: int) -> float:
+        """See `Mode`."""
+        return 1.0
+
+    def complete(self, tally: Tally) -> str | None:
+        """See `Mode`."""
+        if tally.accepted < tally.quorum:
+            return None
+        if tally.expected <= tally.answered:
+            return "all"
+        return "target" if self._target is not None and tally.accepted >= self._target else None
+
+
+class Buffered:
+    """A round closes at `buffer` updates, from the head's model or from an ancestor at most `max_staleness` commits
+    older, whose updates count as differences from it, the less the older it is.
+
+    FedBuff: Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022
+    (arXiv:2106.06639), algorithm 1, with the polynomial staleness weight of its section 5 (after FedAsync: Xie et
+    al., arXiv:1903.03934).
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._buffer, self._limit, self._exponent = rules.buffer, rules.max_staleness, rules.staleness_exponent
+        self.quorum = min(rules.min_clients, rules.buffer)
+
+    def admit(self, head: Head, base: Base) -> int:
+        """See `Mode`."""
+        staleness = staleness_of(head, base)
+        if staleness > self._limit:
+            said = f"it starts from version {base.version}, {staleness} commits before the head"
+            raise RefusedError(Reason.STALE, f"{said}; max_staleness is {self._limit}")
+        return staleness
+
+    def discount(self, staleness: int) -> float:
+        """See `Mode`."""
+        return polynomial(staleness, self._exponent)
+
+    def complete(self, tally: Tally) -> str | None:
+        """See `Mode`. Where nobody is left who could still send one, the round does not wait for its deadline."""
+        if tally.accepted >= self._buffer:
+            return "buffer"
+        return "all" if tally.accepted >= tally.quorum and tally.expected <= tally.answered else None
+
+
+class Async(Buffered):
+    """Every update makes a version: buffered with a buffer of one."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self._buffer = self.quorum = 1
+
+
+MODES: Mapping[str, Callable[[Rules], Mode]] = {"sync": Sync, "buffered": Buffered, "async": Async}
+
+
+def make(rules: Rules) -> Mode:
+    """The mode of these rules; raises ConfigError, which begins with the field that is wrong."""
+    if rules.mode not in MODES:
+        raise ConfigError(f"mode {rules.mode[:40]!r} is not known; choose one of {', '.join(sorted(MODES))}")
+    selection.make(rules.selection)
+    if rules.mode != "sync" and rules.selection.name != "all":
+        raise ConfigError(
+            f"selection.name must be all in mode {rules.mode}, whose clients come and go at their own pace"
         )
-
-    def complete(self, tally: Tally) -> bool:
-        """See `Mode`."""
-        return tally.accepted >= tally.quorum and tally.expected <= tally.answered
-
-
-MODES: Mapping[str, type[Mode]] = {"sync": Sync}
+    if rules.mode != "sync" and rules.target is not None:
+        raise ConfigError(f"target belongs to mode sync; mode {rules.mode} closes its rounds by buffer")
+    if rules.target is not None and rules.quorum is not None and rules.target < rules.quorum:
+        raise ConfigError(f"target is {rules.target}; it must be at least quorum, {rules.quorum}")
+    return MODES[rules.mode](rules)
 
 
-def make(name: str) -> Mode:
-    """The mode of that name; raises ConfigError."""
-    if name not in MODES:
-        raise ConfigError(f"mode {name!r} is not known; choose one of {', '.join(sorted(MODES))}")
-    return MODES[name]()
+def staleness_of(head: Head, base: Base) -> int:
+    """Commits from `base` to the head's model; raises RefusedError where the head does not descend from it."""
+    for staleness, ancestor in enumerate(reversed(head.lineage)):
+        if ancestor == base:
+            return staleness
+        if ancestor.seq < base.seq:
+            break
+    raise RefusedError(Reason.UNKNOWN_BASE, f"it starts from record {base.seq}, which the head does not descend from")
+
+
+_PRECISION = 60
+
+
+@lru_cache(maxsize=4096)
+def polynomial(staleness: int, exponent: float) -> float:
+    """(1 + staleness)^-exponent, rounded once: no platform's `pow` decides about a model's bits.
+
+    ln, the product and exp are each correctly rounded to 60 digits, as the decimal arithmetic specification says.
+    """
+    context = Context(prec=_PRECISION, rounding=ROUND_HALF_EVEN)
+    power = context.multiply(context.ln(Decimal(1 + staleness)), Decimal(exponent))
+    return float(context.exp(context.minus(power)))

@@ -15,7 +15,7 @@ def progress_of(machine: RoundMachine, now_ms: int) -> Progress:
     """The machine's state as a progress record. Times of life are left out where they alone have changed."""
     head = machine.head
     assert head is not None
-    sent = {client for client, _, _ in machine.accepted}
+    sent = {accepted.client for accepted, _ in machine.accepted}
     counts = Counter(refusal.reason for refusal in machine.refused) + machine.refused_more
     states = tuple(_state(machine, member, sent, now_ms) for member in machine.roster.members[:SHOWN])
     return Progress(

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from backend.aggregator.inbox import Inbox
+from backend.aggregator.models import Models
 from mainstem import strategies, updates
 from mainstem.control import ControlTopic, Entry
 from mainstem.errors import AggregationError, LogError, RefusedError, UnreadableError
-from mainstem.messages import Command, Progress, Reason, Rejected, Tick, Update, Weights, encode
+from mainstem.messages import Accepted, Base, Command, Progress, Reason, Rejected, Tick, Update, Weights, encode
 from mainstem.ports import Clock, MessageLog, Outgoing
 from mainstem.progress import progress_of
+from mainstem.reduction import reduce
 from mainstem.rounds import (
     Append,
     Check,
@@ -46,8 +48,8 @@ TICK_MS = 250
 class Federation:
     """Runs one federation until its run ends: call `step` again and again.
 
-    `retain` is how many bytes of chunks, and how many of checked updates, stay in memory; whatever does not fit is
-    read again from the log.
+    `retain` is how many bytes of chunks, how many of checked updates, and how many of models stay in memory; whatever
+    does not fit is read again from the log.
     """
 
     def __init__(self, log: MessageLog, federation: str, *, clock: Clock, writer: str, retain: int = 256 << 20) -> None:
@@ -57,7 +59,7 @@ class Federation:
         self.machine = RoundMachine(writer)
         self._inbox: Inbox | None = None
         self._checked: dict[int, list[Tensor]] = {}
-        self._model: tuple[Weights, list[Tensor]] | None = None
+        self._models = Models(log)
         self._ticked_ms = 0
         self._progress: tuple[int, Progress | None] = (0, None)
         self._logger = logging.getLogger("mainstem.aggregator")
@@ -164,35 +166,35 @@ class Federation:
         head = self.machine.head
         assert head is not None
         strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
+        topic = head.opened.topics.data
+        self._models.budget = 0 if head.rules.mode == "sync" else self._retain
+
+        def model_of(base: Base) -> list[Tensor]:
+            weights = head.model(base.version)
+            assert weights is not None, "only updates of the head's ancestors are accepted"
+            return self._models.get(topic, weights)
+
         try:
-            total = strategy.start(self._base(head.weights, head.opened.topics.data))
-            for accepted, manifest in zip(plan.accepted, plan.manifests, strict=True):
-                tensors = self._checked.pop(accepted.offset, None) or self._tensors(manifest)
-                total.add(tensors, accepted.coefficient)
-            tensors = total.finish()
+            tensors = reduce(strategy, head.base, model_of(head.base), self._accepted(plan), model_of)
         except (AggregationError, RefusedError) as error:
             return Unreducible(f"round {head.round + 1} cannot be reduced: {error}")
         weights = updates.publish(
             self._log,
-            head.opened.topics.data,
+            topic,
             writer=self._writer,
             update=f"version-{head.version + 1}-{secrets.token_hex(4)}",
             specs=head.opened.weights.tensors,
             tensors=tensors,
         )
-        self._model = (weights, tensors)
+        self._models.keep(weights, tensors)
         self._logger.info("round %d reduced from %d updates", head.round + 1, len(plan.accepted))
         return Reduced(weights)
 
-    def _base(self, weights: Weights, topic: str) -> list[Tensor]:
-        """The head's model: from the last commit where it was ours, else from the log."""
-        if self._model is None or self._model[0] != weights:
-            try:
-                self._model = (weights, updates.read(self._log, topic, weights))
-            except RefusedError as error:
-                # the head stands: unreadable weights are an error to report, never a reason for another head
-                raise LogError(f"the head's weights cannot be read: {error}") from error
-        return self._model[1]
+    def _accepted(self, plan: Plan) -> Iterator[tuple[Accepted, list[Tensor]]]:
+        """The plan's updates one by one, from memory where they are kept, else from the log."""
+        for accepted, manifest in zip(plan.accepted, plan.manifests, strict=True):
+            kept = self._checked.pop(accepted.offset, None)
+            yield accepted, kept if kept is not None else self._tensors(manifest)
 
     # ------------------------------------------------------------ time and people
     def _tick(self) -> None:

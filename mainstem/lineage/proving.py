@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mainstem import strategies, updates
+import msgspec
+
+from mainstem import modes, strategies, updates
+from mainstem.chain import Head, begin, follow
 from mainstem.control import ControlTopic
 from mainstem.errors import AggregationError, DecodeError, LogError, RefusedError, UnreadableError
-from mainstem.messages import Accepted, Opened, RolledBack, Round, Strategy, Update, Weights, decode_client
+from mainstem.messages import Accepted, Base, Opened, Round, Strategy, Update, Weights, decode_client
 from mainstem.ports import MessageLog
+from mainstem.reduction import reduce
 from mainstem.weights import Tensor, digest
 
 
@@ -30,40 +34,60 @@ def verify(log: MessageLog, federation: str) -> Iterator[Proof]:
     """
     control = ControlTopic(log, federation)
     try:
-        records = [entry.record for entry in control.sync() if entry.link is not None]
+        links = [entry.link for entry in control.sync() if entry.link is not None]
     finally:
         control.close()
-    if not records or not isinstance(records[0], Opened):
+    head = begin(links[0]) if links else None
+    if head is None:
         raise LogError(f"federation {federation} has no opened record")
-    opened = records[0]
+    opened = head.opened
     yield _proof(0, opened.weights, lambda: updates.read(log, opened.topics.data, opened.weights))
-    base = opened.weights
-    for record in records[1:]:
-        if isinstance(record, RolledBack):
-            base = record.weights
-        elif isinstance(record, Round):
-            yield _round_proof(log, opened, base, record)
-            base = record.weights
+    for link in links[1:]:
+        assert head is not None
+        if isinstance(link.record, Round):
+            yield _round_proof(log, head, link.record)
+        head = follow(head, link)
 
 
-def rederive(
-    log: MessageLog, opened: Opened, base: Weights, accepted: Sequence[Accepted], strategy: Strategy
-) -> list[Tensor]:
-    """The tensors that these updates make of `base`, in the order given.
+def rederive(log: MessageLog, head: Head, accepted: Sequence[Accepted], strategy: Strategy) -> list[Tensor]:
+    """The tensors that these updates make of the head's model, in the order given; their coefficients are made anew.
 
     Raises RefusedError or AggregationError where they do not make any, UnreadableError where they are gone.
     """
-    chosen = strategies.make(strategy.name, strategy.params)
-    total = chosen.start(updates.read(log, opened.topics.data, base))
-    for item in accepted:
-        total.add(_update(log, opened, item), chosen.coefficient(item.examples))
-    return total.finish()
+    chosen, mode = strategies.make(strategy.name, strategy.params), modes.make(head.rules)
+
+    def weighed() -> Iterator[tuple[Accepted, list[Tensor]]]:
+        for item in accepted:
+            coefficient = chosen.coefficient(item.examples) * mode.discount(mode.admit(head, item.base))
+            yield msgspec.structs.replace(item, coefficient=coefficient), _update(log, head.opened, item)
+
+    def model_of(base: Base) -> list[Tensor]:
+        weights = head.model(base.version)
+        assert weights is not None, "the mode has admitted the base"
+        return updates.read(log, head.opened.topics.data, weights)
+
+    return reduce(chosen, head.base, model_of(head.base), weighed(), model_of)
 
 
-def _round_proof(log: MessageLog, opened: Opened, base: Weights, record: Round) -> Proof:
+def check_coefficients(head: Head, record: Round) -> None:
+    """Whether every weight in the sum is what the strategy and the mode make of examples and staleness.
+
+    Raises RefusedError, AggregationError.
+    """
+    chosen, mode = strategies.make(record.strategy.name, record.strategy.params), modes.make(head.rules)
+    for item in record.accepted:
+        due = chosen.coefficient(item.examples) * mode.discount(mode.admit(head, item.base))
+        if item.coefficient != due:
+            raise AggregationError(f"the update of {item.client} weighs {item.coefficient!r} instead of {due!r}")
+        if head.selected is not None and item.client not in head.selected.clients:
+            raise AggregationError(f"the update of {item.client} counts, whom the round did not select")
+
+
+def _round_proof(log: MessageLog, head: Head, record: Round) -> Proof:
     def made() -> list[Tensor]:
-        updates.read(log, opened.topics.data, record.weights)  # what was published is what the record says
-        return rederive(log, opened, base, record.accepted, record.strategy)
+        check_coefficients(head, record)
+        updates.read(log, head.opened.topics.data, record.weights)  # what was published is what the record says
+        return rederive(log, head, record.accepted, record.strategy)
 
     return _proof(record.version, record.weights, made)
 

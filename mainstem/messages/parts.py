@@ -26,6 +26,7 @@ class Reason:
     NOT_FINITE = "not_finite"
     EXAMPLES = "examples"
     CLOSED = "closed"
+    NOT_SELECTED = "not_selected"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,9 +38,14 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Positive = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
 Number = Annotated[float, msgspec.Meta(ge=-1e200, le=1e200)]
 """A metric: so bounded that no weighted sum of it leaves the numbers that JSON has."""
+Staleness = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+"""Commits between an update's base and the head."""
+Exponent = Annotated[float, msgspec.Meta(ge=0, le=16)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+Labels = Annotated[dict[Name, Count], msgspec.Meta(max_length=1000)]
+"""Samples by label."""
 
 
 # ---------------------------------------------------------------- parts
@@ -110,9 +116,18 @@ class Strategy(Part, frozen=True, kw_only=True):
     params: dict[str, Json] = {}
 
 
+class Selection(Part, frozen=True, kw_only=True):
+    """How a round's clients are chosen, by name, with its parameters."""
+
+    name: str = "all"
+    params: dict[str, Json] = {}
+
+
 class Rules(Part, frozen=True, kw_only=True):
     """How rounds open and close. Times are milliseconds of log time.
 
+    `target` (sync) is how many updates suffice. `buffer` (buffered) closes a round; there an update may start up to
+    `max_staleness` commits before the head, and its weight falls by (1 + staleness)^-`staleness_exponent`.
     `keep_updates` is of how many committed rounds the clients' updates stay in the log; None keeps them for ever.
     """
 
@@ -128,6 +143,11 @@ class Rules(Part, frozen=True, kw_only=True):
     heartbeat_timeout_ms: Positive = 30_000
     max_update_bytes: Positive = 8 << 30
     max_examples: Positive = 1 << 40
+    target: Positive | None = None
+    buffer: Positive = 10
+    max_staleness: Staleness = 10
+    staleness_exponent: Exponent = 0.5
+    selection: Selection = Selection()
     keep_updates: Positive | None = None
 
 
@@ -163,7 +183,11 @@ class Report(Part, frozen=True, kw_only=True):
 
 
 class Member(Part, frozen=True, kw_only=True):
-    """A client as the aggregator knows it. `last_ms` is the log time of its newest record."""
+    """A client as the aggregator knows it. `last_ms` is the log time of its newest record.
+
+    `counted` is the `seq` of the newest base from which an update of it counted: no other from there or from before
+    ever will. `seconds` is how long it last said that it trained (0: unknown).
+    """
 
     client: ClientId
     incarnation: Name
@@ -171,6 +195,9 @@ class Member(Part, frozen=True, kw_only=True):
     examples: Count = 0
     status: str = "active"
     last_ms: int = 0
+    counted: Count | None = None
+    seconds: float = 0.0
+    labels: Labels = {}
 
 
 class Accepted(Part, frozen=True, kw_only=True):
@@ -214,7 +241,7 @@ class Snapshot(Part, frozen=True, kw_only=True):
 
 
 class Closed(Part, frozen=True, kw_only=True):
-    """Why and when a round closed: by `all` answers, at the `deadline`, ..."""
+    """Why and when a round closed: by `all` answers, at its `target`, a full `buffer`, or the `deadline`."""
 
     by: str
     offset: int

@@ -12,10 +12,12 @@ from mainstem.messages.parts import (
     Count,
     Data,
     InputSpec,
+    Labels,
     Metrics,
     Name,
     PageRef,
     Part,
+    Positive,
     Refused,
     Report,
     Rules,
@@ -77,6 +79,17 @@ class Round(Lifecycle, frozen=True, kw_only=True, tag="round"):
     refused: tuple[Refused, ...] = ()
     refused_more: dict[str, int] = {}
     evaluation: Metrics | None = None
+
+
+class Selected(Lifecycle, frozen=True, kw_only=True, tag="selected"):
+    """Who takes part in the open round, which counts from this record, and how many of them suffice at its deadline.
+
+    At a deadline below that, another one with more clients may follow.
+    """
+
+    round: int
+    clients: tuple[ClientId, ...]
+    quorum: Positive
 
 
 class RolledBack(Lifecycle, frozen=True, kw_only=True, tag="rolled_back"):
@@ -193,13 +206,17 @@ class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
 
 
 class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
-    """A client is there. `incarnation` is new at every start of its process."""
+    """A client is there. `incarnation` is new at every start of its process.
+
+    `labels` are its samples by label, where the federation's selection asks for them.
+    """
 
     federation: Name
     client: ClientId
     incarnation: Name
     examples: Count
     software: Text = ""
+    labels: Labels = {}
 
 
 class Heartbeat(Recorded, frozen=True, kw_only=True, tag="heartbeat"):
@@ -249,7 +266,7 @@ class Tick(Recorded, frozen=True, kw_only=True, tag="tick"):
 
 
 ControlRecord = (
-    Opened | Round | RolledBack | Stopped | Resumed | Changed | Finished | Failed
+    Opened | Round | Selected | RolledBack | Stopped | Resumed | Changed | Finished | Failed
     | Page | Paged | Command | Rejected | Progress
 )  # fmt: skip
 ClientRecord = Joined | Heartbeat | Update | ClientFailed | Left | Tick

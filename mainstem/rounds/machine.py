@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mainstem import modes, strategies
+from mainstem import modes, selection, strategies
 from mainstem.chain import Head
 from mainstem.commands import answer
 from mainstem.errors import ProtocolError, RefusedError
@@ -36,6 +36,7 @@ from mainstem.messages import (
     Refused,
     Rejected,
     Round,
+    Selected,
     Snapshot,
     Tick,
     Update,
@@ -75,11 +76,11 @@ class RoundMachine:
         self.opened_ms = 0
         self.deadline_ms: int | None = None
         self.roster = Roster()
-        self.accepted: dict[tuple[str, int, int], tuple[Accepted, Weights]] = {}
+        self.accepted: list[tuple[Accepted, Weights]] = []
         self.refused: list[Refused] = []
         self.refused_more: Counter[str] = Counter()
         self.evaluations: dict[str, Metrics] = {}
-        self._checking: tuple[Seen, Update] | None = None
+        self._checking: tuple[Seen, Update, int] | None = None
         self._plan: Plan | None = None
         self._commands: dict[int, Command] = {}
 
@@ -113,13 +114,15 @@ class RoundMachine:
     @property
     def quorum(self) -> int:
         """How many updates a round needs."""
-        rules = self._head.rules
-        return rules.quorum if rules.quorum is not None else rules.min_clients
+        head = self._head
+        if head.selected is not None:
+            return head.selected.quorum
+        return head.rules.quorum if head.rules.quorum is not None else self._mode.quorum
 
     @property
     def awaited(self) -> frozenset[str]:
         """The members whose answer the open round waits for."""
-        return self.roster.expected - self._answered()
+        return self.roster.expected - self.roster.answered(self._head.base)
 
     @property
     def _head(self) -> Head:
@@ -131,14 +134,14 @@ class RoundMachine:
         if self.head is not None and head.link.record.seq <= self.head.link.record.seq:
             raise ProtocolError("a head can only be followed by a later one")
         # first what may raise: a mode or strategy that this version does not know
-        mode = modes.make(head.rules.mode)
+        mode = modes.make(head.rules)
         strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
-        self._mode, self._strategy = mode, strategy
+        self._mode, self._strategy, self._chooser = mode, strategy, selection.make(head.rules.selection)
         snapshot = head.snapshot
         self.head = head
         self.position, self.time_ms = snapshot.position, snapshot.time_ms
         self.roster = Roster(snapshot.members)
-        self.accepted, self.evaluations = {}, {}
+        self.accepted, self.evaluations = [], {}
         self.refused, self.refused_more = [], Counter()
         self._checking, self._plan = None, None
         self._commands = {offset: c for offset, c in self._commands.items() if offset > head.command}
@@ -153,11 +156,14 @@ class RoundMachine:
         return self._next()
 
     def _open_if_ready(self, time_ms: int) -> None:
-        if self.phase == "waiting" and len(self.roster.active) >= self._head.rules.min_clients:
-            self.phase = "open"
-            self.roster.expect()
-            self.opened_ms = max(self._head.since_ms, time_ms)
-            self.deadline_ms = self.opened_ms + self._head.rules.deadline_ms
+        head = self._head
+        enough = head.selected is not None or len(self.roster.active) >= head.rules.min_clients
+        if self.phase != "waiting" or not enough:
+            return
+        self.phase = "open"
+        self.roster.expect(head.selected.clients if head.selected else None)
+        self.opened_ms = max(head.since_ms, time_ms)
+        self.deadline_ms = self.opened_ms + head.rules.deadline_ms
 
     # ------------------------------------------------------------ the clients' records
     def _see(self, event: Seen) -> list[Effect]:
@@ -201,32 +207,39 @@ class RoundMachine:
 
     def _examine(self, seen: Seen, update: Update) -> list[Effect]:
         try:
-            self._admit(seen.offset, update)
+            staleness = self._admit(seen.offset, update)
         except RefusedError as refusal:
             self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
             return self._next()
-        self._checking = (seen, update)
+        self._checking = (seen, update, staleness)
         self._resume, self.phase = self.phase, "checking"
         return [Check(seen.offset, update)]
 
-    def _admit(self, offset: int, update: Update) -> None:
-        head = self._head
-        if not self.roster.knows(update.client):
+    def _admit(self, offset: int, update: Update) -> int:
+        head, client = self._head, update.client
+        if not self.roster.knows(client):
             raise RefusedError(Reason.UNKNOWN_CLIENT, "its client has not joined")
-        self.roster.touch(update.client, self.time_ms)
-        self._mode.admit(head, update.base, update.number)
+        self.roster.touch(client, self.time_ms)
+        staleness = self._mode.admit(head, update.base)
         if head.final:
             raise RefusedError(Reason.CLOSED, "the last round is committed")
-        if (update.client, update.base.seq, update.number) in self.accepted:
-            raise RefusedError(Reason.DUPLICATE, f"update {update.number} of this client and base counts already")
+        if update.number != 0:
+            raise RefusedError(Reason.DUPLICATE, f"it is update {update.number}; one counts for each base, number 0")
+        if self.roster.has_counted(client, update.base):
+            raise RefusedError(
+                Reason.DUPLICATE, "an update of this client from this base or a later one counts already"
+            )
+        if self._chooser is not None and client not in (head.selected.clients if head.selected else ()):
+            raise RefusedError(Reason.NOT_SELECTED, f"round {head.round + 1} does not ask this client")
         if not 1 <= update.examples <= head.rules.max_examples:
             raise RefusedError(Reason.EXAMPLES, f"it claims {update.examples} examples")
         limits = Limits(nbytes=head.rules.max_update_bytes)
         check_manifest(update.weights, limits, head.opened.weights.tensors, before=offset)
+        return staleness
 
     def _checked(self, refusal: RefusedError | None) -> list[Effect]:
         assert self._checking is not None
-        seen, update = self._checking
+        seen, update, staleness = self._checking
         self._checking, self.phase = None, self._resume
         if refusal is not None:
             self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
@@ -240,11 +253,12 @@ class RoundMachine:
             base=update.base,
             number=update.number,
             examples=update.examples,
-            coefficient=self._strategy.coefficient(update.examples),
+            coefficient=self._strategy.coefficient(update.examples) * self._mode.discount(staleness),
             received_ms=self.time_ms,
             report=update.report,
         )
-        self.accepted[update.client, update.base.seq, update.number] = (accepted, update.weights)
+        self.accepted.append((accepted, update.weights))
+        self.roster.count(update.client, update.base, update.report.train_seconds)
         return self._next()
 
     def _refuse(self, client: str | None, offset: int, reason: str, detail: str) -> None:
@@ -260,10 +274,12 @@ class RoundMachine:
         if self._commands and self.phase not in ("unborn", "checking", "closing"):
             return self._answer()
         if self.phase == "open":
-            answered = frozenset(self._answered())
+            if self._chooser is not None and self._head.selected is None:
+                return self._select()
+            answered = self.roster.answered(self._head.base)
             tally = modes.Tally(self.roster.expected, answered, len(self.accepted), self.quorum)
-            if self._mode.complete(tally):
-                return self._close("all", self.position - 1)
+            if by := self._mode.complete(tally):
+                return self._close(by, self.position - 1)
         if self.phase == "final" and self.roster.names("active") <= set(self.evaluations):
             return [self._finish()]
         return []
@@ -281,6 +297,8 @@ class RoundMachine:
             return []
         if head.rules.below_quorum == "fail":
             return [self._give_up("the round's deadline passed")]
+        if self._chooser is not None and (more := self._select()):
+            return more
         missed = (self.time_ms - self.deadline_ms) // head.rules.deadline_ms + 1
         self.deadline_ms += missed * head.rules.deadline_ms
         return []
@@ -289,11 +307,24 @@ class RoundMachine:
         # an open round has its whole deadline, however late its clients came
         return max(head.since_ms + head.rules.wait_limit_ms, self.opened_ms + head.rules.deadline_ms)
 
-    def _answered(self) -> set[str]:
-        return {client for client, _, _ in self.accepted} | self.roster.names("left", "failed")
+    def _select(self) -> list[Effect]:
+        """Ask the round's clients; at a deadline below quorum, as many others in addition, if there are any."""
+        head = self._head
+        assert self._chooser is not None
+        asked = head.selected.clients if head.selected else ()
+        members = [member for member in self.roster.active if member.client not in asked]
+        if not members:
+            return []
+        number = max(self._chooser.number(len(members)), head.rules.quorum or 1)
+        heard_ms = self.time_ms - head.rules.heartbeat_timeout_ms
+        present = [member for member in members if member.last_ms >= heard_ms]
+        seed = f"{head.opened.training.seed}/{head.round + 1}/{len(asked)}"
+        chosen = self._chooser.choose(present if len(present) >= number else members, number, seed)
+        quorum = self.quorum if head.selected or head.rules.quorum else min(self.quorum, len(chosen))
+        return [self._append(Selected, round=head.round + 1, clients=(*asked, *chosen), quorum=quorum)]
 
     def _close(self, by: str, offset: int) -> list[Effect]:
-        chosen = sorted(self.accepted.values(), key=lambda pair: (pair[0].sha256, pair[0].client, pair[0].number))
+        chosen = sorted(self.accepted, key=lambda pair: (pair[0].sha256, pair[0].client, pair[0].base.seq))
         self._plan = Plan(
             base=self._head.base,
             accepted=tuple(accepted for accepted, _ in chosen),

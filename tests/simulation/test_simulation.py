@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mainstem.control import ControlTopic
+from mainstem import topics
+from mainstem.control import ControlTopic, Entry
 from mainstem.lineage import verify
-from mainstem.messages import Round
+from mainstem.messages import Base, Opened, Round, Rules, Selected, Selection, Update, decode_client
 from mainstem.strategies import make
-from mainstem.weights import Tensor, digest, specs_of
+from mainstem.weights import Tensor, digest, is_chunk, specs_of
 from tests.simulation.world import Weather, World, train
 
 RUNS = int(os.environ.get("MAINSTEM_SIMULATED_RUNS", "150"))
@@ -23,6 +24,18 @@ START: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32)
 ALL_REQUIRED = Weather()
 SEVERAL_PARTITIONS = Weather(partitions=3, aggregators=3, crash=0.02)
 SHORT_DEADLINES = Weather(deadline_ms=400, quorum=1, jump=0.01)
+BUFFERED = Weather(clients=5, rounds=6, deadline_ms=4000, rules=Rules(mode="buffered", buffer=3, max_staleness=2))
+ASYNC = Weather(clients=4, rounds=10, partitions=2, rules=Rules(mode="async", max_staleness=3, staleness_exponent=0.7))
+TARGET = Weather(clients=5, rules=Rules(target=3))
+SELECTED = Weather(
+    clients=5,
+    deadline_ms=4000,
+    rules=Rules(heartbeat_timeout_ms=1_000_000, selection=Selection(name="uniform", params={"count": 2})),
+)
+FASTEST = Weather(
+    clients=4, deadline_ms=2000, jump=0.01, rules=Rules(selection=Selection(name="speed", params={"fraction": 0.5}))
+)
+MODES = {"buffered": BUFFERED, "async": ASYNC, "target": TARGET, "selected": SELECTED, "fastest": FASTEST}
 
 
 def undisturbed(tensors: Sequence[Tensor], weather: Weather) -> str:
@@ -57,13 +70,66 @@ def run(seed: int, weather: Weather) -> World:
     assert head is not None and head.state == "finished" and head.round == weather.rounds
     rounds = [e.record for e in entries if e.link is not None and isinstance(e.record, Round)]
     assert [r.version for r in rounds] == list(range(1, weather.rounds + 1)), "one winner a version"
-    for r in rounds:
-        assert all(a.base == r.base for a in r.accepted), "no stale update counts"
-        counted = [(a.client, a.base) for a in r.accepted]
-        assert len(counted) == len(set(counted)), "no update counts twice"
-        assert len(counted) >= (weather.quorum or weather.clients)
+    check_updates(world, rounds)
+    check_staleness(weather, head.lineage, rounds)
+    check_selection(entries)
+    assert set(world.ended_on.values()) == {head.base.version}, "every client ends on the head"
     assert [p.state for p in verify(world.log, world.federation)] == ["proved"] * (weather.rounds + 1)
     return world
+
+
+def check_updates(world: World, rounds: Sequence[Round]) -> None:
+    """No update counts twice, in one round or in two, and none is dropped without a word."""
+    counted = [(a.client, a.base.seq) for r in rounds for a in r.accepted]
+    assert len(counted) == len(set(counted)), "no update counts twice"
+    topic = topics.aggregator_topic(world.federation)
+    position = 0
+    for r in rounds:
+        read = world.log.read(topic, 0, position, r.snapshot.position)
+        sent = {record.offset for record in read if not is_chunk(record.headers) and is_update(record.value)}
+        named = {a.offset for a in r.accepted} | {refused.offset for refused in r.refused}
+        silent = sent - named
+        assert len(silent) <= sum(r.refused_more.values()), f"dropped without a word: {silent}"
+        assert {a.offset for a in r.accepted} <= sent
+        position = r.snapshot.position
+
+
+def is_update(value: bytes | None) -> bool:
+    """Whether a record is an update's manifest."""
+    return isinstance(decode_client(value), Update)
+
+
+def check_staleness(weather: Weather, lineage: Sequence[Base], rounds: Sequence[Round]) -> None:
+    """No update counts from further back than the rules say, and no round from fewer than they say."""
+    rules = weather.rules
+    limit = 0 if rules.mode == "sync" else rules.max_staleness
+    for r in rounds:
+        assert all(lineage.index(r.base) - lineage.index(a.base) <= limit for a in r.accepted), "too stale"
+        assert len(r.accepted) >= (weather.quorum or least(weather))
+
+
+def least(weather: Weather) -> int:
+    """The fewest updates that may make a round."""
+    rules = weather.rules
+    if rules.mode == "async" or rules.selection.name != "all":
+        return 1
+    return min(weather.clients, rules.buffer if rules.mode == "buffered" else rules.target or weather.clients)
+
+
+def check_selection(entries: Sequence[Entry]) -> None:
+    """Whoever counts in a round was asked, where the federation chooses."""
+    chain = [e.record for e in entries if e.link is not None]
+    asked: set[str] | None = None
+    opened = chain[0]
+    assert isinstance(opened, Opened)
+    for record in chain:
+        match record:
+            case Selected():
+                asked = set(record.clients)
+            case Round():
+                if opened.rules.selection.name != "all":
+                    assert asked is not None and {a.client for a in record.accepted} <= asked
+                asked = None
 
 
 @pytest.mark.parametrize("weather", [ALL_REQUIRED, SEVERAL_PARTITIONS], ids=["one partition", "three partitions"])
@@ -79,6 +145,16 @@ def test_runs_with_stragglers_prove_every_version() -> None:
     """Deadlines that cut clients off: each version equals its re-derivation from the log."""
     for seed in range(FIRST, FIRST + RUNS):
         run(seed, SHORT_DEADLINES)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_keeps_its_rules(mode: str) -> None:
+    """Buffers, targets and selections under every fault: nothing is lost, doubled, too stale or waits for ever."""
+    for seed in range(FIRST, FIRST + RUNS):
+        try:
+            run(seed, MODES[mode])
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
 
 
 def test_a_seed_repeats_exactly() -> None:

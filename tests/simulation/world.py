@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import greenlet
+import msgspec
 import numpy as np
 
 from backend.aggregator.federation import Federation
@@ -38,6 +39,9 @@ class SimClock:
         return self.ms
 
 
+DEFAULT = Rules()
+
+
 @dataclass(frozen=True)
 class Weather:
     """How rough the world is: probabilities a port call, and the shape of the federation."""
@@ -54,6 +58,12 @@ class Weather:
     partitions: int = 1
     deadline_ms: int = 10_000_000
     quorum: int | None = None
+    rules: Rules = DEFAULT
+
+    @property
+    def exact(self) -> bool:
+        """Whether every round must take everyone's update."""
+        return self.quorum is None and self.rules == DEFAULT
 
 
 class Actor:
@@ -188,9 +198,11 @@ class World:
         self.scheduler = greenlet.getcurrent()
         self.steps = 0
         self.faults: list[str] = []
+        self.ended_on: dict[str, int | None] = {}
         self.calm = False
         self._tensors: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32), np.array(3, np.int32)]
-        rules = Rules(
+        rules = msgspec.structs.replace(
+            weather.rules,
             rounds=weather.rounds,
             min_clients=weather.clients,
             quorum=weather.quorum,
@@ -280,6 +292,8 @@ class World:
                 try:
                     while client.step(0.0):
                         pass
+                    head = client.machine.head
+                    self.ended_on[client.client] = head.base.version if head is not None else None
                     return
                 except LogError:
                     self.pause()

@@ -48,7 +48,7 @@ def append(topic: Topic, kind: str) -> Head:
 
 def started(rounds: int = 3) -> tuple[ClientMachine, Topic, list[Effect]]:
     """A client that has read `opened`."""
-    topic, machine = Topic(), ClientMachine()
+    topic, machine = Topic(), ClientMachine("a")
     topic.append(opened(rounds=rounds))
     return machine, topic, machine.handle(Followed(topic.head()))
 
@@ -71,7 +71,7 @@ def test_a_restarted_client_goes_on_from_the_head() -> None:
     """It joins anew, trains what is open now, and skips nothing but what is over."""
     _, topic, _ = started()
     head = append(topic, "round")
-    again = ClientMachine()
+    again = ClientMachine("a")
     assert again.handle(Followed(head)) == [Join(), Train(head.base, head.weights)]
 
 
@@ -107,7 +107,7 @@ def test_stop_and_failure(kind: str) -> None:
     assert machine.handle(Followed(head)) == [Leave(None, f"the run is {kind}")]
     assert busy.handle(Followed(head)) == []
     assert busy.handle(Trained(base)) == [Leave(None, f"the run is {kind}")]
-    assert ClientMachine().handle(Followed(head)) == [Leave(None, f"the run is {kind}")]
+    assert ClientMachine("a").handle(Followed(head)) == [Leave(None, f"the run is {kind}")]
 
 
 def test_resumed_before_the_training_ended() -> None:
@@ -133,7 +133,7 @@ def test_who_comes_after_the_end() -> None:
     _, topic, _ = started(rounds=1)
     append(topic, "round")
     head = append(topic, "finished")
-    late = ClientMachine()
+    late = ClientMachine("a")
     assert late.handle(Followed(head)) == [Evaluate(1, head.weights)]
     assert late.handle(Evaluated(1)) == [Leave(1, "the run is finished")]
 
@@ -143,7 +143,7 @@ class Client(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.topic, self.machine = Topic(), ClientMachine()
+        self.topic, self.machine = Topic(), ClientMachine("a")
         self.topic.append(opened(rounds=4))
         self.work: Effect | None = None
         self.uploaded: set[int] = set()

@@ -35,6 +35,7 @@ from mainstem.messages import (
     RolledBack,
     Round,
     Rules,
+    Selected,
     Snapshot,
     Stopped,
     Strategy,
@@ -120,8 +121,16 @@ def sequence() -> list[msgspec.Struct]:
         for client, offset, digest, examples in (("site-a", 5, "a", 450), ("site-b", 9, "b", 150))
     )
     members = (
-        Member(client="site-a", incarnation="5f0c", joined=0, examples=450, last_ms=1_700_000_005_005),
-        Member(client="site-b", incarnation="77aa", joined=1, examples=150, last_ms=1_700_000_005_009),
+        Member(
+            client="site-a",
+            incarnation="5f0c",
+            joined=0,
+            examples=450,
+            last_ms=1_700_000_005_005,
+            counted=0,
+            seconds=1.5,
+        ),
+        Member(client="site-b", incarnation="77aa", joined=1, examples=150, last_ms=1_700_000_005_009, counted=0),
         Member(client="site-c", incarnation="0e1f", joined=10, examples=80, status="left", last_ms=1_700_000_005_010),
     )
     snapshot = Snapshot(position=12, time_ms=1_700_000_005_011, members=members)
@@ -153,7 +162,8 @@ def sequence() -> list[msgspec.Struct]:
     resumed = follow(Resumed, stopped, command=6)
     changed = follow(Changed, resumed, command=8, rules=msgspec.structs.replace(opened.rules, deadline_ms=300_000))
     rolled_back = follow(RolledBack, changed, command=10, version=0, weights=opened.weights, snapshot=snapshot)
-    failed = follow(Failed, rolled_back, detail="it waited 3600 s with 1 of 2 updates; missing: site-b")
+    selected = follow(Selected, rolled_back, round=1, clients=("site-a", "site-b"), quorum=2)
+    failed = follow(Failed, selected, detail="it waited 3600 s with 1 of 2 updates; missing: site-b")
     resumed_again = follow(Resumed, failed, command=14)
     evaluation = Metrics(examples=50, values={"accuracy": 0.92})
     finished = follow(
@@ -208,6 +218,7 @@ def sequence() -> list[msgspec.Struct]:
         resumed,
         changed,
         rolled_back,
+        selected,
         failed,
         finished,
         page,

@@ -1,0 +1,38 @@
+"""The global models that a reduction needs: the head's, and those that late updates started from."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from mainstem import updates
+from mainstem.errors import LogError, RefusedError
+from mainstem.messages import Weights
+from mainstem.ports import MessageLog
+from mainstem.weights import Tensor
+
+
+class Models:
+    """Reads models by their manifests and keeps the ones used last: always one, more within `budget` bytes."""
+
+    def __init__(self, log: MessageLog) -> None:
+        self._log, self.budget = log, 0
+        self._kept: OrderedDict[tuple[str, str], tuple[Weights, list[Tensor]]] = OrderedDict()
+
+    def get(self, topic: str, weights: Weights) -> list[Tensor]:
+        """The model's tensors; raises LogError."""
+        found = self._kept.get((weights.writer, weights.update))
+        if found is None or found[0] != weights:
+            try:
+                found = (weights, updates.read(self._log, topic, weights))
+            except RefusedError as error:
+                # the chain stands: unreadable weights are an error to report, never a reason for another head
+                raise LogError(f"the weights of a version cannot be read: {error}") from error
+        self.keep(*found)
+        return found[1]
+
+    def keep(self, weights: Weights, tensors: list[Tensor]) -> None:
+        """Remember a model that was just published."""
+        self._kept[weights.writer, weights.update] = (weights, tensors)
+        self._kept.move_to_end((weights.writer, weights.update))
+        while len(self._kept) > 1 and sum(w.nbytes for w, _ in self._kept.values()) > self.budget:
+            self._kept.popitem(last=False)
