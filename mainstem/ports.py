@@ -53,7 +53,23 @@ class Cursor(Protocol):
         ...
 
 
-class MessageLog(Protocol):
+class Source(Protocol):
+    """Where ranges of records are read. Synchronous; every method may raise LogError."""
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """The records with offsets in [start, end); raises UnreadableError where one is gone."""
+        ...
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """(first offset still readable, next offset to be written)."""
+        ...
+
+    def partitions(self, topic: str) -> int:
+        """The number of partitions; raises LogError where the topic does not exist."""
+        ...
+
+
+class MessageLog(Source, Protocol):
     """Ordered, durable partitions of records (Kafka). Synchronous; every method may raise LogError."""
 
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
@@ -63,20 +79,8 @@ class MessageLog(Protocol):
         """
         ...
 
-    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """The records with offsets in [start, end); raises UnreadableError where one is gone."""
-        ...
-
     def cursor(self, topic: str, partition: int, start: int) -> Cursor:
         """A reader from offset `start` on."""
-        ...
-
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """(first offset still readable, next offset to be written)."""
-        ...
-
-    def partitions(self, topic: str) -> int:
-        """The number of partitions; raises LogError where the topic does not exist."""
         ...
 
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:

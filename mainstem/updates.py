@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mainstem.errors import RefusedError
 from mainstem.messages import ChunkRun, Reason, TensorSpec, Weights
-from mainstem.ports import MessageLog, Outgoing, Record
-from mainstem.weights import CHUNK_BYTES, Assembler, Limits, Tensor, check_manifest, chunks, digest, runs_of, size_of
+from mainstem.ports import MessageLog, Outgoing, Record, Source
+from mainstem.weights import CHUNK_BYTES, Assembler, Hasher, Limits, Tensor, check_manifest, chunks, runs_of, size_of
 
 GAP = 64
 """Records of others between two runs of chunks that are read over rather than sought past."""
@@ -31,43 +31,50 @@ def publish(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Weights:
     """Append the chunks of `tensors`, wait for their acknowledgement, return their manifest; raises LogError."""
-    records = (
-        Outgoing(chunk.data, headers=chunk.headers(writer, update), partition=partition)
-        for chunk in chunks(tensors, chunk_bytes)
-    )
-    offsets = log.append(topic, records)
+    hasher = Hasher(specs)
+
+    def records() -> Iterator[Outgoing]:
+        for chunk in chunks(tensors, chunk_bytes):
+            yield Outgoing(chunk.data, headers=chunk.headers(writer, update), partition=partition)
+            hasher.add(chunk.tensor, chunk.data)  # while the chunk is on its way, and still in the processor's cache
+
+    offsets = log.append(topic, records())
     return Weights(
         writer=writer,
         update=update,
         tensors=tuple(specs),
         chunks=runs_of((partition, offset) for offset in offsets),
         nbytes=sum(size_of(spec) for spec in specs),
-        sha256=digest(specs, tensors),
+        sha256=hasher.finish(),
     )
 
 
 def read(
-    log: MessageLog,
+    log: Source,
     topic: str,
     weights: Weights,
     *,
     limits: Limits | None = None,
     expected: Sequence[TensorSpec] | None = None,
     seen: Mapping[tuple[int, int], Record] | None = None,
+    written: bool = False,
+    proved: bool = False,
 ) -> list[Tensor]:
     """The tensors that a manifest names.
 
-    `seen` holds chunk records by (partition, offset) that need not be fetched again. Raises RefusedError where the
-    records are not what the manifest says, UnreadableError where they are gone, LogError.
+    `seen` holds chunk records by (partition, offset) that need not be fetched again. `written` says that the manifest
+    is the chain's, whose chunks were acknowledged before it: then nobody asks where the topic ends. `proved` says
+    that this process has read these very records with success before: then they are not hashed again. Raises
+    RefusedError where the records are not what the manifest says, UnreadableError where they are gone, LogError.
     """
     check_manifest(weights, limits or Limits(), expected)
     partitions = log.partitions(topic)
-    assembler = Assembler(weights)
+    assembler = Assembler(weights, proved=proved)
     for run in weights.chunks:
         if run.partition >= partitions:
             raise RefusedError(Reason.MISSING_CHUNKS, f"the manifest names partition {run.partition} of {partitions}")
     for span in _spans(weights.chunks, seen or {}):
-        for record in _records(log, topic, span, seen or {}):
+        for record in _records(log, topic, span, seen or {}, written or proved):
             assembler.add(record.headers, record.value)
     return assembler.finish()
 
@@ -87,20 +94,23 @@ def _spans(runs: Sequence[ChunkRun], seen: Mapping[tuple[int, int], Record]) -> 
     return spans
 
 
-def _records(log: MessageLog, topic: str, span: _Span, seen: Mapping[tuple[int, int], Record]) -> list[Record]:
+def _records(
+    log: Source, topic: str, span: _Span, seen: Mapping[tuple[int, int], Record], written: bool
+) -> Iterator[Record]:
+    """The span's records in order, each fetched only when it is asked for."""
     partition = span[0].partition
     wanted = [offset for run in span for offset in range(run.first, run.first + run.count)]
-    found = {offset: record for offset in wanted if (record := seen.get((partition, offset))) is not None}
-    missing = [offset for offset in wanted if offset not in found]
+    missing = [offset for offset in wanted if (partition, offset) not in seen]
+    fetched: Iterator[Record] = iter(())
     if missing:
-        _, end = log.bounds(topic, partition)
-        if missing[-1] >= end:
+        if not written and missing[-1] >= log.bounds(topic, partition)[1]:
             raise RefusedError(Reason.MISSING_CHUNKS, f"offset {missing[-1]} is not written yet")
-        named = set(missing)
-        for record in log.read(topic, partition, missing[0], missing[-1] + 1):
-            if record.offset in named:
-                found[record.offset] = record
-    absent = next((offset for offset in wanted if offset not in found), None)
-    if absent is not None:
-        raise RefusedError(Reason.MISSING_CHUNKS, f"there is no record at offset {absent}")
-    return [found[offset] for offset in wanted]
+        fetched = log.read(topic, partition, missing[0], missing[-1] + 1)
+    for offset in wanted:
+        record = seen.get((partition, offset))
+        while record is None or record.offset < offset:
+            record = next(fetched, None)
+            if record is None or record.offset > offset:
+                raise RefusedError(Reason.MISSING_CHUNKS, f"there is no record at offset {offset}")
+        yield record
+    next(fetched, None)  # lets the reader be kept where it stands

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from mainstem.cli import demo, doctor, inject, jobs, status, topics, up
+from mainstem.cli import clients, demo, doctor, inject, jobs, status, topics, up
 from mainstem.cli.output import Output
 from mainstem.errors import MainstemError
 from mainstem.platform.home import Home
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "status": status,
     "jobs": jobs,
     "topics": topics,
+    "clients": clients,
     "doctor": doctor,
 }
 

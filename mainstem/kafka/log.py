@@ -8,23 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
+from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
+from mainstem.kafka.ranges import Ranges
 from mainstem.ports import Outgoing, Record
-from mainstem.topics import MESSAGE_LIMIT, TopicSpec
-
-IN_FLIGHT = 64 << 20
-"""Bytes that wait for acknowledgement at one time: enough to keep a broker busy, little beside a model."""
-
-READ_OVER = 2048
-"""A kept reader goes on over at most this many records of others; beyond, a fresh one starts at the place."""
-
-KEPT_READERS = 8
-"""Readers that are kept open, one a partition."""
+from mainstem.topics import TopicSpec
 
 
 class KafkaLog:
@@ -43,89 +36,26 @@ class KafkaLog:
         self._limits = {"operation_timeout": timeout, "request_timeout": timeout}
         self._committed = committed
         self._lock = threading.Lock()
-        self._producer: Producer | None = None
+        self._appender = Appender(self._config, timeout)
         self._admin: AdminClient | None = None
-        self._readers: dict[tuple[str, int], KafkaCursor] = {}
+        self._ranges = Ranges(self.cursor, timeout)
         self._asker: Consumer | None = None
         self._partitions: dict[str, int] = {}
+
+    def apart(self) -> Apart:
+        """A source with readers of its own over this log; it frees them at its `close`."""
+        return Apart(self, self._timeout)
 
     # ------------------------------------------------------------ writing
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
         """See `ports.MessageLog`."""
         self.partitions(topic)  # an unknown topic is refused now rather than after the acknowledgement's time-out
-        producer = self._producing()
-        batch = _Batch(producer, topic, self._timeout)
-        try:
-            for record in records:
-                batch.send(record)
-            return batch.finish()
-        except LogError:
-            self._renew(producer)
-            raise
-
-    def _producing(self) -> Producer:
-        with self._lock:
-            if self._producer is None:
-                self._producer = Producer(
-                    self._config
-                    | {
-                        "enable.idempotence": True,
-                        "acks": "all",
-                        "linger.ms": 0,
-                        "message.max.bytes": MESSAGE_LIMIT,
-                        "batch.size": MESSAGE_LIMIT,
-                        "queue.buffering.max.kbytes": 2 * IN_FLIGHT >> 10,
-                        "message.timeout.ms": int(self._timeout * 1000),
-                        "topic.metadata.propagation.max.ms": 5000,
-                    }
-                )
-            return self._producer
-
-    def _renew(self, broken: Producer) -> None:
-        """A producer that failed once has a gap in its sequence: the next append starts a new session."""
-        broken.purge()
-        with self._lock:
-            if self._producer is broken:
-                self._producer = None
+        return self._appender.append(topic, records)
 
     # ------------------------------------------------------------ reading
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """See `ports.MessageLog`. Offsets that hold no record (transaction markers) are passed over."""
-        reader = self._reader(topic, partition, start)
-        kept = False
-        try:
-            while reader.position < end:
-                before = reader.position
-                records = reader.poll(self._timeout, limit=max(1, min(500, end - before)))
-                if reader.position == before:
-                    raise LogError(f"{topic} partition {partition}: nothing came for {self._timeout:g} s")
-                for record in records:
-                    if start <= record.offset < end:
-                        yield record
-            kept = reader.position == end
-        finally:
-            if kept:
-                self._keep(topic, partition, reader)
-            else:
-                reader.close()
-
-    def _reader(self, topic: str, partition: int, start: int) -> KafkaCursor:
-        with self._lock:
-            reader = self._readers.pop((topic, partition), None)
-        if reader is not None and 0 <= start - reader.position <= READ_OVER:
-            return reader
-        if reader is not None:
-            reader.close()
-        return self.cursor(topic, partition, start)
-
-    def _keep(self, topic: str, partition: int, reader: KafkaCursor) -> None:
-        """Keep a reader that stands where the next read will likely begin: it goes on fetching meanwhile."""
-        with self._lock:
-            if replaced := self._readers.pop((topic, partition), None):
-                replaced.close()
-            self._readers[topic, partition] = reader
-            while len(self._readers) > KEPT_READERS:
-                self._readers.pop(next(iter(self._readers))).close()
+        return self._ranges.read(topic, partition, start, end)
 
     def cursor(self, topic: str, partition: int, start: int) -> KafkaCursor:
         """See `ports.MessageLog`."""
@@ -213,15 +143,12 @@ class KafkaLog:
     def close(self) -> None:
         """See `ports.MessageLog`."""
         with self._lock:
-            for reader in self._readers.values():
-                reader.close()
-            self._readers.clear()
             if self._asker is not None:
                 self._asker.close()
                 self._asker = None
-            producer, self._producer, self._admin = self._producer, None, None
-        if producer is not None:
-            producer.flush(self._timeout)
+            self._admin = None
+        self._ranges.close()
+        self._appender.close()
 
     # ------------------------------------------------------------ inside
     def _asking(self) -> Consumer:
@@ -243,60 +170,11 @@ class KafkaLog:
             raise LogError(f"{doing}: {error.args[0].str() or error.args[0].name()}") from error
 
 
-class _Batch:
-    """One append's records on their way, with a bounded number of bytes in flight."""
+class Apart:
+    """Reads ranges through readers of its own; all else is its log's. Implements `ports.Source`."""
 
-    def __init__(self, producer: Producer, topic: str, timeout: float) -> None:
-        self._producer, self._topic, self._timeout = producer, topic, timeout
-        self._offsets: list[int] = []
-        self._waiting = 0
-        self._bytes = 0
-        self._problem: KafkaError | None = None
-        self._counting = threading.Lock()  # whichever thread polls the shared producer runs our callbacks
-
-    def send(self, record: Outgoing) -> None:
-        size = len(record.value) if record.value is not None else 0
-        self._drain(lambda: self._bytes + size <= IN_FLIGHT or not self._waiting)
-        place = len(self._offsets)
-        self._offsets.append(-1)
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            self._count(-1, -size)
-            if error is not None:
-                self._problem = error
-            else:
-                self._offsets[place] = message.offset() or 0
-
-        self._count(1, size)
-        value = bytes(record.value) if isinstance(record.value, memoryview) else record.value
-        try:
-            self._producer.produce(
-                self._topic,
-                value,
-                record.key,
-                record.partition,
-                headers=list(record.headers) or None,
-                on_delivery=delivered,
-            )
-        except KafkaException as error:
-            raise LogError(f"{self._topic}: {error.args[0].str()}") from error
-
-    def _count(self, records: int, nbytes: int) -> None:
-        with self._counting:
-            self._waiting += records
-            self._bytes += nbytes
-
-    def finish(self) -> list[int]:
-        self._drain(lambda: not self._waiting)
-        return self._offsets
-
-    def _drain(self, enough: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 2 * self._timeout
-        while not enough():
-            self._producer.poll(0.1)
-            if self._problem is None and time.monotonic() > deadline:
-                raise LogError(f"{self._topic}: no acknowledgement within {2 * self._timeout:g} s")
-            if self._problem is not None:
-                break
-        if self._problem is not None:
-            raise LogError(f"{self._topic}: {self._problem.str()}")
+    def __init__(self, log: KafkaLog, timeout: float) -> None:
+        self._log = log
+        self._ranges = Ranges(log.cursor, timeout)
+        self.bounds, self.partitions = log.bounds, log.partitions
+        self.read, self.expect, self.close = self._ranges.read, self._ranges.expect, self._ranges.close

@@ -1,0 +1,139 @@
+"""One federation of light clients on a running broker: a fresh aggregator process, client processes, and figures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import ROOT, Child, cpu_seconds, forget_peak, peak_memory, shares
+from mainstem import topics
+from mainstem.control import ControlTopic
+from mainstem.kafka.config import client_config
+from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.log import KafkaLog
+from mainstem.messages import Round, Rules
+from mainstem.pool import open_federation
+from mainstem.weights import Tensor
+
+PATIENCE = 600.0
+"""Seconds after which a federation that has not ended is a failure."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is run: `kilobytes` (1024 bytes) of float32 over `tensors` equal tensors."""
+
+    clients: int
+    kilobytes: int
+    rounds: int = 5
+    tensors: int = 4
+    processes: int = 2
+    readers: str = "own"
+    train: str = "noop"
+    partitions: int = 1
+    rules: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        size = f"{self.kilobytes} KB" if self.kilobytes < 1024 else f"{self.kilobytes / 1024:g} MB"
+        return f"{self.clients} x {size}"
+
+    def model(self) -> list[Tensor]:
+        """Version 0."""
+        return [np.zeros(self.kilobytes * 256 // self.tensors, np.float32) for _ in range(self.tensors)]
+
+
+@contextmanager
+def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A running aggregator worker."""
+    with tempfile.TemporaryDirectory() as home:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backend.aggregator", "--bootstrap", bootstrap, *options],
+            cwd=ROOT,
+            env={**os.environ, "MAINSTEM_HOME": home},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def client_processes(bootstrap: str, federation: str, case: Case) -> list[Child]:
+    """`mainstem clients`, several times."""
+    common = ["--json", "--federation", federation, "--train", case.train, "--readers", case.readers]
+    return [
+        Child(
+            [sys.executable, "-m", "mainstem.cli", "clients", *common, "--first", str(first), "--count", str(count)],
+            {"KML_CLOUD_BOOTSTRAP_SERVERS": bootstrap},
+        )
+        for first, count in shares(case.clients, case.processes)
+        if count
+    ]
+
+
+def measure(kafka: EmbeddedKafka, case: Case) -> dict[str, Any]:
+    """Run one federation from its opening to its end."""
+    log = KafkaLog(client_config(kafka.bootstrap_servers))
+    assert kafka.process is not None
+    broker = kafka.process.pid
+    forget_peak(broker)
+    broker_cpu = cpu_seconds(broker)
+    rules = Rules(**{"rounds": case.rounds, "min_clients": case.clients, "max_clients": case.clients, **case.rules})
+    try:
+        with aggregator(kafka.bootstrap_servers) as worker:
+            id_ = open_federation(log, case.model(), rules, aggregator_partitions=case.partitions, name="benchmark")
+            clients = [child.told(PATIENCE) for child in client_processes(kafka.bootstrap_servers, id_, case)]
+            figures = {
+                "aggregator_cpu": cpu_seconds(worker.pid),
+                "aggregator_memory": peak_memory(worker.pid),
+                "broker_cpu": cpu_seconds(broker) - broker_cpu,
+                "broker_memory": peak_memory(broker),
+                "clients_cpu": sum(client["cpu_seconds"] for client in clients),
+                "clients_memory": sum(client["peak_memory"] for client in clients),
+            }
+        figures |= outcome(log, id_, clients)
+        log.delete_topics(spec.name for spec in topics.federation_topics(id_))
+    finally:
+        log.close()
+    return figures
+
+
+def outcome(log: KafkaLog, federation: str, clients: list[dict[str, Any]]) -> dict[str, Any]:
+    """Seconds of the rounds and of each version's way to all clients, and the messages, from the log itself."""
+    control = ControlTopic(log, federation)
+    entries = control.sync()
+    control.close()
+    rounds = [(e.timestamp_ms / 1000, e.record) for e in entries if e.link is not None and isinstance(e.record, Round)]
+    arrived: dict[int, float] = {}
+    for client in clients:
+        for version, at in client["seen"].items():
+            arrived[int(version)] = max(at, arrived.get(int(version), 0.0))
+    spreading = []
+    for _, record in rounds:
+        run = record.weights.chunks[0]
+        first = next(log.read(topics.data_topic(federation), run.partition, run.first, run.first + 1))
+        spreading.append(arrived[record.version] - first.timestamp_ms / 1000)
+    aggregator_topic = topics.aggregator_topic(federation)
+    ends = [log.bounds(aggregator_topic, p)[1] for p in range(log.partitions(aggregator_topic))]
+    data = log.bounds(topics.data_topic(federation), 0)[1]
+    count = sum(client["clients"] for client in clients)
+    return {
+        "rounds": [at - record.opened_ms / 1000 for at, record in rounds],
+        "spreading": spreading,
+        "updates": [len(record.accepted) for _, record in rounds],
+        "published": sum(ends) + data + entries[-1].offset + 1,
+        "delivered": sum(ends) + count * (data + entries[-1].offset + 1),
+        "total": rounds[-1][0] - (rounds[0][1].opened_ms / 1000),
+    }

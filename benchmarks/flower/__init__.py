@@ -1,0 +1,1 @@
+"""Flower's side of the comparison: run by Flower's own interpreter, which has no Mainstem."""

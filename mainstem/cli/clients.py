@@ -1,0 +1,85 @@
+"""Run many real protocol clients in this one process, with a function in the place of training.
+
+They join, download, upload and leave as training Jobs do, through the same state machine. Each downloads through a
+reader of its own unless --readers shared is given, which is lighter: use that for 1,000 clients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import threading
+import time
+from typing import Any
+
+from mainstem.cli.output import Output
+from mainstem.cli.where import kafka_config
+from mainstem.errors import ConfigError
+from mainstem.kafka.log import KafkaLog
+from mainstem.platform.home import Home
+from mainstem.pool import TRAININGS, Pool, make
+from mainstem.topics import check_client_id, check_federation_id
+
+HELP = "run many light protocol clients in one process"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    parser.add_argument("--federation", required=True, metavar="ID", help="the federation that they join")
+    parser.add_argument("--count", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("--train", choices=sorted(TRAININGS), default="noise", help="in place of training")
+    parser.add_argument("--seconds", type=float, default=0.0, help="how long training takes (default: %(default)s)")
+    parser.add_argument("--readers", choices=("own", "shared"), default="own", help="readers of the weights")
+    parser.add_argument("--threads", type=int, default=100, help="clients at work at one time (default: %(default)s)")
+    parser.add_argument("--prefix", default="client-", help="names begin with it (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first client (default: %(default)s)")
+
+
+def run(options: argparse.Namespace, home: Home, output: Output) -> int:
+    """Take part until the run ends or this is interrupted."""
+    if options.count < 1 or options.threads < 1:
+        raise ConfigError("--count and --threads must be at least 1")
+    check_client_id(f"{options.prefix}{options.first + options.count}")
+    leave = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: leave.set())
+    log = KafkaLog(kafka_config(home))
+    try:
+        pool = Pool(
+            log,
+            check_federation_id(options.federation),
+            [make(options.train, options.first + n, options.seconds) for n in range(options.count)],
+            apart=log.apart if options.readers == "own" else None,
+            prefix=options.prefix,
+            first=options.first,
+            threads=options.threads,
+        )
+        began, cpu = time.monotonic(), time.process_time()
+        pool.run(leave)
+        told = summary(pool) | {
+            "seconds": round(time.monotonic() - began, 3),
+            "cpu_seconds": round(time.process_time() - cpu, 3),
+            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+        }
+    finally:
+        log.close()
+    if options.json:
+        output.result(told)
+    else:
+        output.say(f"{told['clients']} clients sent {told['updates']} updates in {told['seconds']:g} s")
+    return 0
+
+
+def summary(pool: Pool) -> dict[str, Any]:
+    """What the clients did; `seen` has, by version, the wall time at which the last of them had downloaded it."""
+    seen: dict[int, float] = {}
+    for client in pool.clients:
+        for version, at in client.seen.items():
+            seen[version] = max(at, seen.get(version, 0.0))
+    return {
+        "clients": len(pool.clients),
+        "left": sum(client.gone for client in pool.clients),
+        "updates": sum(client.uploads for client in pool.clients),
+        "seen": {str(version): at for version, at in sorted(seen.items())},
+    }

@@ -1,0 +1,70 @@
+"""Open a federation around bare tensors: no architecture, no data, for clients that train by a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mainstem import topics, updates
+from mainstem.messages import (
+    Announcement,
+    Data,
+    InputSpec,
+    Opened,
+    Rules,
+    Strategy,
+    Topics,
+    Training,
+    encode,
+)
+from mainstem.ports import MessageLog, Outgoing
+from mainstem.weights import Tensor, specs_of
+
+
+def open_federation(
+    log: MessageLog,
+    tensors: Sequence[Tensor],
+    rules: Rules,
+    strategy: Strategy | None = None,
+    aggregator_partitions: int = 1,
+    federation: str | None = None,
+    names: Sequence[str] | None = None,
+    name: str = "test",
+) -> str:
+    """Create the topics, publish version 0, append `opened`, announce; the federation's id. Raises LogError."""
+    federation = federation or topics.new_federation_id()
+    log.create_topics(
+        (*topics.shared_topics(), *topics.federation_topics(federation, aggregator_partitions=aggregator_partitions))
+    )
+    specs = specs_of(zip(names or [f"t{i}" for i in range(len(tensors))], tensors, strict=True))
+    data = topics.data_topic(federation)
+    weights = updates.publish(log, data, writer="opener", update="version-0", specs=specs, tensors=tensors)
+    where = Topics(control=topics.control_topic(federation), data=data, aggregator=topics.aggregator_topic(federation))
+    opened = Opened(
+        federation=federation,
+        seq=0,
+        prev="",
+        name=name,
+        framework="tf",
+        architecture="{}",
+        input=InputSpec(shape=(1,)),
+        training=Training(),
+        strategy=strategy or Strategy(),
+        rules=rules,
+        data=Data(),
+        topics=where,
+        weights=weights,
+    )
+    log.append(where.control, [Outgoing(encode(opened))])
+    announcement = Announcement(
+        federation=federation,
+        name=name,
+        revision=1,
+        framework="tf",
+        input=opened.input,
+        data=opened.data,
+        min_clients=rules.min_clients,
+        max_clients=rules.max_clients,
+        topics=where,
+    )
+    log.append(topics.MODEL_CONTROL, [Outgoing(encode(announcement), key=federation.encode())])
+    return federation

@@ -1,0 +1,52 @@
+"""A pool of clients, and a producer that many threads share, on a real broker."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from backend.aggregator.federation import Federation
+from mainstem.clock import SystemClock
+from mainstem.kafka.log import KafkaLog
+from mainstem.messages import Rules
+from mainstem.pool import Pool, make, open_federation
+from mainstem.ports import Outgoing
+from mainstem.topics import TopicSpec
+from tests.support.federations import rounds_of
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_rounds_of_a_pool(log: KafkaLog, own: bool) -> None:
+    """Twelve clients, with readers of their own or shared ones, are in every round and leave at the end."""
+    federation = open_federation(log, [np.zeros((300, 1000), np.float32)], Rules(rounds=3, min_clients=12))
+    driver = Federation(log, federation, clock=SystemClock(), writer="w")
+
+    def drive() -> None:
+        while driver.step(0.1):
+            pass
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    pool = Pool(log, federation, [make("noise", n) for n in range(12)], apart=log.apart if own else None)
+    pool.run(threading.Event())
+    thread.join(30)
+    driver.close()
+    assert [len(record.accepted) for record in rounds_of(log, federation)] == [12, 12, 12]
+
+
+def test_appends_of_threads_stand_together(log: KafkaLog) -> None:
+    """Ten threads append more than may be in flight through one producer: each append is one run of offsets."""
+    log.create_topics([TopicSpec("together", 1, {"max.message.bytes": str(8 << 20)})])
+
+    def append(number: int) -> list[int]:
+        return log.append("together", (Outgoing(bytes([number]) * (1 << 20)) for _ in range(6)))
+
+    with ThreadPoolExecutor(10) as executor:
+        offsets = list(executor.map(append, range(10)))
+    for number, mine in enumerate(offsets):
+        assert mine == list(range(mine[0], mine[0] + 6))
+        values = [record.value for record in log.read("together", 0, mine[0], mine[-1] + 1)]
+        assert values == [bytes([number]) * (1 << 20)] * 6
