@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mainstem import strategies
+from mainstem import modes, strategies
 from mainstem.errors import ConfigError
-from mainstem.messages import Data, InputSpec, Rules, Strategy, Training
+from mainstem.messages import Data, InputSpec, Rules, Selection, Strategy, Training
 
 
 class FieldError(ConfigError):
@@ -86,6 +86,12 @@ def _rules(asked: Mapping[str, Any]) -> Rules:
         deadline_ms=_ms(asked.get("round_deadline"), default.deadline_ms),
         below_quorum=asked.get("below_quorum", default.below_quorum),
         wait_limit_ms=_ms(asked.get("wait_limit"), default.wait_limit_ms),
+        mode=asked.get("mode", default.mode),
+        target=asked.get("target"),
+        buffer=asked.get("buffer", default.buffer),
+        max_staleness=asked.get("max_staleness", default.max_staleness),
+        staleness_exponent=asked.get("staleness_exponent", default.staleness_exponent),
+        selection=_selection(asked.get("selection") or {}),
     )
     if rules.min_clients > rules.max_clients:
         raise FieldError(
@@ -93,7 +99,17 @@ def _rules(asked: Mapping[str, Any]) -> Rules:
         )
     if rules.quorum is not None and rules.quorum > rules.max_clients:
         raise FieldError("quorum", f"quorum is {rules.quorum}; it must be at most max_clients, {rules.max_clients}.")
+    if rules.target is not None and rules.target > rules.max_clients:
+        raise FieldError("target", f"target is {rules.target}; it must be at most max_clients, {rules.max_clients}.")
+    try:
+        modes.make(rules)
+    except ConfigError as error:
+        raise FieldError(str(error).split()[0], f"{error}.") from error
     return rules
+
+
+def _selection(asked: Mapping[str, Any]) -> Selection:
+    return Selection(name=asked.get("name", "all"), params=dict(asked.get("params") or {}))
 
 
 def _ms(seconds: float | None, default: int) -> int:

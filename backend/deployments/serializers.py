@@ -16,6 +16,8 @@ from backend.catalog.services import LARGEST_SEED
 from backend.deployments.columns import plain
 from backend.deployments.models import Deployment, Member
 from mainstem.errors import ConfigError
+from mainstem.modes import MODES
+from mainstem.selection import SELECTIONS
 from mainstem.topics import check_federation_id
 
 KAFKA_ML_NAMES = {"agg_rounds": "rounds", "agg_strategy": "strategy"}
@@ -59,8 +61,8 @@ class JsonField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-class StrategySerializer(serializers.Serializer[Any]):
-    """An aggregation strategy by name, with its parameters."""
+class NamedSerializer(serializers.Serializer[Any]):
+    """A strategy or a selection by name, with its parameters."""
 
     name = serializers.CharField(max_length=60)
     params = serializers.DictField(required=False, default=dict)
@@ -88,7 +90,7 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
         max_length=8, required=False, help_text="A fixed id of 8 characters a-z, 0-9, which was never used before."
     )
     rounds = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False, help_text="5")
-    strategy = StrategySerializer(required=False)
+    strategy = NamedSerializer(required=False)
     min_data = serializers.IntegerField(min_value=1, max_value=1 << 53, required=False, help_text="1")
     data_restriction = JsonField(required=False, allow_null=True)
     min_clients = serializers.IntegerField(min_value=1, max_value=MOST_CLIENTS, required=False, help_text="1")
@@ -99,6 +101,24 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
     round_deadline = serializers.FloatField(min_value=1, max_value=31_536_000, required=False, help_text="600")
     wait_limit = serializers.FloatField(min_value=1, max_value=31_536_000, required=False, help_text="3600")
     below_quorum = serializers.ChoiceField(choices=["extend", "fail"], required=False, help_text="extend")
+    mode = serializers.ChoiceField(choices=sorted(MODES), required=False, help_text="sync")
+    target = serializers.IntegerField(
+        min_value=1,
+        max_value=MOST_CLIENTS,
+        required=False,
+        allow_null=True,
+        help_text="sync: so many updates close a round; without it, everyone is awaited.",
+    )
+    buffer = serializers.IntegerField(
+        min_value=1, max_value=MOST_CLIENTS, required=False, help_text="10; buffered: so many updates close a round."
+    )
+    max_staleness = serializers.IntegerField(
+        min_value=0, max_value=1000, required=False, help_text="10; buffered, async: commits behind the head."
+    )
+    staleness_exponent = serializers.FloatField(
+        min_value=0, max_value=16, required=False, help_text="0.5; an update weighs (1 + staleness)^-this."
+    )
+    selection = NamedSerializer(required=False, help_text=", ".join(SELECTIONS))
     batch_size = serializers.IntegerField(min_value=1, max_value=1 << 20, required=False, help_text="32")
     epochs = serializers.IntegerField(min_value=1, max_value=100_000, required=False, help_text="1")
     optimizer = NameOrObjectField(required=False)

@@ -57,6 +57,17 @@ def test_labels_follow_the_loss() -> None:
         ({"strategy": {"name": "fedavg", "params": {"speed": 1}}}, "strategy.params.speed"),
         ({"round_deadline": 0.5}, "round_deadline"),
         ({"below_quorum": "panic"}, "below_quorum"),
+        ({"mode": "chaotic"}, "mode"),
+        ({"mode": "buffered", "buffer": 0}, "buffer"),
+        ({"mode": "buffered", "max_staleness": 1001}, "max_staleness"),
+        ({"mode": "buffered", "staleness_exponent": -1}, "staleness_exponent"),
+        ({"mode": "async", "target": 3}, "target"),
+        ({"target": 3, "quorum": 4}, "target"),
+        ({"target": 5, "max_clients": 4}, "target"),
+        ({"selection": "lottery"}, "selection.name"),
+        ({"selection": {"name": "uniform"}}, "selection.params"),
+        ({"selection": {"name": "speed", "params": {"count": 0}}}, "selection.params.count"),
+        ({"mode": "buffered", "selection": {"name": "uniform", "params": {"count": 2}}}, "selection.name"),
         ({"data_restriction": "{"}, "data_restriction"),
         ({"optimizer": 7}, "optimizer"),
         ({"optimizer": {"name": "adam"}}, "optimizer"),
@@ -76,6 +87,19 @@ def test_refusals_name_the_field(
     assert answer.status_code == 400, answer.content
     assert [error["field"] for error in answer.json()["errors"]] == [field]
     assert not Deployment.objects.exists()
+
+
+@pytest.mark.django_db
+def test_modes_and_selections(admin: APIClient, configuration: Configuration) -> None:
+    """They reach the run's rules."""
+    buffered = {"mode": "buffered", "buffer": 4, "max_staleness": 3, "staleness_exponent": 1}
+    answer = admin.post("/api/deployments/", {"configuration": configuration.pk, **buffered})
+    assert answer.status_code == 201, answer.content
+    assert buffered.items() <= answer.json()["rules"].items()
+    chosen = {"target": 4, "selection": {"name": "label_coverage", "params": {"fraction": 0.5}}}
+    answer = admin.post("/api/deployments/", {"configuration": configuration.pk, **chosen})
+    assert answer.status_code == 201, answer.content
+    assert chosen.items() <= answer.json()["rules"].items()
 
 
 @pytest.mark.django_db
