@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -30,8 +30,8 @@ class FederatedKafkaMLAggregationSink:
         self._client, self._incarnation = client, incarnation
         self._pulse: _Pulse | None = None
 
-    def joined(self, examples: int, software: str) -> None:
-        """Say that this client is there, with `examples` training samples."""
+    def joined(self, examples: int, software: str, labels: Mapping[str, int]) -> None:
+        """Say that this client is there, with `examples` training samples, so many of each label."""
         self._send(
             Joined(
                 federation=self._opened.federation,
@@ -39,6 +39,7 @@ class FederatedKafkaMLAggregationSink:
                 incarnation=self._incarnation,
                 examples=examples,
                 software=software,
+                labels=dict(labels),
             )
         )
 

@@ -40,6 +40,23 @@ class Dataset:
         return Part(np.concatenate([self.validation.x, self.test.x]), np.concatenate([self.validation.y, self.test.y]))
 
 
+def label_counts(labels: Array) -> dict[str, int]:
+    """Samples by class, where the labels are classes (numbers, or one-hot rows); empty where they are not.
+
+    Of more than a thousand classes only those with the most samples are counted.
+    """
+    binary = bool(((labels == 0) | (labels == 1)).all())
+    if labels.size == len(labels) and (binary or labels.dtype.kind in "iu"):
+        classes = labels.reshape(-1)
+    elif binary and labels.ndim == 2 and bool((labels.sum(axis=1) == 1).all()):
+        classes = labels.argmax(axis=1)
+    else:
+        return {}
+    names, counts = np.unique(classes, return_counts=True)
+    most = sorted(zip(counts.tolist(), names.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[:1000]
+    return {str(int(name)): int(count) for count, name in sorted(most, key=lambda pair: pair[1])}
+
+
 def fingerprint(x: Array, y: Array) -> str:
     """sha256 (hex) over dtype, shape and bytes of both arrays."""
     state = hashlib.sha256()

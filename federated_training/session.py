@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from federated_training.config import Settings
+from federated_training.dataset import label_counts
 from federated_training.FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
 from federated_training.work import Work
 from mainstem.chain import Head
@@ -97,7 +98,9 @@ class Session:
         match effect:
             case Join():
                 data = work.prepare(opened)
-                sink.joined(len(data.training), SOFTWARE)
+                # how labels are spread leaves the site only where the federation chooses by it
+                tells = opened.rules.selection.name == "label_coverage"
+                sink.joined(len(data.training), SOFTWARE, label_counts(data.training.y) if tells else {})
                 sink.start_beating(min(self._settings.heartbeat, opened.rules.heartbeat_timeout_ms / 4000), work.state)
                 log.info("joined as %s", self._settings.client)
             case Train():

@@ -48,7 +48,7 @@ def test_ancestors_within_the_limit_count(mode: str) -> None:
 def test_a_rollback_cuts_off_its_descendants() -> None:
     """What was trained from a version that was rolled back has an unknown base; what it goes back to is an ancestor."""
     topic, head = after(3, mode="buffered")
-    fields = {"version": 1, "weights": head.model(1), "snapshot": head.snapshot, "command": 7}
+    fields: dict[str, object] = {"version": 1, "weights": head.model(1), "snapshot": head.snapshot, "command": 7}
     topic.append(successor(head, RolledBack, fields))
     back = topic.head()
     assert modes.make(back.rules).admit(back, Base(seq=1, version=1)) == 1
