@@ -1,5 +1,27 @@
-"""A run read back from its log: every version re-derived."""
+"""A run read back from its log: proved, asked what-if, searched for descendants, written to a file.
 
+Nothing here writes to the log or trusts anything but it.
+"""
+
+from mainstem.lineage.descent import Descendant, recall
+from mainstem.lineage.exporting import Exported, export
+from mainstem.lineage.history import History, read_history
 from mainstem.lineage.proving import Proof, rederive, verify
+from mainstem.lineage.replaying import Difference, Replay, replay
+from mainstem.lineage.runfile import RunFile
 
-__all__ = ["Proof", "rederive", "verify"]
+__all__ = [
+    "Descendant",
+    "Difference",
+    "Exported",
+    "History",
+    "Proof",
+    "Replay",
+    "RunFile",
+    "export",
+    "read_history",
+    "recall",
+    "rederive",
+    "replay",
+    "verify",
+]

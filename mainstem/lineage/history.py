@@ -1,0 +1,79 @@
+"""A run's chain from its control topic, with what in that topic cannot be: the traces of a record changed or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mainstem.chain import Chain, Head, Link
+from mainstem.control import ControlTopic, Entry
+from mainstem.errors import LogError
+from mainstem.messages import Lifecycle, Opened
+from mainstem.ports import MessageLog
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A record of the control topic that no honest writer left there.
+
+    `version` and `sha256` are those that it claims to set or to end with, where it does.
+    """
+
+    offset: int
+    detail: str
+    version: int | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A run as its control topic tells it. `head` is the newest one."""
+
+    opened: Opened
+    links: tuple[Link, ...]
+    head: Head
+    strays: tuple[Stray, ...]
+
+    def steps(self) -> Iterator[tuple[Head, Lifecycle]]:
+        """Each record after `opened`, with the head that it follows."""
+        chain = Chain()
+        for link in self.links:
+            if chain.head is not None:
+                yield chain.head, link.record
+            chain.offer(link)
+
+
+def read_history(log: MessageLog, federation: str) -> History:
+    """The whole control topic; raises LogError where it cannot be read, or holds no run."""
+    control = ControlTopic(log, federation)
+    try:
+        entries = control.sync()
+        head = control.head
+    finally:
+        control.close()
+    links = tuple(entry.link for entry in entries if entry.link is not None)
+    if head is None:
+        raise LogError(f"federation {federation} has no opened record")
+    known = {link.hash for link in links} | {""}
+    strays = [stray for entry in entries if (stray := _stray(entry, federation, known)) is not None]
+    return History(head.opened, links, head, tuple(strays))
+
+
+def _stray(entry: Entry, federation: str, known: set[str]) -> Stray | None:
+    """A writer that lost a race, however late it wakes, has named a record of the chain as its predecessor."""
+    record = entry.record
+    if record is None:
+        return Stray(entry.offset, f"control record {entry.offset} is not readable: {entry.problem}")
+    if entry.link is not None or not isinstance(record, Lifecycle):
+        return None
+    kind = str(type(record).__struct_config__.tag)
+    version = getattr(record, "version", None)
+    weights = getattr(record, "weights", None)
+    sha256 = weights.sha256 if weights is not None else str(getattr(record, "sha256", ""))
+    if record.federation != federation:
+        detail = f"control record {entry.offset} ({kind}) names another federation, {record.federation[:20]!r}"
+        return Stray(entry.offset, detail, version, sha256)
+    if record.prev not in known:
+        detail = f"control record {entry.offset} ({kind}) follows a record that was changed or is missing"
+        return Stray(entry.offset, detail, version, sha256)
+    return None
