@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mainstem import modes, strategies, updates
+from mainstem import updates
 from mainstem.chain import Head
 from mainstem.errors import AggregationError, ConfigError, DecodeError, RefusedError, UnreadableError
 from mainstem.lineage.history import read_history
 from mainstem.messages import Accepted, Base, Reason, Round, Strategy, Update, Weights, decode_client, sha256
+from mainstem.policy import Policy
 from mainstem.ports import MessageLog
 from mainstem.reduction import reduce
 from mainstem.weights import Tensor, digest
@@ -53,13 +54,14 @@ def rederive(log: MessageLog, head: Head, accepted: Sequence[Accepted], strategy
     Raises RefusedError, DecodeError or AggregationError where they do not make any, UnreadableError where they are
     gone, ConfigError for a strategy or mode that this version does not know.
     """
-    weigh = _scale(head, strategy)
+    policy = Policy.of(head, strategy)
     topic = head.opened.topics.data
     origins: dict[Base, list[Tensor]] = {}  # one is kept: updates from one base mostly come together
 
     def counted() -> Iterator[tuple[Accepted, list[Tensor]]]:
         for item in accepted:
-            yield msgspec.structs.replace(item, coefficient=weigh(item)), read_update(log, head, item)
+            coefficient = policy.coefficient(head, item.base, item.examples)
+            yield msgspec.structs.replace(item, coefficient=coefficient), read_update(log, head, item)
 
     def origin(base: Base) -> list[Tensor]:
         if base not in origins:
@@ -69,14 +71,7 @@ def rederive(log: MessageLog, head: Head, accepted: Sequence[Accepted], strategy
             origins[base] = updates.read(log, topic, weights)
         return origins[base]
 
-    chosen = strategies.make(strategy.name, strategy.params)
-    return reduce(chosen, head.base, updates.read(log, topic, head.weights), counted(), origin)
-
-
-def _scale(head: Head, strategy: Strategy) -> Callable[[Accepted], float]:
-    """What strategy and mode make of an update's examples and staleness; raises RefusedError for a base too old."""
-    chosen, mode = strategies.make(strategy.name, strategy.params), modes.make(head.rules)
-    return lambda item: chosen.coefficient(item.examples) * mode.discount(mode.admit(head, item.base))
+    return reduce(policy.strategy, head.base, updates.read(log, topic, head.weights), counted(), origin)
 
 
 def manifest_of(log: MessageLog, topic: str, item: Accepted) -> Update:
@@ -126,9 +121,10 @@ def _check(head: Head, record: Round) -> None:
     named = [(item.client, item.base.seq, item.number) for item in record.accepted]
     if len(set(named)) != len(named) or len({item.offset for item in record.accepted}) != len(named):
         raise RefusedError(Reason.DUPLICATE, "it counts an update twice")
-    weigh = _scale(head, record.strategy)
+    policy = Policy.of(head, record.strategy)
     for item in record.accepted:
-        if item.coefficient != (due := weigh(item)):
+        due = policy.coefficient(head, item.base, item.examples)
+        if item.coefficient != due:
             raise RefusedError(
                 Reason.EXAMPLES, f"it weighs the update of {item.client} {item.coefficient!r}, not {due!r}"
             )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mainstem import modes, selection, strategies
+from mainstem import modes
 from mainstem.chain import Head
 from mainstem.commands import answer
 from mainstem.errors import ProtocolError, RefusedError
@@ -42,6 +42,7 @@ from mainstem.messages import (
     Update,
     Weights,
 )
+from mainstem.policy import Policy
 from mainstem.rounds.events import (
     Append,
     Check,
@@ -57,8 +58,8 @@ from mainstem.rounds.events import (
     Seen,
     Unreducible,
 )
+from mainstem.rounds.judging import choose, judge
 from mainstem.rounds.making import successor, weighted
-from mainstem.weights import Limits, check_manifest
 
 REFUSALS_KEPT = 100
 """Refusals a round's record names one by one; the others are counted by reason."""
@@ -80,7 +81,7 @@ class RoundMachine:
         self.refused: list[Refused] = []
         self.refused_more: Counter[str] = Counter()
         self.evaluations: dict[str, Metrics] = {}
-        self._checking: tuple[Seen, Update, int] | None = None
+        self._checking: tuple[Seen, Update, float] | None = None
         self._plan: Plan | None = None
         self._commands: dict[int, Command] = {}
 
@@ -117,7 +118,7 @@ class RoundMachine:
         head = self._head
         if head.selected is not None:
             return head.selected.quorum
-        return head.rules.quorum if head.rules.quorum is not None else self._mode.quorum
+        return head.rules.quorum if head.rules.quorum is not None else self._policy.mode.quorum
 
     @property
     def awaited(self) -> frozenset[str]:
@@ -133,10 +134,7 @@ class RoundMachine:
     def _follow(self, head: Head) -> list[Effect]:
         if self.head is not None and head.link.record.seq <= self.head.link.record.seq:
             raise ProtocolError("a head can only be followed by a later one")
-        # first what may raise: a mode or strategy that this version does not know
-        mode = modes.make(head.rules)
-        strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
-        self._mode, self._strategy, self._chooser = mode, strategy, selection.make(head.rules.selection)
+        self._policy = Policy.of(head)  # first, for it may raise: a mode or strategy that this version does not know
         snapshot = head.snapshot
         self.head = head
         self.position, self.time_ms = snapshot.position, snapshot.time_ms
@@ -207,39 +205,20 @@ class RoundMachine:
 
     def _examine(self, seen: Seen, update: Update) -> list[Effect]:
         try:
-            staleness = self._admit(seen.offset, update)
+            if not self.roster.knows(update.client):
+                raise RefusedError(Reason.UNKNOWN_CLIENT, "its client has not joined")
+            self.roster.touch(update.client, self.time_ms)
+            coefficient = judge(self._head, self._policy, self.roster, seen.offset, update)
         except RefusedError as refusal:
             self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
             return self._next()
-        self._checking = (seen, update, staleness)
+        self._checking = (seen, update, coefficient)
         self._resume, self.phase = self.phase, "checking"
         return [Check(seen.offset, update)]
 
-    def _admit(self, offset: int, update: Update) -> int:
-        head, client = self._head, update.client
-        if not self.roster.knows(client):
-            raise RefusedError(Reason.UNKNOWN_CLIENT, "its client has not joined")
-        self.roster.touch(client, self.time_ms)
-        staleness = self._mode.admit(head, update.base)
-        if head.final:
-            raise RefusedError(Reason.CLOSED, "the last round is committed")
-        if update.number != 0:
-            raise RefusedError(Reason.DUPLICATE, f"it is update {update.number}; one counts for each base, number 0")
-        if self.roster.has_counted(client, update.base):
-            raise RefusedError(
-                Reason.DUPLICATE, "an update of this client from this base or a later one counts already"
-            )
-        if self._chooser is not None and client not in (head.selected.clients if head.selected else ()):
-            raise RefusedError(Reason.NOT_SELECTED, f"round {head.round + 1} does not ask this client")
-        if not 1 <= update.examples <= head.rules.max_examples:
-            raise RefusedError(Reason.EXAMPLES, f"it claims {update.examples} examples")
-        limits = Limits(nbytes=head.rules.max_update_bytes)
-        check_manifest(update.weights, limits, head.opened.weights.tensors, before=offset)
-        return staleness
-
     def _checked(self, refusal: RefusedError | None) -> list[Effect]:
         assert self._checking is not None
-        seen, update, staleness = self._checking
+        seen, update, coefficient = self._checking
         self._checking, self.phase = None, self._resume
         if refusal is not None:
             self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
@@ -253,7 +232,7 @@ class RoundMachine:
             base=update.base,
             number=update.number,
             examples=update.examples,
-            coefficient=self._strategy.coefficient(update.examples) * self._mode.discount(staleness),
+            coefficient=coefficient,
             received_ms=self.time_ms,
             report=update.report,
         )
@@ -274,11 +253,11 @@ class RoundMachine:
         if self._commands and self.phase not in ("unborn", "checking", "closing"):
             return self._answer()
         if self.phase == "open":
-            if self._chooser is not None and self._head.selected is None:
+            if self._policy.chooser is not None and self._head.selected is None:
                 return self._select()
             answered = self.roster.answered(self._head.base)
             tally = modes.Tally(self.roster.expected, answered, len(self.accepted), self.quorum)
-            if by := self._mode.complete(tally):
+            if by := self._policy.mode.complete(tally):
                 return self._close(by, self.position - 1)
         if self.phase == "final" and self.roster.names("active") <= set(self.evaluations):
             return [self._finish()]
@@ -297,7 +276,7 @@ class RoundMachine:
             return []
         if head.rules.below_quorum == "fail":
             return [self._give_up("the round's deadline passed")]
-        if self._chooser is not None and (more := self._select()):
+        if self._policy.chooser is not None and (more := self._select()):
             return more
         missed = (self.time_ms - self.deadline_ms) // head.rules.deadline_ms + 1
         self.deadline_ms += missed * head.rules.deadline_ms
@@ -308,20 +287,8 @@ class RoundMachine:
         return max(head.since_ms + head.rules.wait_limit_ms, self.opened_ms + head.rules.deadline_ms)
 
     def _select(self) -> list[Effect]:
-        """Ask the round's clients; at a deadline below quorum, as many others in addition, if there are any."""
-        head = self._head
-        assert self._chooser is not None
-        asked = head.selected.clients if head.selected else ()
-        members = [member for member in self.roster.active if member.client not in asked]
-        if not members:
-            return []
-        number = max(self._chooser.number(len(members)), head.rules.quorum or 1)
-        heard_ms = self.time_ms - head.rules.heartbeat_timeout_ms
-        present = [member for member in members if member.last_ms >= heard_ms]
-        seed = f"{head.opened.training.seed}/{head.round + 1}/{len(asked)}"
-        chosen = self._chooser.choose(present if len(present) >= number else members, number, seed)
-        quorum = self.quorum if head.selected or head.rules.quorum else min(self.quorum, len(chosen))
-        return [self._append(Selected, round=head.round + 1, clients=(*asked, *chosen), quorum=quorum)]
+        fields = choose(self._head, self._policy, self.roster, self.time_ms)
+        return [self._append(Selected, **fields)] if fields else []
 
     def _close(self, by: str, offset: int) -> list[Effect]:
         chosen = sorted(self.accepted, key=lambda pair: (pair[0].sha256, pair[0].client, pair[0].base.seq))
@@ -336,6 +303,7 @@ class RoundMachine:
 
     def _commit(self, weights: Weights, plan: Plan) -> Append:
         head = self._head
+        fresh = [accepted for accepted in plan.accepted if accepted.base == plan.base]  # what measured its model
         return self._append(
             Round,
             round=head.round + 1,
@@ -351,7 +319,7 @@ class RoundMachine:
             final=head.round + 1 >= head.rules.rounds,
             refused=tuple(self.refused),
             refused_more=dict(sorted(self.refused_more.items())),
-            evaluation=weighted([a.report.evaluation for a in plan.accepted if a.report.evaluation]),
+            evaluation=weighted([a.report.evaluation for a in fresh if a.report.evaluation]),
         )
 
     def _finish(self) -> Append:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable
 
@@ -14,7 +15,8 @@ from mainstem.client import ClientMachine
 from mainstem.errors import MainstemError
 from mainstem.membership import Roster
 from mainstem.messages import Lifecycle, Member, Update
-from mainstem.rounds import RoundMachine, machine, making
+from mainstem.policy import Policy
+from mainstem.rounds import judging, machine, making
 from tests.simulation import test_simulation as simulation
 from tests.simulation.world import Weather
 
@@ -103,14 +105,10 @@ def test_no_limit_of_staleness(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everyone_counts_though_not_selected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients train and count whether they are asked or not."""
     monkeypatch.setattr(ClientMachine, "_asked", lambda self, head: True)
-    right = RoundMachine._admit
+    right = judging.judge
 
-    def wrong(self: RoundMachine, offset: int, update: Update) -> int:
-        self._chooser, chooser = None, self._chooser
-        try:
-            return right(self, offset, update)
-        finally:
-            self._chooser = chooser
+    def wrong(head: Head, policy: Policy, roster: Roster, offset: int, update: Update) -> float:
+        return right(head, dataclasses.replace(policy, chooser=None), roster, offset, update)
 
-    monkeypatch.setattr(RoundMachine, "_admit", wrong)
+    monkeypatch.setattr(machine, "judge", wrong)
     assert found(simulation.SELECTED)

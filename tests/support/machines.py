@@ -98,8 +98,7 @@ def state_of(machine: RoundMachine) -> dict[str, Any]:
     """Everything the machine knows, comparable."""
     state = dict(vars(machine))
     roster = state.pop("roster")
-    for name in ("_mode", "_strategy"):
-        state[name] = repr(vars(state[name])) if name in state else None
+    state.pop("_policy", None)  # it follows from the head
     state.pop("_resume", None) if machine.phase != "checking" else None
     return copy.deepcopy(state) | {"members": roster.members, "expected": roster.expected}
 
