@@ -24,6 +24,7 @@ from backend.deployments.serializers import (
     DeploymentDetailSerializer,
     DeploymentSerializer,
     DestroysSerializer,
+    RollbackSerializer,
 )
 from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
 
@@ -112,6 +113,16 @@ class DeploymentViewSet(
         """Go on from the last commit."""
         deployment = self.get_object()
         services.resume(deployment, user_of(request))
+        return self._shown(deployment)
+
+    @extend_schema(request=RollbackSerializer, responses={202: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def rollback(self, request: Request, id: str) -> Response:
+        """Make an earlier version the run's model again and go on from there, also after the run's end."""
+        form = RollbackSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        deployment = self.get_object()
+        services.rollback(deployment, form.validated_data["version"], user_of(request))
         return self._shown(deployment)
 
     @extend_schema(request=DeadlineSerializer, responses={202: DeploymentDetailSerializer})

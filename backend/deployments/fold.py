@@ -21,6 +21,7 @@ from mainstem.messages import (
     Progress,
     Refused,
     Rejected,
+    RolledBack,
     Round,
     Snapshot,
     Stopped,
@@ -30,6 +31,7 @@ from mainstem.messages import (
 Row = dict[str, Any]
 
 STATES = {"open": State.RUNNING, "stopped": State.STOPPED, "finished": State.FINISHED, "failed": State.FAILED}
+REJECTED = "The last command was rejected: "
 WAITING_PHASES = ("unborn", "waiting")
 
 
@@ -55,7 +57,7 @@ def changes_of(entry: Entry, head: Head | None) -> Changes:
     if isinstance(record, Progress):
         return _progress(record, head) if record.federation == head.opened.federation else Changes()
     if isinstance(record, Rejected):
-        return Changes(deployment={"detail": f"The last command was rejected: {record.detail}"})
+        return Changes(deployment={"detail": f"{REJECTED}{record.detail}"})
     if entry.link is None:
         return Changes()
     changes = Changes(deployment=_of_head(head, entry))
@@ -78,6 +80,8 @@ def changes_of(entry: Entry, head: Head | None) -> Changes:
             ]
             if record.evaluation is not None:
                 changes.evaluations[record.version] = _metrics(record.evaluation)
+        case RolledBack():
+            changes.deployment |= {"detail": f"It was rolled back to version {record.version}."}
         case Failed():
             changes.deployment |= {"detail": record.detail, "ended_ms": entry.timestamp_ms}
         case Stopped():
@@ -94,7 +98,12 @@ def _of_head(head: Head, entry: Entry) -> Row:
         "version": head.base.version,
         "sha256": head.weights.sha256,
         "rules": whole(head.rules),
-        "head": {"seq": head.link.record.seq, "hash": head.link.hash, "offset": entry.offset},
+        "head": {
+            "seq": head.link.record.seq,
+            "hash": head.link.hash,
+            "offset": entry.offset,
+            "lineage": sorted({base.version for base in head.lineage}),
+        },
         "phase": "",
         "deadline_ms": None,
         "ended_ms": None,

@@ -89,7 +89,7 @@ def _carry_out(message_log: MessageLog, entry: OutboxEntry) -> None:
         case OutboxKind.COMMAND:
             order = msgspec.convert({**entry.payload, "federation": deployment.federation}, Command)
             opening.command(message_log, order)
-            if order.action == "resume":
+            if order.action in ("resume", "rollback"):
                 # a worker that let go of the ended run looks again at a higher revision
                 Deployment.objects.filter(pk=deployment.pk, revision=deployment.revision).update(
                     revision=deployment.revision + 1

@@ -92,6 +92,7 @@ def _rules(asked: Mapping[str, Any]) -> Rules:
         max_staleness=asked.get("max_staleness", default.max_staleness),
         staleness_exponent=asked.get("staleness_exponent", default.staleness_exponent),
         selection=_selection(asked.get("selection") or {}),
+        keep_updates=asked.get("keep_updates"),
     )
     if rules.min_clients > rules.max_clients:
         raise FieldError(

@@ -11,11 +11,17 @@ from backend.deployments.serializers import MemberSerializer
 
 
 class VersionSerializer(serializers.ModelSerializer[Version]):
-    """A global model."""
+    """A global model. `current`: the run's model is it or descends from it; one that was rolled back is not."""
+
+    current = serializers.SerializerMethodField()
 
     class Meta:
         model = Version
-        fields = ["number", "seq", "parent", "sha256", "nbytes", "offset", "created_ms", "evaluation"]
+        fields = ["number", "seq", "parent", "sha256", "nbytes", "offset", "created_ms", "evaluation", "current"]
+
+    def get_current(self, version: Version) -> bool:
+        """By the head's lineage."""
+        return version.deployment.descends_from(version.number)
 
 
 class VersionDetailSerializer(VersionSerializer):
@@ -40,14 +46,19 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
     """A committed round with its clients' metrics."""
 
     clients = ClientRoundSerializer(many=True, read_only=True)
+    current = serializers.SerializerMethodField()
 
     class Meta:
         model = Round
         fields = [
             "number", "seq", "version", "base_version", "strategy", "opened_ms", "closed_ms", "closed_by",
             "committed_ms", "examples", "accepted", "refused", "refused_more", "evaluation", "writer", "offset",
-            "final", "clients",
+            "final", "clients", "current",
         ]  # fmt: skip
+
+    def get_current(self, round_: Round) -> bool:
+        """Whether the run's model descends from the round's version."""
+        return round_.deployment.descends_from(round_.version)
 
 
 class RefusalSerializer(serializers.ModelSerializer[Refusal]):

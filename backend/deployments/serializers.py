@@ -119,6 +119,13 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
         min_value=0, max_value=16, required=False, help_text="0.5; an update weighs (1 + staleness)^-this."
     )
     selection = NamedSerializer(required=False, help_text=", ".join(SELECTIONS))
+    keep_updates = serializers.IntegerField(
+        min_value=1,
+        max_value=1_000_000,
+        required=False,
+        allow_null=True,
+        help_text="Of how many committed rounds the clients' updates stay in Kafka; without it, of all.",
+    )
     batch_size = serializers.IntegerField(min_value=1, max_value=1 << 20, required=False, help_text="32")
     epochs = serializers.IntegerField(min_value=1, max_value=100_000, required=False, help_text="1")
     optimizer = NameOrObjectField(required=False)
@@ -210,6 +217,12 @@ class DestroysSerializer(serializers.Serializer[Any]):
     versions = serializers.IntegerField()
     jobs = serializers.IntegerField()
     restarted_as = serializers.ListField(child=serializers.CharField())
+
+
+class RollbackSerializer(serializers.Serializer[Any]):
+    """The version to go on from."""
+
+    version = serializers.IntegerField(min_value=0, max_value=(1 << 31) - 1)
 
 
 class DeadlineSerializer(serializers.Serializer[Any]):

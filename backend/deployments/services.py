@@ -16,6 +16,7 @@ from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
 from backend.config.problems import Problem
 from backend.deployments.columns import whole
+from backend.deployments.fold import REJECTED
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
 from backend.deployments.opening import topics_of
 from backend.deployments.plan import Plan, input_of, plan
@@ -158,6 +159,24 @@ def resume(deployment: Deployment, user: User | None) -> None:
     _command(deployment, user, action="resume")
 
 
+def rollback(deployment: Deployment, version: int, user: User | None) -> None:
+    """Ask the run to go on from an earlier version; also one that has ended. Raises Problem."""
+    _require(deployment.state not in (State.OPENING, State.DELETING), deployment, "cannot be rolled back")
+    if not deployment.versions.filter(number=version).exists():
+        newest = deployment.versions.order_by("-number").values_list("number", flat=True).first()
+        known = "it has none yet" if newest is None else f"the newest is {newest}"
+        raise Problem(status.HTTP_400_BAD_REQUEST, f"There is no version {version}; {known}.", field="version")
+    if not deployment.descends_from(version):
+        raise Problem(
+            status.HTTP_400_BAD_REQUEST,
+            f"Version {version} was rolled back itself: the run's model does not descend from it.",
+            field="version",
+        )
+    if version == deployment.version:
+        raise Problem(status.HTTP_409_CONFLICT, f"Version {version} is the run's model already.", field="version")
+    _command(deployment, user, action="rollback", version=version)
+
+
 def change_deadline(deployment: Deployment, seconds: float, user: User | None) -> None:
     """Ask for another deadline of the rounds from the open one on; raises Problem where the run has ended."""
     _require(not deployment.ended, deployment, "takes no other deadline")
@@ -171,6 +190,8 @@ def _require(allowed: bool, deployment: Deployment, cannot: str) -> None:
 
 def _command(deployment: Deployment, user: User | None, **fields: Any) -> None:
     by = user.username if user is not None else ""
+    # the answer to an earlier command would look like one to this
+    Deployment.objects.filter(pk=deployment.pk, detail__startswith=REJECTED).update(detail="")
     OutboxEntry.objects.create(
         deployment=deployment, kind=OutboxKind.COMMAND, payload={"id": secrets.token_hex(16), "by": by, **fields}
     )

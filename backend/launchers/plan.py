@@ -45,6 +45,8 @@ class View:
     failures: int = 0
     due: float | None = None
     started: float | None = None
+    needed: bool = False
+    """It has left in peace, but rounds are left: the run was rolled back, or stopped and resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ def decide(job: View, standing: Standing, status: JobStatus, now: float, patienc
         return _at_rest(job, standing, drop)
     if job.state == STOPPED:  # the federation was resumed
         return Decision(Action.NOTHING, PENDING)
+    if job.state == SUCCEEDED and job.needed:
+        return Decision(Action.NOTHING, PENDING, "the run goes on, so it starts again")
     if job.state == PENDING and (job.due is None or job.due <= now):
         return Decision(Action.START, PENDING, failures=job.failures)
     return _keep(job)

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS = 60.0
 """Beside the federation's own `final_wait_ms`: how long after the end a Job may still evaluate the final model."""
 
+RETURN_SECONDS = 5.0
+"""After a Job's peaceful end: until then the last round's commit, which it has read, may not be projected yet."""
+
 WAITS = "waits: {running} training processes run, and MAINSTEM_MAX_JOBS allows no more"
 
 
@@ -85,6 +88,7 @@ class Reconciler:
             Q(deployment=None)
             | Q(state=JobState.STOPPED, wanted=True, deployment__state__in=matching.OPEN)
             | Q(state=JobState.SUCCEEDED, deployment__state__in=[State.STOPPED, State.FAILED])
+            | Q(state=JobState.SUCCEEDED, wanted=True, deployment__state__in=matching.OPEN)
         )
         return list(Job.objects.filter(~at_rest | stirred).select_related("deployment", "source").order_by("id"))
 
@@ -97,6 +101,7 @@ class Reconciler:
             failures=job.failures,
             due=job.due_at.timestamp() if job.due_at else None,
             started=job.started_at.timestamp() if job.started_at else None,
+            needed=self._needed(job),
         )
         status = self._launcher.status(job.name)
         decision = decide(view, standing, status, self._now(), self._options.patience)
@@ -174,6 +179,13 @@ class Reconciler:
         patience = SETTLE_SECONDS + matching.rules_of(deployment).final_wait_ms / 1000
         ended = (deployment.ended_ms or 0) / 1000
         return Standing.OVERDUE if self._now() > ended + patience else Standing.FINISHED
+
+    def _needed(self, job: Job) -> bool:
+        deployment = job.deployment
+        if deployment is None or deployment.state not in matching.OPEN or job.ended_at is None:
+            return False
+        rests = self._now() - job.ended_at.timestamp()
+        return rests >= RETURN_SECONDS and deployment.round < matching.rules_of(deployment).rounds
 
     def _spec(self, job: Job) -> JobSpec:
         source, options = job.source, self._options

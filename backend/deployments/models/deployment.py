@@ -82,7 +82,7 @@ class Deployment(models.Model):
     round = models.IntegerField(default=0)
     version = models.IntegerField(default=0)
     head = models.JSONField(default=dict)
-    """`seq`, `hash`, `offset` of the chain's head."""
+    """`seq`, `hash`, `offset` of the chain's head, and its `lineage`: the versions that its model descends from."""
     phase = models.CharField(max_length=20, blank=True)
     needed = models.IntegerField(default=0)
     deadline_ms = models.BigIntegerField(null=True)
@@ -124,6 +124,10 @@ class Deployment(models.Model):
         if self.ended:
             return []
         return [member.client for member in members if member.state in ("training", "silent")]
+
+    def descends_from(self, version: int) -> bool:
+        """Whether the run's model descends from that version; what was rolled back it does not."""
+        return version in self.head.get("lineage", ())
 
     @property
     def ended(self) -> bool:
