@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,11 +170,17 @@ class Driver:
         return other
 
 
-def counted(world: World, head: Head, end: int) -> dict[str, int]:
-    """The oracle: client -> offset of the update that counts under `head`, of the records up to `end`."""
+Counted = dict[tuple[str, int], int]
+"""(client, sequence of its base) -> offset of the update that counts."""
+
+
+def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Counted:
+    """The oracle: what counts under `head` of the records up to `end`; `newest` are the bases that counted before."""
     rules = head.rules
     members = {m.client: (m.incarnation, m.status) for m in head.snapshot.members}
-    counts: dict[str, int] = {}
+    reach = 0 if rules.mode == "sync" else rules.max_staleness
+    bases = head.lineage[-1 - reach :]
+    newest, counts = dict(newest), {}
     for seen in world.inbox[head.snapshot.position : end]:
         match seen.record:
             case Joined(federation=federation, client=client, incarnation=incarnation):
@@ -183,25 +190,31 @@ def counted(world: World, head: Head, end: int) -> dict[str, int]:
             case Left(client=client, incarnation=incarnation) | ClientFailed(client=client, incarnation=incarnation):
                 if client in members and members[client][0] == incarnation:
                     members[client] = (incarnation, "gone")
-            case Update() as update if update.client in members and update.client not in counts:
-                fine = update.base == head.base and update.number == 0 and 1 <= update.examples <= rules.max_examples
+            case Update() as update if update.client in members and newest.get(update.client, -1) < update.base.seq:
+                fine = update.base in bases and update.number == 0 and 1 <= update.examples <= rules.max_examples
                 fine = fine and all(run.first + run.count <= seen.offset for run in update.weights.chunks)
                 if fine and update.weights.tensors == head.opened.weights.tensors and verdict(update) is None:
-                    counts[update.client] = seen.offset
+                    counts[update.client, update.base.seq] = seen.offset
+                    newest[update.client] = update.base.seq
             case Heartbeat() | _:
                 pass
     return counts
 
 
-def check_round(world: World, before: Head, record: Round) -> None:
+def check_round(world: World, before: Head, record: Round, newest: dict[str, int]) -> None:
     """A committed round is what the oracle says, closed no sooner than its rules allow."""
     snapshot, rules = record.snapshot, before.rules
     assert before.snapshot.position <= snapshot.position <= len(world.inbox)
-    offsets = {a.client: a.offset for a in record.accepted}
-    assert len(offsets) == len(record.accepted), "a client counts twice"
-    assert offsets == counted(world, before, snapshot.position), "other updates than those that were accepted"
-    assert len(offsets) >= (rules.quorum if rules.quorum is not None else rules.min_clients)
-    assert record.base == before.base and all(a.base == before.base for a in record.accepted)
+    offsets = {(a.client, a.base.seq): a.offset for a in record.accepted}
+    assert len(offsets) == len(record.accepted), "an update counts twice"
+    assert offsets == counted(world, before, snapshot.position, newest), "other updates than those that were accepted"
+    enough = {"sync": rules.target or rules.min_clients, "buffered": rules.buffer, "async": 1}[rules.mode]
+    least = min(rules.quorum if rules.quorum is not None else rules.min_clients, enough)
+    assert len(offsets) >= least
+    assert record.base == before.base and all(a.base in before.lineage for a in record.accepted)
+    for a in record.accepted:
+        behind = len(before.lineage) - 1 - before.lineage.index(a.base)
+        assert math.isclose(a.coefficient, a.examples * (1 + behind) ** -0.5, rel_tol=1e-14)
     assert (record.round, record.version) == (before.round + 1, before.version + 1)
     assert [a.sha256 for a in record.accepted] == sorted(a.sha256 for a in record.accepted)
     assert record.weights.sha256 == reduced(Plan(record.base, record.accepted, (), record.closed))
@@ -209,20 +222,26 @@ def check_round(world: World, before: Head, record: Round) -> None:
         assert record.closed.offset == snapshot.position
         assert world.inbox[snapshot.position].time_ms >= record.opened_ms + rules.deadline_ms
         assert record.closed.time_ms == snapshot.time_ms
+    elif record.closed.by in ("buffer", "target"):
+        assert len(offsets) >= enough
     else:
         # on all answers: nobody who was awaited is missing
         present = {m.client for m in snapshot.members if m.status == "active"}
         joined_before = {m.client for m in before.snapshot.members if m.status == "active"}
-        assert joined_before & present <= set(offsets) or len(joined_before) < rules.min_clients
+        answered = {client for client, seq in offsets if seq == before.base.seq}
+        assert joined_before & present <= answered or len(joined_before) < rules.min_clients
     assert record.opened_ms >= before.since_ms
 
 
 def check_history(world: World) -> None:
     """Every round of the chain, each against the head that it follows."""
     reader, head = world.control.reader(), None
+    newest: dict[str, int] = {}
     while entries := reader.sync(1):
         record = entries[0].link.record if entries[0].link else None
         if isinstance(record, Round):
             assert head is not None
-            check_round(world, head, record)
+            check_round(world, head, record, newest)
+            for a in record.accepted:
+                newest[a.client] = max(newest.get(a.client, -1), a.base.seq)
         head = reader.head

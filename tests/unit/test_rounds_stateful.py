@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,8 +42,27 @@ class Rounds(RuleBasedStateMachine):
         quorum=st.none() | st.integers(1, 3),
         below=st.sampled_from(["extend", "fail"]),
         limit=st.sampled_from([0, 500, 10_000]),
+        mode=st.sampled_from(
+            [
+                {},
+                {"target": 1},
+                {"target": 2},
+                {"mode": "buffered", "buffer": 2, "max_staleness": 1},
+                {"mode": "buffered", "buffer": 3, "max_staleness": 2},
+                {"mode": "async", "max_staleness": 2},
+            ]
+        ),
     )
-    def open(self, rounds: int, min_clients: int, extra: int, quorum: int | None, below: str, limit: int) -> None:
+    def open(
+        self,
+        rounds: int,
+        min_clients: int,
+        extra: int,
+        quorum: int | None,
+        below: str,
+        limit: int,
+        mode: dict[str, Any],
+    ) -> None:
         """A federation with any rules."""
         self.world = World.of(
             rounds=rounds,
@@ -54,6 +74,7 @@ class Rounds(RuleBasedStateMachine):
             wait_limit_ms=limit,
             final_wait_ms=50,
             max_examples=1000,
+            **(mode if (quorum or 0) <= mode.get("target", 9) else {}),
         )
         self.drivers = [Driver(self.world, "one"), Driver(self.world, "two")]
         for driver in self.drivers:
@@ -72,6 +93,13 @@ class Rounds(RuleBasedStateMachine):
     def good(self, client: str) -> None:
         """An update from the head's model: counts, or is a duplicate."""
         self.world.update(client)
+
+    @rule(client=clients, back=st.integers(1, 3))
+    def late(self, client: str, back: int) -> None:
+        """An update from an ancestor of the head."""
+        lineage = self.world.control.head().lineage
+        manifest = weights(f"{back}" * 64, 0, client)
+        self.world.update(client, base=lineage[max(0, len(lineage) - 1 - back)], weights=manifest)
 
     @rule(
         client=clients,
