@@ -270,14 +270,14 @@ class RoundMachine:
         overdue = self.deadline_ms is not None and self.time_ms >= self.deadline_ms
         if overdue and len(self.accepted) >= self.quorum:
             return self._close("deadline", offset)  # also where the limit has passed: nothing accepted is thrown away
+        if overdue and head.selected is not None and head.rules.below_quorum == "extend" and (more := self._select()):
+            return more  # before the limit: whoever came meanwhile has a chance; each time there are fewer left to ask
         if self.time_ms >= self._limit_ms(head):
             return [self._give_up(f"it waited {head.rules.wait_limit_ms / 1000:g} s")]
         if not overdue or self.deadline_ms is None:
             return []
         if head.rules.below_quorum == "fail":
             return [self._give_up("the round's deadline passed")]
-        if self._policy.chooser is not None and (more := self._select()):
-            return more
         missed = (self.time_ms - self.deadline_ms) // head.rules.deadline_ms + 1
         self.deadline_ms += missed * head.rules.deadline_ms
         return []

@@ -192,6 +192,7 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
                     members[client] = (incarnation, "gone")
             case Update() as update if update.client in members and newest.get(update.client, -1) < update.base.seq:
                 fine = update.base in bases and update.number == 0 and 1 <= update.examples <= rules.max_examples
+                fine = fine and (head.selected is None or update.client in head.selected.clients)
                 fine = fine and all(run.first + run.count <= seen.offset for run in update.weights.chunks)
                 if fine and update.weights.tensors == head.opened.weights.tensors and verdict(update) is None:
                     counts[update.client, update.base.seq] = seen.offset
@@ -210,6 +211,9 @@ def check_round(world: World, before: Head, record: Round, newest: dict[str, int
     assert offsets == counted(world, before, snapshot.position, newest), "other updates than those that were accepted"
     enough = {"sync": rules.target or rules.min_clients, "buffered": rules.buffer, "async": 1}[rules.mode]
     least = min(rules.quorum if rules.quorum is not None else rules.min_clients, enough)
+    if rules.selection.name != "all":
+        assert before.selected is not None and before.selected.round == record.round
+        least = before.selected.quorum
     assert len(offsets) >= least
     assert record.base == before.base and all(a.base in before.lineage for a in record.accepted)
     for a in record.accepted:
@@ -228,8 +232,11 @@ def check_round(world: World, before: Head, record: Round, newest: dict[str, int
         # on all answers: nobody who was awaited is missing
         present = {m.client for m in snapshot.members if m.status == "active"}
         joined_before = {m.client for m in before.snapshot.members if m.status == "active"}
+        if before.selected is not None:
+            joined_before = set(before.selected.clients)
         answered = {client for client, seq in offsets if seq == before.base.seq}
-        assert joined_before & present <= answered or len(joined_before) < rules.min_clients
+        few = before.selected is None and len(joined_before) < rules.min_clients
+        assert few or joined_before & present <= answered
     assert record.opened_ms >= before.since_ms
 
 

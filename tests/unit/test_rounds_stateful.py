@@ -20,6 +20,7 @@ from mainstem.messages import (
     Joined,
     Left,
     Metrics,
+    Selection,
     TensorSpec,
     Tick,
 )
@@ -50,6 +51,8 @@ class Rounds(RuleBasedStateMachine):
                 {"mode": "buffered", "buffer": 2, "max_staleness": 1},
                 {"mode": "buffered", "buffer": 3, "max_staleness": 2},
                 {"mode": "async", "max_staleness": 2},
+                {"selection": Selection(name="uniform", params={"count": 1})},
+                {"selection": Selection(name="speed", params={"fraction": 0.6})},
             ]
         ),
     )
