@@ -12,6 +12,7 @@ import sys
 import threading
 
 from backend.aggregator.federation import Federation
+from backend.aggregator.memory import use_one_heap
 from backend.aggregator.worker import FIRST_PAUSE, Worker
 from mainstem import logs, topics
 from mainstem.clock import SystemClock
@@ -28,9 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Work until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m backend.aggregator", description=__doc__)
     parser.add_argument("--bootstrap", default=os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS"), help="Kafka servers")
-    parser.add_argument("--retain-mb", type=int, default=256, help="memory for passing updates (default: %(default)s)")
+    parser.add_argument("--retain-mb", type=int, default=16, help="memory for passing updates (default: %(default)s)")
+    parser.add_argument("--spill-mb", type=int, default=4096, help="temporary file a federation (default: %(default)s)")
     parser.add_argument("--session-timeout-ms", type=int, default=6000, help="until a dead worker is replaced")
     options = parser.parse_args(arguments)
+    use_one_heap()
     logs.configure("aggregator")
     if not options.bootstrap:
         print("error: say where Kafka is: --bootstrap or KML_CLOUD_BOOTSTRAP_SERVERS", file=sys.stderr)
@@ -43,17 +46,30 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    work(config, leave, retain=options.retain_mb << 20, session_timeout_ms=options.session_timeout_ms)
+    work(
+        config,
+        leave,
+        retain=options.retain_mb << 20,
+        spill=options.spill_mb << 20,
+        session_timeout_ms=options.session_timeout_ms,
+    )
     return 0
 
 
 def work(
-    config: dict[str, str | int | float | bool], leave: threading.Event, *, retain: int, session_timeout_ms: int
+    config: dict[str, str | int | float | bool],
+    leave: threading.Event,
+    *,
+    retain: int,
+    spill: int,
+    session_timeout_ms: int,
 ) -> None:
     """Follow the announcements until `leave` is set."""
     writer = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
     log = KafkaLog(config)
-    worker = Worker(lambda federation: Federation(log, federation, clock=SystemClock(), writer=writer, retain=retain))
+    worker = Worker(
+        lambda federation: Federation(log, federation, clock=SystemClock(), writer=writer, retain=retain, spill=spill)
+    )
     while not leave.is_set():
         try:
             log.create_topics(topics.shared_topics())

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 
 from backend.aggregator.inbox import Inbox
+from backend.aggregator.kept import Kept
 from backend.aggregator.models import Models
 from mainstem import strategies, updates
 from mainstem.control import ControlTopic, Entry
@@ -48,17 +49,26 @@ TICK_MS = 250
 class Federation:
     """Runs one federation until its run ends: call `step` again and again.
 
-    `retain` is how many bytes of chunks, how many of checked updates, and how many of models stay in memory; whatever
-    does not fit is read again from the log.
+    `retain` is how many bytes of chunks, how many of checked updates, and how many of models stay in memory, `spill`
+    how many bytes of checked updates a temporary file takes; whatever does not fit is read again from the log.
     """
 
-    def __init__(self, log: MessageLog, federation: str, *, clock: Clock, writer: str, retain: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        federation: str,
+        *,
+        clock: Clock,
+        writer: str,
+        retain: int = 16 << 20,
+        spill: int = 4 << 30,
+    ) -> None:
         self.federation = federation
-        self._log, self._clock, self._writer, self._retain = log, clock, writer, retain
+        self._log, self._clock, self._writer, self._retain, self._spill = log, clock, writer, retain, spill
         self._control = ControlTopic(log, federation)
         self.machine = RoundMachine(writer)
         self._inbox: Inbox | None = None
-        self._checked: dict[int, list[Tensor]] = {}
+        self._checked: Kept | None = None
         self._models = Models(log)
         self._ticked_ms = 0
         self._progress: tuple[int, Progress | None] = (0, None)
@@ -105,12 +115,16 @@ class Federation:
         self._control.close()
         if self._inbox is not None:
             self._inbox.close()
+        if self._checked is not None:
+            self._checked.clear()
 
     # ------------------------------------------------------------ the control topic
     def _follow(self, entries: Sequence[Entry]) -> None:
         """Feed the newest head, then the commands that it has not answered."""
         head = self._control.head
         if head is not None and any(entry.link for entry in entries):
+            if self._checked is None:
+                self._checked = Kept(head.opened.weights.tensors, self._retain, self._spill)
             self._checked.clear()
             self._act(self.machine.handle(Followed(head)))
         rejected = {entry.record.command for entry in entries if isinstance(entry.record, Rejected)}
@@ -137,7 +151,7 @@ class Federation:
                     self._follow(self._control.sync())
 
     def _check(self, check: Check) -> RefusedError | None:
-        assert self._inbox is not None and self.machine.head is not None
+        assert self._inbox is not None and self.machine.head is not None and self._checked is not None
         weights = check.update.weights
         try:
             tensors = self._tensors(weights)
@@ -150,9 +164,7 @@ class Federation:
             return RefusedError(Reason.MISSING_CHUNKS, f"its chunks cannot be read: {error}")
         finally:
             self._inbox.release(weights)
-        held = sum(t.nbytes for kept in self._checked.values() for t in kept)
-        if held + weights.nbytes <= self._retain:
-            self._checked[check.offset] = tensors
+        self._checked.put(check.offset, tensors)
         return None
 
     def _tensors(self, weights: Weights) -> list[Tensor]:
@@ -190,10 +202,11 @@ class Federation:
         self._logger.info("round %d reduced from %d updates", head.round + 1, len(plan.accepted))
         return Reduced(weights)
 
-    def _accepted(self, plan: Plan) -> Iterator[tuple[Accepted, list[Tensor]]]:
-        """The plan's updates one by one, from memory where they are kept, else from the log."""
+    def _accepted(self, plan: Plan) -> Iterator[tuple[Accepted, Sequence[Tensor]]]:
+        """The plan's updates one by one, from where they are kept, else from the log."""
+        assert self._checked is not None
         for accepted, manifest in zip(plan.accepted, plan.manifests, strict=True):
-            kept = self._checked.pop(accepted.offset, None)
+            kept = self._checked.get(accepted.offset)
             yield accepted, kept if kept is not None else self._tensors(manifest)
 
     # ------------------------------------------------------------ time and people

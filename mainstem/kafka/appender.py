@@ -83,7 +83,7 @@ class _Session:
                 **config,
                 "enable.idempotence": True,
                 "acks": "all",
-                "linger.ms": 0,
+                "linger.ms": 2,
                 "message.max.bytes": MESSAGE_LIMIT,
                 "batch.size": MESSAGE_LIMIT,
                 "queue.buffering.max.kbytes": 4 * IN_FLIGHT >> 10,

@@ -41,7 +41,7 @@ def consumer_config(
         "fetch.message.max.bytes": 4 << 20,
         "fetch.error.backoff.ms": 50,
         "queued.min.messages": 1000,
-        "queued.max.messages.kbytes": 8 << 10,
+        "queued.max.messages.kbytes": 4 << 10,
         "fetch.queue.backoff.ms": 5,
         "check.crcs": True,
     }

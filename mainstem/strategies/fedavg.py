@@ -69,7 +69,8 @@ class FedAvgSum:
         if not self._total > 0:
             raise AggregationError("the accepted updates have no examples to weigh them by")
         result: list[NDArray[Any]] = []
-        for base, total in zip(self._base, self._sums, strict=True):
+        for number, base in enumerate(self._base):
+            total, self._sums[number] = self._sums[number], None  # freed as soon as it is cast
             if total is None:
                 result.append(base.copy())
                 continue

@@ -1,0 +1,85 @@
+"""Checked updates until their round is reduced: some in memory, the others in a temporary file without a name.
+
+So the aggregator's memory is that of a few models, whatever the number of clients, and nothing is fetched twice. The
+file is a convenience: what does not fit in it, or is lost with the process, is read again from the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from io import FileIO
+
+import numpy as np
+
+from mainstem.messages import TensorSpec
+from mainstem.weights import Tensor, size_of
+
+
+class Kept:
+    """Up to `memory` bytes of tensors in memory and up to `disk` bytes in the file, by the update's offset."""
+
+    def __init__(self, specs: Sequence[TensorSpec], memory: int, disk: int) -> None:
+        self._specs, self._memory, self._disk = specs, memory, disk
+        self._nbytes = sum(size_of(spec) for spec in specs)
+        self._held: dict[int, Sequence[Tensor]] = {}
+        self._places: dict[int, int] = {}
+        self._file: FileIO | None = None
+        self._buffer: list[Tensor] | None = None
+
+    def put(self, offset: int, tensors: Sequence[Tensor]) -> None:
+        """Keep an update if there is room."""
+        if (len(self._held) + 1) * self._nbytes <= self._memory:
+            self._held[offset] = tensors
+        elif (len(self._places) + 1) * self._nbytes <= self._disk:
+            with contextlib.suppress(OSError):  # a full disk: the log has it
+                self._write(len(self._places) * self._nbytes, tensors)
+                self._places[offset] = len(self._places) * self._nbytes
+
+    def get(self, offset: int) -> Sequence[Tensor] | None:
+        """An update's tensors, None where they are not kept. Tensors of the file are good until the next `get`."""
+        held = self._held.get(offset)
+        if held is not None or offset not in self._places:
+            return held
+        if self._buffer is None:
+            self._buffer = [np.empty(spec.shape, np.dtype(spec.dtype)) for spec in self._specs]
+        try:
+            self._read(self._places[offset], self._buffer)
+        except OSError:
+            return None
+        return self._buffer
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._held.clear()
+        self._places.clear()
+        self._buffer = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, place: int, tensors: Sequence[Tensor]) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as the round)
+        self._file.seek(place)
+        for data in _pieces(tensors):
+            done = 0
+            while done < data.nbytes:
+                done += self._file.write(data[done:])
+
+    def _read(self, place: int, tensors: Sequence[Tensor]) -> None:
+        assert self._file is not None
+        self._file.seek(place)
+        for data in _pieces(tensors):
+            done = 0
+            while done < data.nbytes:
+                got = self._file.readinto(data[done:])
+                if not got:
+                    raise OSError("the file ends early")
+                done += got
+
+
+def _pieces(tensors: Sequence[Tensor]) -> Iterator[memoryview]:
+    for tensor in tensors:
+        yield np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data

@@ -1,0 +1,57 @@
+"""Checked updates in memory and in the temporary file: the same bytes back, or nothing."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+import pytest
+
+from backend.aggregator.kept import Kept
+from mainstem.weights import Tensor, specs_of
+
+
+def update(number: int) -> list[Tensor]:
+    """Tensors of several types, a scalar and an empty one among them."""
+    random = np.random.default_rng(number)
+    return [
+        random.normal(size=(30, 7)).astype(np.float32),
+        np.array(number, np.int64),
+        np.empty((0, 3), np.float16),
+        random.normal(size=11),
+    ]
+
+
+SPECS = specs_of((f"t{i}", t) for i, t in enumerate(update(0)))
+SIZE = sum(t.nbytes for t in update(0))
+
+
+@pytest.mark.parametrize(("memory", "disk", "kept"), [(10, 0, 10), (0, 10, 10), (2, 3, 5), (0, 0, 0)])
+def test_what_fits_is_given_back(memory: int, disk: int, kept: int) -> None:
+    """Ten updates: those that fit in memory and file come back in any order with the same bytes, the others do not."""
+    store = Kept(SPECS, memory * SIZE, disk * SIZE)
+    for number in range(10):
+        store.put(100 + number, update(number))
+    found = set()
+    for number in (7, 3, 9, 0, 1, 2, 4, 8, 6, 5, 3):
+        tensors = store.get(100 + number)
+        if tensors is not None:
+            found.add(number)
+            for got, put in zip(tensors, update(number), strict=True):
+                assert got.dtype == put.dtype and got.shape == put.shape
+                np.testing.assert_array_equal(got, put)
+    assert len(found) == kept
+    store.clear()
+    assert store.get(100) is None
+
+
+def test_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file cannot be written, the update is simply not kept."""
+
+    def full(**_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    store = Kept(SPECS, 0, 10 * SIZE)
+    store.put(1, update(1))
+    assert store.get(1) is None
