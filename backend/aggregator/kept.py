@@ -7,12 +7,15 @@ file is a convenience: what does not fit in it, or is lost with the process, is 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from io import FileIO
+from typing import overload
 
 import numpy as np
 
+from mainstem.errors import LogError
 from mainstem.messages import TensorSpec
 from mainstem.weights import Tensor, size_of
 
@@ -26,7 +29,6 @@ class Kept:
         self._held: dict[int, Sequence[Tensor]] = {}
         self._places: dict[int, int] = {}
         self._file: FileIO | None = None
-        self._buffer: list[Tensor] | None = None
 
     def put(self, offset: int, tensors: Sequence[Tensor]) -> None:
         """Keep an update if there is room."""
@@ -38,23 +40,16 @@ class Kept:
                 self._places[offset] = len(self._places) * self._nbytes
 
     def get(self, offset: int) -> Sequence[Tensor] | None:
-        """An update's tensors, None where they are not kept. Tensors of the file are good until the next `get`."""
+        """An update's tensors, None where they are not kept; those of the file are read one by one as they are used."""
         held = self._held.get(offset)
-        if held is not None or offset not in self._places:
+        if held is not None or offset not in self._places or self._file is None:
             return held
-        if self._buffer is None:
-            self._buffer = [np.empty(spec.shape, np.dtype(spec.dtype)) for spec in self._specs]
-        try:
-            self._read(self._places[offset], self._buffer)
-        except OSError:
-            return None
-        return self._buffer
+        return _Stored(self._file, self._places[offset], self._specs)
 
     def clear(self) -> None:
         """Forget all of them."""
         self._held.clear()
         self._places.clear()
-        self._buffer = None
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -68,16 +63,37 @@ class Kept:
             while done < data.nbytes:
                 done += self._file.write(data[done:])
 
-    def _read(self, place: int, tensors: Sequence[Tensor]) -> None:
-        assert self._file is not None
-        self._file.seek(place)
-        for data in _pieces(tensors):
-            done = 0
+
+class _Stored(Sequence[Tensor]):
+    """Tensors in the file, each read when it is asked for."""
+
+    def __init__(self, file: FileIO, place: int, specs: Sequence[TensorSpec]) -> None:
+        self._file, self._specs = file, specs
+        self._places = list(itertools.accumulate((size_of(spec) for spec in specs), initial=place))
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        spec = self._specs[index]
+        tensor: Tensor = np.empty(spec.shape, np.dtype(spec.dtype))
+        data, done = next(_pieces([tensor])), 0
+        try:
+            self._file.seek(self._places[range(len(self))[index]])
             while done < data.nbytes:
                 got = self._file.readinto(data[done:])
                 if not got:
-                    raise OSError("the file ends early")
+                    raise OSError("it ends early")
                 done += got
+        except OSError as error:
+            raise LogError(f"the file of checked updates cannot be read: {error}") from error
+        return tensor
 
 
 def _pieces(tensors: Sequence[Tensor]) -> Iterator[memoryview]:
