@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.federation import PATIENCE, Case, measure
@@ -46,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flower-python", required=True, help="the interpreter of an environment that has flwr")
     parser.add_argument("--cases", default="250KB", help=f"comma-separated: {', '.join(CASES)} (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--without-evaluate", action="store_true", help="Flower sends the model once a round")
     options = parser.parse_args()
@@ -54,8 +56,9 @@ def main() -> int:
         check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
     result: dict[str, Any] = {"benchmark": "against_flower", "flower": version, **description(), "cases": {}}
+    result["flower_evaluates"] = not options.without_evaluate
     for name in options.cases.split(","):
-        case = CASES[name]
+        case = replace(CASES[name], rounds=options.rounds)
         with EmbeddedKafka() as kafka:  # a fresh log a case
             sides: dict[str, Callable[[], dict[str, Any]]] = {
                 "mainstem": lambda kafka=kafka, case=case: ours(kafka, case),  # type: ignore[misc]

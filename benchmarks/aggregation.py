@@ -1,0 +1,81 @@
+"""`python -m benchmarks.aggregation`: folding updates alone, in GB/s of updates, beside NumPy and memory bandwidth.
+
+The updates lie in memory, so this is the fold and nothing else. `copy` is what this machine's memory gives: bytes
+copied a second by NumPy from one large array to another. NumPy's mean is `average` in float64 over stacked updates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.machine import description
+from benchmarks.stats import emit, summary, table
+from mainstem.strategies.fedavg import FedAvg
+from mainstem.weights import Tensor
+
+
+def main() -> int:
+    """Fold `--clients` updates `--repeat` times each way, in turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--kilobytes", type=int, default=5 << 10, help="size of an update (default: %(default)s)")
+    parser.add_argument("--tensors", type=int, default=4)
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args()
+    random = np.random.default_rng(0)
+    count = options.kilobytes * 256 // options.tensors
+    updates: list[list[Tensor]] = [
+        [random.standard_normal(count, dtype=np.float32) for _ in range(options.tensors)]
+        for _ in range(options.clients)
+    ]
+    weights = [float(1 + number) for number in range(options.clients)]
+    nbytes = options.clients * options.tensors * count * 4
+    made: dict[str, list[Tensor]] = {}
+
+    def ours() -> None:
+        total = FedAvg({}).start(updates[0])
+        for update, weight in zip(updates, weights, strict=True):
+            total.add(update, weight)
+        made["ours"] = total.finish()
+
+    def in_numpy() -> None:
+        made["numpy"] = [
+            np.average(np.stack([update[t].astype(np.float64) for update in updates]), axis=0, weights=weights)
+            for t in range(options.tensors)
+        ]
+
+    source = np.ones(nbytes // 8)
+    target = np.empty_like(source)
+
+    def copy() -> None:
+        np.copyto(target, source)
+
+    ways: dict[str, Callable[[], None]] = {"fold": ours, "NumPy float64": in_numpy, "memory copy": copy}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(options.repeat + 1):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            way()
+            if number:  # the first one warms up
+                seconds[name].append(time.perf_counter() - begin)
+    error = max(
+        float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-3)))
+        for a, b in zip(made["ours"], made["numpy"], strict=True)
+    )
+    rates = {name: summary([nbytes / value / 1e9 for value in values]) for name, values in seconds.items()}
+    table(rates, "GB/s")
+    rows = {name: summary(values) for name, values in seconds.items()}
+    table(rows, "s")
+    print(f"largest relative difference from NumPy's float64 mean: {error:.1e}", file=sys.stderr)
+    result = {"benchmark": "aggregation", **description(), **vars(options), "gb_per_second": rates, "seconds": rows}
+    emit(result | {"largest_difference": error})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
