@@ -34,6 +34,13 @@ class Roster:
         """Whether the client has joined at some time."""
         return client in self._members
 
+    def miss(self, clients: Iterable[str], seconds: float) -> None:
+        """These were asked and did not answer in so many seconds: they are at least so slow."""
+        for client in clients:
+            member = self._members.get(client)
+            if member is not None and member.seconds < seconds:
+                self._members[client] = msgspec.structs.replace(member, seconds=seconds)
+
     def expect(self, clients: Iterable[str] | None = None) -> None:
         """The round that opens now waits for these; for all who are active where it is not said."""
         self.expected = frozenset(self.names("active") if clients is None else clients)

@@ -186,7 +186,8 @@ class Member(Part, frozen=True, kw_only=True):
     """A client as the aggregator knows it. `last_ms` is the log time of its newest record.
 
     `counted` is the `seq` of the newest base from which an update of it counted: no other from there or from before
-    ever will. `seconds` is how long it last said that it trained (0: unknown).
+    ever will. `seconds` is how long it last said that it trained, or how long a
+    round that asked it was open without an answer, where that is more (0: unknown).
     """
 
     client: ClientId

@@ -304,6 +304,9 @@ class RoundMachine:
     def _commit(self, weights: Weights, plan: Plan) -> Append:
         head = self._head
         fresh = [accepted for accepted in plan.accepted if accepted.base == plan.base]  # what measured its model
+        if head.selected is not None:
+            missing = set(head.selected.clients) - {accepted.client for accepted in plan.accepted}
+            self.roster.miss(missing, (plan.closed.time_ms - self.opened_ms) / 1000)
         return self._append(
             Round,
             round=head.round + 1,

@@ -17,9 +17,9 @@ import numpy as np
 from backend.aggregator.federation import Federation
 from mainstem.errors import LogError
 from mainstem.memory_log import MemoryCursor, MemoryLog
-from mainstem.messages import Rules
+from mainstem.messages import Joined, Rules, encode
 from mainstem.ports import Outgoing, Record
-from mainstem.topics import TopicSpec
+from mainstem.topics import TopicSpec, aggregator_topic
 from mainstem.weights import Tensor
 from tests.support.federations import LightClient, open_federation
 
@@ -59,6 +59,7 @@ class Weather:
     deadline_ms: int = 10_000_000
     quorum: int | None = None
     rules: Rules = DEFAULT
+    mutes: int = 0
 
     @property
     def exact(self) -> bool:
@@ -204,11 +205,11 @@ class World:
         rules = msgspec.structs.replace(
             weather.rules,
             rounds=weather.rounds,
-            min_clients=weather.clients,
+            min_clients=weather.clients + weather.mutes,
             quorum=weather.quorum,
             deadline_ms=weather.deadline_ms,
             wait_limit_ms=10**12,
-            final_wait_ms=1_000_000,
+            final_wait_ms=2000 if weather.mutes else 1_000_000,
         )
         self.federation = open_federation(
             self.log,
@@ -220,6 +221,7 @@ class World:
         self.actors = [
             *(Actor(self, f"aggregator-{n}", self._aggregate(n)) for n in range(weather.aggregators)),
             *(Actor(self, f"client-{n}", self._take_part(n)) for n in range(weather.clients)),
+            *(Actor(self, f"mute-{n}", self._say_nothing(n)) for n in range(weather.mutes)),
         ]
 
     # ------------------------------------------------------------ the run
@@ -294,6 +296,18 @@ class World:
                         pass
                     head = client.machine.head
                     self.ended_on[client.client] = head.base.version if head is not None else None
+                    return
+                except LogError:
+                    self.pause()
+
+        return life
+
+    def _say_nothing(self, number: int) -> Callable[[SimLog, int], None]:
+        def life(log: SimLog, start: int) -> None:
+            record = Joined(federation=self.federation, client=f"mute-{number}", incarnation=str(start), examples=5)
+            while True:
+                try:
+                    log.append(aggregator_topic(self.federation), [Outgoing(encode(record))])
                     return
                 except LogError:
                     self.pause()

@@ -262,6 +262,23 @@ def test_speed_comes_from_the_reports_of_earlier_rounds() -> None:
     assert {m.client: m.seconds for m in final.snapshot.members} == seconds
 
 
+def test_who_was_asked_in_vain_counts_as_slow() -> None:
+    """A client that beats but never answers is not asked for ever as one that was not measured yet."""
+    world = selecting("speed", min_clients=3, quorum=1, heartbeat_timeout_ms=10**9)
+    seconds = {"a": 2.0, "b": 1.0, "c": 3.0}
+    for _ in range(4):
+        head = asked(world)
+        assert head.selected is not None
+        for client in head.selected.clients:
+            if client != "d":
+                world.update(client, head, report=Report(train_seconds=seconds[client]))
+        tick(world, 600_000)
+        run(world)
+    final = asked(world)
+    assert final.selected is not None and final.selected.clients == ("a", "b")
+    assert {m.client: m.seconds for m in final.snapshot.members} == seconds | {"d": 600.0}
+
+
 @pytest.mark.parametrize("name", ["uniform", "data_size", "label_coverage", "speed"])
 def test_a_successor_follows_the_choice(name: str) -> None:
     """Two aggregators that race to choose give one choice, and each is in the state that the log says."""
