@@ -12,8 +12,23 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-from mainstem.cli import clients, demo, doctor, inject, jobs, status, topics, up
-from mainstem.cli.output import Output
+from mainstem.cli import (
+    clients,
+    demo,
+    doctor,
+    export,
+    inject,
+    jobs,
+    rebuild,
+    recall,
+    replay,
+    rollback,
+    status,
+    topics,
+    up,
+    verify,
+)
+from mainstem.cli.output import Output, UsageError
 from mainstem.errors import MainstemError
 from mainstem.platform.home import Home
 
@@ -39,6 +54,12 @@ COMMANDS: dict[str, Command] = {
     "status": status,
     "jobs": jobs,
     "topics": topics,
+    "verify": verify,
+    "replay": replay,
+    "recall": recall,
+    "rollback": rollback,
+    "export": export,
+    "rebuild": rebuild,
     "clients": clients,
     "doctor": doctor,
 }
@@ -75,6 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
     output = Output(as_json=options.json)
     try:
         return COMMANDS[options.command].run(options, Home.locate(options.home), output)
+    except UsageError as error:
+        output.error(f"{error}; see `mainstem {options.command} --help`")
+        return 2
     except MainstemError as error:
         output.error(str(error))
         return 1

@@ -15,6 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
+
+from mainstem.errors import MainstemError
+
+
+class UsageError(MainstemError):
+    """The arguments do not make sense together; the exit code is 2."""
 
 
 class Output:
@@ -39,6 +46,10 @@ class Output:
     def result(self, value: Any) -> None:
         """The result as JSON: indented on a terminal, else one line."""
         print(json.dumps(value, indent=2 if sys.stdout.isatty() else None), flush=True)
+
+    def show(self, *parts: str | tuple[str, str]) -> None:
+        """A line of the result; a part may be (text, style)."""
+        self.out.print(Text.assemble(*parts), soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """The result as a table."""

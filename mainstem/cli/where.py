@@ -26,6 +26,6 @@ def data_servers(home: Home) -> str:
     return os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip() or kafka_servers(home)
 
 
-def kafka_config(home: Home) -> dict[str, str | int | float | bool]:
-    """librdkafka settings for the cloud's Kafka."""
-    return client_config(kafka_servers(home), os.environ.get("KML_CLOUD_CLIENT_CONFIG"))
+def kafka_config(home: Home, servers: str | None = None) -> dict[str, str | int | float | bool]:
+    """librdkafka settings for the cloud's Kafka, or for `servers`."""
+    return client_config(servers or kafka_servers(home), os.environ.get("KML_CLOUD_CLIENT_CONFIG"))

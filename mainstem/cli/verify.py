@@ -1,0 +1,62 @@
+"""Prove a run: make every version again from the updates that its record names, and compare.
+
+It reads the federation's topics, or a file that `mainstem export` wrote, and believes nothing else. A version is
+`proved`, or it `differs`, or what it was made of is `gone` from the log (see the federation's keep_updates). The exit
+code is 1 where something differs, 2 for wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import asdict
+
+from mainstem.cli import source
+from mainstem.cli.output import Output
+from mainstem.lineage import Proof, RunFile, verify
+from mainstem.platform.home import Home
+
+HELP = "prove every version of a run from its log, or from an exported file"
+SHOWN = {"proved": "green", "differs": "bold red", "gone": "yellow"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options."""
+    source.arguments(parser)
+
+
+def run(options: argparse.Namespace, home: Home, output: Output) -> int:
+    """Say each version's verdict as it is found."""
+    began = time.monotonic()
+    proofs: list[Proof] = []
+    with source.opened(options, home) as (log, federation):
+        manifest = log.manifest_sha256 if isinstance(log, RunFile) else None
+        for proof in log.proofs() if isinstance(log, RunFile) else verify(log, federation):
+            proofs.append(proof)
+            _say(proof, output, quiet=options.json)
+    states = Counter(proof.state for proof in proofs)
+    seconds = time.monotonic() - began
+    if options.json:
+        output.result(
+            {
+                "federation": federation, "manifest_sha256": manifest, "seconds": round(seconds, 3),
+                **{state: states[state] for state in SHOWN}, "versions": [asdict(proof) for proof in proofs],
+            }
+        )  # fmt: skip
+    else:
+        updates = sum(proof.updates for proof in proofs if proof.state == "proved")
+        told = ", ".join(f"{states[state]} {'differ' if state == 'differs' else state}" for state in SHOWN)
+        output.out.print(f"federation {federation}: {told}; {updates} updates counted ({seconds:.1f} s)")
+        if manifest is not None:
+            output.out.print(f"sha256 of the manifest: {manifest}", soft_wrap=True)
+    return 1 if states["differs"] else 0
+
+
+def _say(proof: Proof, output: Output, *, quiet: bool) -> None:
+    name = "control topic" if proof.version is None else f"version {proof.version}"
+    if quiet:
+        output.say(f"{name}: {proof.state}")
+        return
+    detail = f"  {proof.detail}" if proof.detail else f"  sha256 {proof.sha256}"
+    output.show(f"{name:<14}", (f"{proof.state:<8}", SHOWN[proof.state]), f"{proof.updates:>5} updates{detail}")
