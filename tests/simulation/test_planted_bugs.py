@@ -112,3 +112,14 @@ def test_everyone_counts_though_not_selected(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(machine, "judge", wrong)
     assert found(simulation.SELECTED)
+
+
+def test_late_updates_that_weigh_like_fresh_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A buffered round that forgets the staleness weight is not what `verify` derives."""
+    right = judging.judge
+
+    def wrong(head: Head, policy: Policy, roster: Roster, offset: int, update: Update) -> float:
+        return float(update.examples) if right(head, policy, roster, offset, update) else 0.0
+
+    monkeypatch.setattr(machine, "judge", wrong)
+    assert found(simulation.BUFFERED)
