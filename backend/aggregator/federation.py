@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from backend.aggregator.inbox import Inbox
 from backend.aggregator.kept import Kept
 from backend.aggregator.models import Models
+from backend.aggregator.retention import Retention
 from mainstem import strategies, updates
 from mainstem.control import ControlTopic, Entry
 from mainstem.errors import AggregationError, LogError, RefusedError, UnreadableError
@@ -70,6 +71,7 @@ class Federation:
         self._inbox: Inbox | None = None
         self._checked: Kept | None = None
         self._models = Models(log)
+        self._retention = Retention(log)
         self._ticked_ms = 0
         self._progress: tuple[int, Progress | None] = (0, None)
         self._logger = logging.getLogger("mainstem.aggregator")
@@ -126,6 +128,7 @@ class Federation:
             if self._checked is None:
                 self._checked = Kept(head.opened.weights.tensors, self._retain, self._spill)
             self._checked.clear()
+            self._retention.see(head, entries)
             self._act(self.machine.handle(Followed(head)))
         rejected = {entry.record.command for entry in entries if isinstance(entry.record, Rejected)}
         for command in rejected:
@@ -199,6 +202,7 @@ class Federation:
             tensors=tensors,
         )
         self._models.keep(weights, tensors)
+        self._retention.learn(plan.accepted, plan.manifests)
         self._logger.info("round %d reduced from %d updates", head.round + 1, len(plan.accepted))
         return Reduced(weights)
 

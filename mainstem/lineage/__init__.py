@@ -6,7 +6,7 @@ Nothing here writes to the log or trusts anything but it.
 from mainstem.lineage.descent import Descendant, recall
 from mainstem.lineage.exporting import Exported, export
 from mainstem.lineage.history import History, read_history
-from mainstem.lineage.proving import Proof, rederive, verify
+from mainstem.lineage.proving import Proof, manifest_of, rederive, verify
 from mainstem.lineage.replaying import Difference, Replay, replay
 from mainstem.lineage.runfile import RunFile
 
@@ -19,6 +19,7 @@ __all__ = [
     "Replay",
     "RunFile",
     "export",
+    "manifest_of",
     "read_history",
     "recall",
     "rederive",
