@@ -12,7 +12,6 @@ import sys
 import threading
 
 from backend.aggregator.federation import Federation
-from backend.aggregator.memory import use_one_heap
 from backend.aggregator.worker import FIRST_PAUSE, Worker
 from mainstem import logs, topics
 from mainstem.clock import SystemClock
@@ -20,6 +19,7 @@ from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.group import GroupReader
 from mainstem.kafka.log import KafkaLog
+from mainstem.memory import use_one_heap
 
 logger = logging.getLogger("mainstem.aggregator")
 GROUP = "mainstem-aggregators"

@@ -17,6 +17,7 @@ from mainstem.cli.output import Output
 from mainstem.cli.where import kafka_config
 from mainstem.errors import ConfigError
 from mainstem.kafka.log import KafkaLog
+from mainstem.memory import use_one_heap
 from mainstem.platform.home import Home
 from mainstem.pool import TRAININGS, Pool, make
 from mainstem.topics import check_client_id, check_federation_id
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     if options.count < 1 or options.threads < 1:
         raise ConfigError("--count and --threads must be at least 1")
     check_client_id(f"{options.prefix}{options.first + options.count}")
+    use_one_heap()
     leave = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())
