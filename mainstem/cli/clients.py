@@ -1,7 +1,7 @@
 """Run many real protocol clients in this one process, with a function in the place of training.
 
 They join, download, upload and leave as training Jobs do, through the same state machine. Each downloads through a
-reader of its own unless --readers shared is given, which is lighter: use that for 1,000 clients.
+reader of its own; with --readers shared the process downloads once for all: use that for 1,000 clients.
 """
 
 from __future__ import annotations

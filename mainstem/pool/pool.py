@@ -1,7 +1,7 @@
 """N clients over a bounded number of threads: one reader of the control topic tells all of them of each new head.
 
-Each client may download through a source of its own, as it would on a machine of its own, or all of them through the
-readers of one log, which is lighter and not what a real deployment does.
+Each client may download through a source of its own, as it would on a machine of its own, or all of them together,
+which is lighter and not what a real deployment does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mainstem.chain import Head
 from mainstem.control import ControlTopic
 from mainstem.errors import LogError
 from mainstem.pool.client import PoolClient, TrainFunction
+from mainstem.pool.shared import SharedSource
 from mainstem.ports import MessageLog, Source
 
 logger = logging.getLogger("mainstem.pool")
@@ -48,8 +49,8 @@ class OwnSource(Source, Protocol):
 class Pool:
     """Clients `{prefix}{first}` .. of one federation; all of them write through `log`.
 
-    `apart` makes the source of one client's downloads; None shares `log`. A client that meets a LogError begins
-    anew as another incarnation, as a restarted Job would.
+    `apart` makes the source of one client's downloads; None has them share every download. A client that meets a
+    LogError begins anew as another incarnation, as a restarted Job would.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Pool:
     ) -> None:
         self._log, self._federation = log, federation
         self._sources = [apart() for _ in trains] if apart is not None else []
+        self._shared = SharedSource(log)
         self._names = [f"{prefix}{first + number}" for number in range(len(trains))]
         self._trains = list(trains)
         self._threads = max(1, min(threads, len(trains)))
@@ -143,5 +145,5 @@ class Pool:
             self._names[number],
             self._trains[number],
             incarnation=secrets.token_hex(4),
-            reader=self._sources[number] if self._sources else None,
+            reader=self._sources[number] if self._sources else self._shared,
         )
