@@ -26,7 +26,7 @@ from mainstem.client import (
     Uploaded,
 )
 from mainstem.errors import ProtocolError
-from mainstem.messages import Base, Changed, Failed, Finished, Lifecycle, Resumed, Rules, Stopped
+from mainstem.messages import Base, Changed, Failed, Finished, Lifecycle, Resumed, RolledBack, Rules, Stopped
 from mainstem.rounds import successor
 from tests.support.chains import Topic, opened, round_after
 
@@ -203,3 +203,19 @@ TestClient = Client.TestCase
 TestClient.settings = settings(
     max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_a_rollback_while_the_final_model_is_evaluated() -> None:
+    """The run is open again: the client trains from the version that it went back to, in the place of leaving."""
+    topic = Topic()
+    topic.append(opened(rounds=2))
+    for _ in range(2):
+        topic.append(round_after(topic.head()))
+    machine = ClientMachine("a")
+    final = topic.head()
+    assert machine.handle(Followed(final))[1:] == [Evaluate(2, final.weights)]
+    back = {"version": 1, "weights": final.models[1], "snapshot": final.snapshot, "command": 1}
+    topic.append(successor(final, RolledBack, back))
+    head = topic.head()
+    assert machine.handle(Followed(head)) == []
+    assert machine.handle(Evaluated(2)) == [Train(head.base, head.weights)]
