@@ -89,3 +89,11 @@ def test_the_commands_read_a_broker(
     assert main(["replay", federation, "--round", "1", "--without", "a", *where]) == 0
     assert main(["verify", "zzzzzzzz", *where]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_updates_that_are_not_kept_go_from_the_broker(log: KafkaLog, partitions: int) -> None:
+    """The aggregator prunes by DeleteRecords; the last round can still be derived, and the run has ended well."""
+    federation = finished(log, partitions, keep_updates=1)
+    assert [p.state for p in verify(log, federation)] == ["proved", "gone", "gone", "proved"]
+    assert log.bounds(aggregator_topic(federation), 0)[0] > 0
