@@ -48,6 +48,7 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "deployments/{id}/destroys/": {"get": READ},
     "deployments/{id}/stop/": {"post": ACT},
     "deployments/{id}/resume/": {"post": ACT},
+    "deployments/{id}/rollback/": {"post": ACT},
     "deployments/{id}/restart/": {"post": ACT},
     "deployments/{id}/deadline/": {"post": ACT},
     "results/": {"get": READ},
