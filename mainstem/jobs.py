@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mainstem.codecs import FORMATS
 from mainstem.errors import ConfigError
 from mainstem.streams import StreamRange, parse_ranges
 from mainstem.topics import check_client_id, check_federation_id
-
-FORMATS = ("RAW", "AVRO", "JSON")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from mainstem.codecs.config import parse_shape
+from mainstem.codecs import FORMATS, parse_shape
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.messages import Announcement
-
-FORMATS = ("RAW", "AVRO", "JSON")
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,23 +58,21 @@ def read(
     expected: Sequence[TensorSpec] | None = None,
     seen: Mapping[tuple[int, int], Record] | None = None,
     written: bool = False,
-    proved: bool = False,
 ) -> list[Tensor]:
     """The tensors that a manifest names.
 
     `seen` holds chunk records by (partition, offset) that need not be fetched again. `written` says that the manifest
-    is the chain's, whose chunks were acknowledged before it: then nobody asks where the topic ends. `proved` says
-    that this process has read these very records with success before: then they are not hashed again. Raises
+    is the chain's, whose chunks were acknowledged before it: then nobody asks where the topic ends. Raises
     RefusedError where the records are not what the manifest says, UnreadableError where they are gone, LogError.
     """
     check_manifest(weights, limits or Limits(), expected)
     partitions = log.partitions(topic)
-    assembler = Assembler(weights, proved=proved)
+    assembler = Assembler(weights)
     for run in weights.chunks:
         if run.partition >= partitions:
             raise RefusedError(Reason.MISSING_CHUNKS, f"the manifest names partition {run.partition} of {partitions}")
     for span in _spans(weights.chunks, seen or {}):
-        for record in _records(log, topic, span, seen or {}, written or proved):
+        for record in _records(log, topic, span, seen or {}, written):
             assembler.add(record.headers, record.value)
     return assembler.finish()
 

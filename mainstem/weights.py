@@ -182,12 +182,11 @@ def check_manifest(
 class Assembler:
     """Builds the tensors of one manifest from its chunk records, given in order.
 
-    Construct it only with a manifest that `check_manifest` has passed: it allocates `nbytes`. `proved`: these very
-    records have been hashed before.
+    Construct it only with a manifest that `check_manifest` has passed: it allocates `nbytes`.
     """
 
-    def __init__(self, weights: Weights, *, proved: bool = False) -> None:
-        self._weights, self._proved = weights, proved
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
         self._hasher = Hasher(weights.tensors)
         self._tensors = [np.empty(s.shape, dtype=np.dtype(s.dtype).newbyteorder("<")) for s in weights.tensors]
         self._tensor = 0
@@ -205,15 +204,14 @@ class Assembler:
         place = (str(self._tensor).encode(), str(self._index).encode())
         if (headers.get(TENSOR), headers.get(INDEX)) != place:
             raise RefusedError(Reason.MISSING_CHUNKS, f"chunk {self._index} of tensor {self._tensor} is out of order")
-        if not self._proved and headers.get(CRC) != f"{zlib.crc32(data):08x}".encode():
+        if headers.get(CRC) != f"{zlib.crc32(data):08x}".encode():
             raise RefusedError(Reason.CHECKSUM, f"chunk {self._index} of tensor {self._tensor} has a wrong checksum")
         target = _bytes_of(self._tensors[self._tensor])
         end = self._filled + len(data)
         if end > target.nbytes or (not data and target.nbytes):
             raise RefusedError(Reason.CHECKSUM, f"the chunks of tensor {self._tensor} do not add up to its size")
         target[self._filled : end] = data
-        if not self._proved:
-            self._hasher.add(self._tensor, data)
+        self._hasher.add(self._tensor, data)
         self._filled = end
         self._index += 1
         if end == target.nbytes:
@@ -223,7 +221,7 @@ class Assembler:
         """The tensors, in native byte order; raises RefusedError where some are missing or the hash differs."""
         if self._tensor < len(self._tensors):
             raise RefusedError(Reason.MISSING_CHUNKS, f"the chunks of tensor {self._tensor} are not all there")
-        if not self._proved and self._hasher.finish() != self._weights.sha256:
+        if self._hasher.finish() != self._weights.sha256:
             raise RefusedError(Reason.CHECKSUM, "the tensors do not hash to the manifest's sha256")
         return [tensor.astype(tensor.dtype.newbyteorder("="), copy=False) for tensor in self._tensors]
 

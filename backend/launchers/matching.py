@@ -17,9 +17,9 @@ from backend.deployments.models import Deployment, State
 from backend.launchers.models import Job
 from backend.streams.models import DataSource
 from mainstem.errors import ConfigError
-from mainstem.messages import Announcement, Data, InputSpec, Rules, Topics
+from mainstem.messages import Rules
 from mainstem.streams import DataAnnouncement, misfit, parse_ranges
-from mainstem.topics import aggregator_topic, check_client_id, control_topic, data_topic
+from mainstem.topics import check_client_id
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def unfit(source: DataSource, deployment: Deployment) -> str | None:
     if other is not None and other != deployment.pk and Deployment.objects.filter(pk=other).exists():
         return f"its announcement is addressed to deployment {other}"
     try:
-        return misfit(source.announcement, announcement_of(deployment))
+        return misfit(source.announcement, deployment.announcement)
     except ConfigError as error:
         return str(error)
 
@@ -165,25 +165,6 @@ def client_id(stream: DataAnnouncement, digest: str) -> str:
     """The client's id: its first topic's name, as far as there is room, and the announcement's digest."""
     topic = parse_ranges(stream.topic)[0].topic
     return check_client_id(f"{topic[:51]}-{digest}")
-
-
-def announcement_of(deployment: Deployment) -> Announcement:
-    """The federation as the matching rule sees it."""
-    rules = rules_of(deployment)
-    federation = deployment.federation
-    return Announcement(
-        federation=federation,
-        name=deployment.name,
-        revision=deployment.revision,
-        framework=deployment.framework,
-        input=msgspec.convert(deployment.input, InputSpec),
-        data=msgspec.convert(deployment.data, Data),
-        min_clients=rules.min_clients,
-        max_clients=rules.max_clients,
-        topics=Topics(
-            control=control_topic(federation), data=data_topic(federation), aggregator=aggregator_topic(federation)
-        ),
-    )
 
 
 def rules_of(deployment: Deployment) -> Rules:
