@@ -18,3 +18,4 @@ lock backend backend
 lock training training
 lock loggers loggers
 lock inject inject
+lock broker broker
