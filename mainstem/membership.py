@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import msgspec
 
@@ -10,11 +10,17 @@ from mainstem.messages import Base, ClientFailed, Heartbeat, Joined, Left, Membe
 
 
 class Roster:
-    """The members by client id, and the ones whose answer the open round waits for."""
+    """The members by client id, and the ones whose answer the open round waits for.
+
+    Who is active and who is awaited are kept as sets: a round of N clients costs O(N), not O(N) at every record.
+    """
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self._members = {member.client: member for member in members}
+        self._active = {client for client, member in self._members.items() if member.status == "active"}
+        self._base: Base | None = None
         self.expected: frozenset[str] = frozenset()
+        self.awaited: set[str] = set()
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -22,13 +28,13 @@ class Roster:
         return tuple(self._members[client] for client in sorted(self._members))
 
     @property
-    def active(self) -> list[Member]:
-        """Those that have neither left nor failed."""
-        return [member for member in self._members.values() if member.status == "active"]
+    def active(self) -> Set[str]:
+        """The clients that have neither left nor failed."""
+        return self._active
 
-    def names(self, *statuses: str) -> set[str]:
-        """The clients of any of these statuses."""
-        return {client for client, member in self._members.items() if member.status in statuses}
+    def __getitem__(self, client: str) -> Member:
+        """The member of that name; raises KeyError."""
+        return self._members[client]
 
     def knows(self, client: str) -> bool:
         """Whether the client has joined at some time."""
@@ -41,14 +47,24 @@ class Roster:
             if member is not None and member.seconds < seconds:
                 self._members[client] = msgspec.structs.replace(member, seconds=seconds)
 
-    def expect(self, clients: Iterable[str] | None = None) -> None:
-        """The round that opens now waits for these; for all who are active where it is not said."""
-        self.expected = frozenset(self.names("active") if clients is None else clients)
+    def expect(self, base: Base, clients: Iterable[str] | None = None) -> None:
+        """The round from `base` that opens now waits for these; for all who are active where it is not said."""
+        self._base = base
+        self.expected = frozenset(self._active if clients is None else clients)
+        self.awaited = {client for client in self.expected if self._owes(client)}
 
-    def answered(self, base: Base) -> frozenset[str]:
-        """Those from whom nothing more can come for the model `base`: their update counts, or they are gone."""
-        counted = {client for client, member in self._members.items() if member.counted == base.seq}
-        return frozenset(counted | self.names("left", "failed"))
+    def _owes(self, client: str) -> bool:
+        """Whether something may still come from the client for the round's model: not where its update counts
+        already, or it is gone."""
+        member = self._members.get(client)
+        return member is None or (member.status == "active" and (not self._base or member.counted != self._base.seq))
+
+    def _put(self, member: Member) -> None:
+        client = member.client
+        self._members[client] = member
+        (self._active.add if member.status == "active" else self._active.discard)(client)
+        if client in self.expected:
+            (self.awaited.add if self._owes(client) else self.awaited.discard)(client)
 
     def has_counted(self, client: str, base: Base) -> bool:
         """Whether an update of the client from `base`, or from a later model, counts already."""
@@ -59,20 +75,22 @@ class Roster:
         """The client's update from `base`, trained in so many seconds, counts from now on."""
         member = self._members[client]
         measured = seconds if seconds > 0 else member.seconds
-        self._members[client] = msgspec.structs.replace(member, counted=base.seq, seconds=measured)
+        self._put(msgspec.structs.replace(member, counted=base.seq, seconds=measured))
 
     def join(self, record: Joined, offset: int, time_ms: int) -> None:
         """A client joins, or comes back: then it is awaited again where it was."""
         before = self._members.get(record.client)
-        self._members[record.client] = Member(
-            client=record.client,
-            incarnation=record.incarnation,
-            joined=offset,
-            examples=record.examples,
-            last_ms=time_ms,
-            counted=before.counted if before else None,
-            seconds=before.seconds if before else 0.0,
-            labels=record.labels,
+        self._put(
+            Member(
+                client=record.client,
+                incarnation=record.incarnation,
+                joined=offset,
+                examples=record.examples,
+                last_ms=time_ms,
+                counted=before.counted if before else None,
+                seconds=before.seconds if before else 0.0,
+                labels=record.labels,
+            )
         )
 
     def touch(self, client: str, time_ms: int) -> None:
@@ -85,4 +103,4 @@ class Roster:
         status = member.status
         if record.incarnation == member.incarnation:
             status = {Heartbeat: status, Left: "left", ClientFailed: "failed"}[type(record)]
-        self._members[record.client] = msgspec.structs.replace(member, status=status, last_ms=time_ms)
+        self._put(msgspec.structs.replace(member, status=status, last_ms=time_ms))

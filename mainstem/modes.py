@@ -16,10 +16,9 @@ from mainstem.messages import Base, Reason, Rules
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """An open round in numbers: who is awaited, who has answered for the head's model, how many updates count."""
+    """An open round in numbers: how many clients it still waits for, how many updates count, how many it needs."""
 
-    expected: frozenset[str]
-    answered: frozenset[str]
+    awaited: int
     accepted: int
     quorum: int
 
@@ -72,7 +71,7 @@ class Sync:
         """See `Mode`."""
         if tally.accepted < tally.quorum:
             return None
-        if tally.expected <= tally.answered:
+        if not tally.awaited:
             return "all"
         return "target" if self._target is not None and tally.accepted >= self._target else None
 
@@ -106,7 +105,7 @@ class Buffered:
         """See `Mode`. Where nobody is left who could still send one, the round does not wait for its deadline."""
         if tally.accepted >= self._buffer:
             return "buffer"
-        return "all" if tally.accepted >= tally.quorum and tally.expected <= tally.answered else None
+        return "all" if tally.accepted >= tally.quorum and not tally.awaited else None
 
 
 class Async(Buffered):

@@ -43,4 +43,10 @@ def _state(machine: RoundMachine, member: Member, sent: set[str], now_ms: int) -
         state = "training" if member.client in machine.roster.expected else "waiting"
     # to ten seconds: a sign of life alone does not make a new record each second
     last_ms = member.last_ms // 10_000 * 10_000
-    return MemberState(client=member.client, state=state, last_ms=last_ms, examples=member.examples)
+    return MemberState(
+        client=member.client,
+        state=state,
+        awaited=member.client in machine.roster.awaited,
+        last_ms=last_ms,
+        examples=member.examples,
+    )

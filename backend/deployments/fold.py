@@ -194,6 +194,7 @@ def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
         {
             "client": member.client,
             "state": member.status if member.status != "active" else "accepted" if member.client in sent else "waiting",
+            "awaited": False,
             "examples": member.examples,
             "last_ms": member.last_ms,
             "detail": "",
@@ -219,6 +220,7 @@ def _member(state: MemberState) -> Row:
     return {
         "client": state.client,
         "state": state.state,
+        "awaited": state.awaited,
         "examples": state.examples,
         "last_ms": state.last_ms,
         "detail": state.detail,

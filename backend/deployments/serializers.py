@@ -161,7 +161,7 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
 
     class Meta:
         model = Member
-        fields = ["client", "state", "examples", "last_ms", "detail", "evaluation"]
+        fields = ["client", "state", "awaited", "examples", "last_ms", "detail", "evaluation"]
 
 
 class DeploymentSerializer(serializers.ModelSerializer[Deployment]):

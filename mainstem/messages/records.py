@@ -169,10 +169,14 @@ class Rejected(Recorded, frozen=True, kw_only=True, tag="rejected"):
 
 
 class MemberState(Part, frozen=True, kw_only=True):
-    """A member in a progress record. `state`: waiting, training, accepted, refused, silent, left, failed."""
+    """A member in a progress record. `state`: waiting, training, accepted, refused, silent, left, failed.
+
+    `awaited`: the open round waits for its answer.
+    """
 
     client: str
     state: str
+    awaited: bool = False
     last_ms: int
     examples: int = 0
     detail: str = ""

@@ -35,12 +35,13 @@ def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Updat
 def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str, object] | None:
     """The fields of the `selected` record that names the round's clients; at a deadline below quorum, more of them.
 
-    Those who gave no sign of life lately are asked only where the others are too few. None where nobody is left.
+    Those who gave no sign of life lately are asked only where the others are too few. None where nobody is left, and
+    while the members are fewer than the quorum: a choice among them could not meet it.
     """
     assert policy.chooser is not None
     rules, asked = head.rules, head.selected.clients if head.selected else ()
-    members = [member for member in roster.active if member.client not in asked]
-    if not members:
+    members = [member for member in roster.members if member.status == "active" and member.client not in asked]
+    if not members or len(members) + len(asked) < (rules.quorum or 1):
         return None
     number = max(policy.chooser.number(len(members)), rules.quorum or 1)
     present = [member for member in members if member.last_ms >= time_ms - rules.heartbeat_timeout_ms]

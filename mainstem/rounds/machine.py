@@ -123,7 +123,7 @@ class RoundMachine:
     @property
     def awaited(self) -> frozenset[str]:
         """The members whose answer the open round waits for."""
-        return self.roster.expected - self.roster.answered(self._head.base)
+        return frozenset(self.roster.awaited)
 
     @property
     def _head(self) -> Head:
@@ -159,7 +159,7 @@ class RoundMachine:
         if self.phase != "waiting" or not enough:
             return
         self.phase = "open"
-        self.roster.expect(head.selected.clients if head.selected else None)
+        self.roster.expect(head.base, head.selected.clients if head.selected else None)
         self.opened_ms = max(head.since_ms, time_ms)
         self.deadline_ms = self.opened_ms + head.rules.deadline_ms
 
@@ -189,7 +189,7 @@ class RoundMachine:
     def _join(self, offset: int, record: Joined) -> None:
         if record.federation != self._head.opened.federation:
             self._refuse(record.client, offset, Reason.MALFORMED, f"it names federation {record.federation[:20]!r}")
-        elif len(self.roster.names("active") - {record.client}) >= self._head.rules.max_clients:
+        elif len(self.roster.active) - (record.client in self.roster.active) >= self._head.rules.max_clients:
             self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients are in already")
         else:
             self.roster.join(record, offset, self.time_ms)
@@ -255,11 +255,10 @@ class RoundMachine:
         if self.phase == "open":
             if self._policy.chooser is not None and self._head.selected is None:
                 return self._select()
-            answered = self.roster.answered(self._head.base)
-            tally = modes.Tally(self.roster.expected, answered, len(self.accepted), self.quorum)
+            tally = modes.Tally(len(self.roster.awaited), len(self.accepted), self.quorum)
             if by := self._policy.mode.complete(tally):
                 return self._close(by, self.position - 1)
-        if self.phase == "final" and self.roster.names("active") <= set(self.evaluations):
+        if self.phase == "final" and all(client in self.evaluations for client in self.roster.active):
             return [self._finish()]
         return []
 

@@ -101,7 +101,8 @@ def state_of(machine: RoundMachine) -> dict[str, Any]:
     roster = state.pop("roster")
     state.pop("_policy", None)  # it follows from the head
     state.pop("_resume", None) if machine.phase != "checking" else None
-    return copy.deepcopy(state) | {"members": roster.members, "expected": roster.expected}
+    known = {"members": roster.members, "expected": roster.expected, "awaited": set(roster.awaited)}
+    return copy.deepcopy(state) | known
 
 
 class Driver:

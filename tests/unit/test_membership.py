@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mainstem.membership import Roster
-from mainstem.messages import ClientFailed, Heartbeat, Joined, Left, Member
+from mainstem.messages import Base, ClientFailed, Heartbeat, Joined, Left, Member
+
+BASE = Base(seq=0, version=0)
 
 
 def joined(client: str, incarnation: str = "1", examples: int = 5) -> Joined:
@@ -26,18 +28,21 @@ def test_a_life() -> None:
     """Join, signs of life, an end; then a return, for which the earlier incarnation's words no longer count."""
     roster = Roster()
     roster.join(joined("a"), 3, 10)
-    roster.expect()
-    assert roster.expected == {"a"} and roster.knows("a") and not roster.knows("b")
+    roster.expect(BASE)
+    assert roster.expected == roster.awaited == {"a"} and roster.knows("a") and not roster.knows("b")
     roster.hear(Heartbeat(client="a", incarnation="1", phase="training"), 20)
     roster.touch("a", 25)
     assert roster.members == (Member(client="a", incarnation="1", joined=3, examples=5, last_ms=25),)
     roster.hear(ClientFailed(client="a", incarnation="1", detail="x"), 30)
-    assert roster.names("failed") == {"a"} and not roster.active and roster.expected == {"a"}
+    assert not roster.active and not roster.awaited and roster.expected == {"a"}
     roster.join(joined("a", "2", 9), 8, 40)
     roster.hear(Left(client="a", incarnation="1"), 50)
     assert roster.members == (Member(client="a", incarnation="2", joined=8, examples=9, last_ms=50),)
+    assert roster.active == roster.awaited == {"a"}
+    roster.count("a", BASE, 0.0)
+    assert roster.active == {"a"} and not roster.awaited
     roster.hear(Left(client="a", incarnation="2"), 60)
-    assert roster.names("left") == {"a"} and roster.names("left", "failed", "active") == {"a"}
+    assert not roster.active
 
 
 def test_a_successor_expects_nobody_until_its_round_opens() -> None:
@@ -46,5 +51,5 @@ def test_a_successor_expects_nobody_until_its_round_opens() -> None:
         [Member(client="a", incarnation="1", joined=0), Member(client="b", incarnation="1", joined=1, status="left")]
     )
     assert roster.expected == frozenset()
-    roster.expect()
+    roster.expect(BASE)
     assert roster.expected == {"a"}

@@ -27,6 +27,7 @@ def test_members_and_their_states() -> None:
         "d": "waiting",
         "e": "left",
     }
+    assert {m.client for m in said.members if m.awaited} == {"b", "c"}
     assert (said.phase, said.round, said.needed) == ("open", 1, 3)
     assert said.refused_counts == {"malformed": 1}
     assert {m.client: m.state for m in progress_of(driver.machine, 1500).members}["b"] == "training"

@@ -202,6 +202,16 @@ def test_nobody_counts_before_the_choice() -> None:
         assert {a.client for a in _round(run(world)[-1]).accepted} == {"b"}
 
 
+def test_a_choice_waits_until_it_can_meet_the_quorum() -> None:
+    """With a quorum above min_clients nobody is asked before so many are there: a smaller choice could never commit."""
+    world = World.of(min_clients=1, quorum=2, selection=Selection(name="uniform", params={"count": 1}))
+    world.join("a")
+    assert run(world)[1:] == []
+    world.join("b")
+    chosen = asked(world).selected
+    assert chosen is not None and set(chosen.clients) == {"a", "b"}
+
+
 def _round(record: object) -> Round:
     assert isinstance(record, Round)
     return record

@@ -278,7 +278,7 @@ class Rounds(RuleBasedStateMachine):
                 self.command("resume", None)
                 continue
             machine = self.drivers[0].machine
-            active = sorted(m.client for m in machine.roster.active)
+            active = sorted(machine.roster.active)
             names = (active + [c for c in "abcd" if c not in active])[: rules.max_clients]
             if (rules.quorum or 0) > rules.max_clients:
                 return  # nobody can meet it

@@ -186,7 +186,7 @@ def sequence() -> list[msgspec.Struct]:
         deadline_ms=1_700_000_120_000,
         members=(
             MemberState(client="site-a", state="accepted", last_ms=1_700_000_000_000, examples=450),
-            MemberState(client="site-b", state="training", last_ms=1_700_000_000_000, examples=150),
+            MemberState(client="site-b", state="training", awaited=True, last_ms=1_700_000_000_000, examples=150),
         ),
         refused=(refused,),
         refused_counts={"duplicate": 1},

@@ -123,7 +123,7 @@ class Deployment(models.Model):
         """The clients whose update the open round still needs."""
         if self.ended:
             return []
-        return [member.client for member in members if member.state in ("training", "silent")]
+        return [member.client for member in members if member.awaited]
 
     def descends_from(self, version: int) -> bool:
         """Whether the run's model descends from that version; what was rolled back it does not."""

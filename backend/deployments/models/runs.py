@@ -138,6 +138,7 @@ class Member(models.Model):
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="members")
     client = models.CharField(max_length=64)
     state = models.CharField(max_length=20)
+    awaited = models.BooleanField(default=False)
     examples = models.BigIntegerField(default=0)
     last_ms = models.BigIntegerField(default=0)
     detail = models.TextField(blank=True)
