@@ -1,4 +1,4 @@
-"""One idempotent producer for all threads of a process: whole appends, with a bounded number of bytes in flight."""
+"""One idempotent producer for all threads of a process: whole appends, each waiting for its acknowledgements."""
 
 from __future__ import annotations
 
@@ -7,160 +7,113 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError
 
 from mainstem.errors import LogError
+from mainstem.kafka.outbox import Outbox
 from mainstem.ports import Outgoing
-from mainstem.topics import MESSAGE_LIMIT
 
-IN_FLIGHT = 24 << 20
-"""Bytes that wait for acknowledgement at one time: enough to keep a broker busy, little beside a model."""
-
-SERVE = 0.2
-"""Seconds of one wait for acknowledgements: so soon an unused producer's thread ends."""
+AHEAD = 8 << 20
+"""Bytes of one append that wait to be sent: so much is made in advance of the network."""
 
 
 class Appender:
     """Appends and waits for every acknowledgement. Appends to one topic stand together, whoever else appends.
 
-    `timeout` is how many seconds a record may wait for its acknowledgement.
+    An append of one record, which is what decides, goes ahead of others' long ones. `timeout` is how many seconds may
+    pass without any acknowledgement.
     """
 
     def __init__(self, config: Mapping[str, str | int | float | bool], timeout: float) -> None:
         self._config, self._timeout = dict(config), timeout
         self._lock = threading.Lock()
-        self._session: _Session | None = None
+        self._outbox: Outbox | None = None
         self._turns: dict[str, threading.Lock] = {}
 
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
         """See `ports.MessageLog`."""
-        session = self._current()
-        batch = _Batch(session, topic, 2 * self._timeout)
+        outbox = self._current()
+        batch = _Batch(outbox, topic, 2 * self._timeout)
         try:
-            with self._turn(topic):
-                for record in records:
-                    batch.send(record)
+            if isinstance(records, list) and len(records) == 1:
+                batch.send(records[0], urgent=True)
+            else:
+                with self._turn(topic):
+                    for record in records:
+                        batch.send(record)
             return batch.finish()
         except LogError:
-            self._renew(session)
+            # what still waits to be sent must not follow, and a producer that failed once has a gap in its sequence
+            self._renew(outbox)
             raise
 
     def close(self) -> None:
         """Wait for what is under way, and free the connection."""
         with self._lock:
-            session, self._session = self._session, None
-        if session is not None:
-            session.producer.flush(self._timeout)
-            session.stop.set()
+            outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.close(self._timeout)
 
-    def _current(self) -> _Session:
+    def _current(self) -> Outbox:
         with self._lock:
-            if self._session is None:
-                self._session = _Session(self._config, self._timeout)
+            if self._outbox is None:
+                self._outbox = Outbox(self._config, self._timeout)
                 # an appender that nobody closes ends its thread too
-                weakref.finalize(self, self._session.stop.set)
-            return self._session
+                weakref.finalize(self, self._outbox.stop.set)
+            return self._outbox
 
     def _turn(self, topic: str) -> threading.Lock:
         with self._lock:
             return self._turns.setdefault(topic, threading.Lock())
 
-    def _renew(self, broken: _Session) -> None:
-        """A producer that failed once has a gap in its sequence: the next append starts a new session."""
-        broken.producer.purge()
+    def _renew(self, broken: Outbox) -> None:
         with self._lock:
-            if self._session is broken:
-                self._session = None
-        broken.stop.set()
-
-
-class _Session:
-    """A producer, the thread that takes its acknowledgements, and what is in flight."""
-
-    def __init__(self, config: Mapping[str, str | int | float | bool], timeout: float) -> None:
-        self.producer = Producer(
-            {
-                **config,
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": 2,
-                "message.max.bytes": MESSAGE_LIMIT,
-                "batch.size": MESSAGE_LIMIT,
-                "queue.buffering.max.kbytes": 4 * IN_FLIGHT >> 10,
-                "message.timeout.ms": int(timeout * 1000),
-                "topic.metadata.propagation.max.ms": 5000,
-            }
-        )
-        self.stop = threading.Event()
-        self.lock = threading.Lock()
-        self.room = threading.Condition(self.lock)
-        self.nbytes = 0
-        threading.Thread(target=_serve, args=(self.producer, self.stop), name="acknowledgements", daemon=True).start()
-
-
-def _serve(producer: Producer, stop: threading.Event) -> None:
-    while not stop.is_set():
-        producer.poll(SERVE)
+            if self._outbox is broken:
+                self._outbox = None
+        broken.drop()
 
 
 class _Batch:
     """One append's records on their way."""
 
-    def __init__(self, session: _Session, topic: str, patience: float) -> None:
-        self._session, self._topic, self._patience = session, topic, patience
+    def __init__(self, outbox: Outbox, topic: str, patience: float) -> None:
+        self._outbox, self._topic, self._patience = outbox, topic, patience
         self._offsets: list[int] = []
-        self._waiting = 0
+        self._waiting = self._ahead = 0
+        self._wanted: int | None = None
         self._problem: KafkaError | None = None
-        self._settled = threading.Condition(session.lock)
+        self._changed = threading.Condition(outbox.lock)
 
-    def send(self, record: Outgoing) -> None:
+    def send(self, record: Outgoing, urgent: bool = False) -> None:
         """Hand one record over, once there is room for it."""
-        session = self._session
         size = len(record.value) if record.value is not None else 0
-        with session.lock:
-            self._wait(session.room, lambda: session.nbytes + size <= IN_FLIGHT or not session.nbytes)
-            session.nbytes += size
-            self._waiting += 1
+        with self._outbox.lock:
+            self._wait(lambda: not self._ahead or self._ahead + size <= AHEAD)
             place = len(self._offsets)
             self._offsets.append(-1)
+            self._waiting += 1
+            self._ahead += size
 
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            with session.lock:
-                if error is not None:
-                    self._problem = error
-                else:
-                    self._offsets[place] = message.offset() or 0
-                self._settle(size)
+            def delivered(error: KafkaError | None, offset: int) -> None:
+                self._problem = self._problem or error
+                self._offsets[place] = offset
+                self._waiting -= 1
+                self._ahead -= size
+                self._changed.notify_all()
 
-        value = bytes(record.value) if isinstance(record.value, memoryview) else record.value
-        headers: list[tuple[str, str | bytes | None]] | None = [*record.headers] or None
-        try:
-            session.producer.produce(
-                self._topic, value, record.key, record.partition, headers=headers, on_delivery=delivered
-            )
-        except (KafkaException, BufferError) as error:
-            with session.lock:
-                self._settle(size)
-            raise LogError(f"{self._topic}: {error}") from error
+            self._outbox.put(self._topic, record, delivered, urgent)
 
     def finish(self) -> list[int]:
         """Wait until every record is acknowledged; their offsets."""
-        with self._session.lock:
-            self._wait(self._settled, lambda: not self._waiting)
+        with self._outbox.lock:
+            self._wait(lambda: not self._waiting)
         return self._offsets
 
-    def _settle(self, size: int) -> None:
-        self._session.nbytes -= size
-        self._session.room.notify_all()
-        self._waiting -= 1
-        if not self._waiting or self._problem is not None:
-            self._settled.notify_all()
-
-    def _wait(self, condition: threading.Condition, enough: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self._patience
+    def _wait(self, enough: Callable[[], bool]) -> None:
+        begin = time.monotonic()
         while self._problem is None and not enough():
-            condition.wait(0.5)
-            if time.monotonic() > deadline:
+            self._changed.wait(self._patience / 10)
+            if time.monotonic() > max(begin, self._outbox.heard) + self._patience:
                 raise LogError(f"{self._topic}: no acknowledgement within {self._patience:g} s")
         if self._problem is not None:
             raise LogError(f"{self._topic}: {self._problem.str()}")

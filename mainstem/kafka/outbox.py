@@ -1,0 +1,146 @@
+"""A producer that is given no more than it can send, a lane a partition, and the thread that hears of arrivals.
+
+librdkafka's idempotent producer lets five messages of a partition be under way; while others wait behind them, its
+thread polls without a pause, a whole core of it (`rd_kafka_toppar_producer_serve`, 2.16). So what must wait waits here,
+uncopied.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from mainstem.errors import LogError
+from mainstem.ports import Outgoing
+from mainstem.topics import MESSAGE_LIMIT
+
+UNDER_WAY = 5
+"""Messages of one partition that librdkafka has under way at one time (`RD_KAFKA_IDEMP_MAX_INFLIGHT`)."""
+
+REQUEST = 1 << 20
+"""Bytes from which a request is long enough; smaller records go together."""
+
+IN_FLIGHT = 24 << 20
+"""Bytes under way at one time, over all partitions."""
+
+SERVE = 0.2
+"""Seconds of one wait for acknowledgements: so soon an unused producer's thread ends."""
+
+Delivered = Callable[[KafkaError | None, int], None]
+"""(error, offset), called once a record with the outbox's lock held."""
+
+
+class _Waiting(NamedTuple):
+    topic: str
+    record: Outgoing
+    size: int
+    delivered: Delivered
+
+
+class _Lane:
+    """What goes to one partition: records under way, those that decide, and long appends behind them."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.urgent: deque[_Waiting] = deque()
+        self.others: deque[_Waiting] = deque()
+
+
+class Outbox:
+    """All records of one producer. Whoever calls `put` or reads `heard` holds `lock`."""
+
+    def __init__(self, config: Mapping[str, str | int | float | bool], timeout: float) -> None:
+        self._producer = Producer(
+            {
+                **config,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 1,
+                "message.max.bytes": MESSAGE_LIMIT,
+                "batch.size": REQUEST,
+                "queue.buffering.max.kbytes": 4 * IN_FLIGHT >> 10,
+                "message.timeout.ms": int(timeout * 1000),
+                "topic.metadata.propagation.max.ms": 5000,
+            }
+        )
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.heard = time.monotonic()
+        """When the last acknowledgement came."""
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._nbytes = 0
+        threading.Thread(target=_serve, args=(self._producer, self.stop), name="acknowledgements", daemon=True).start()
+
+    def put(self, topic: str, record: Outgoing, delivered: Delivered, urgent: bool) -> None:
+        """Send a record as soon as its partition has room; `urgent` ones first. Raises LogError."""
+        lane = self._lanes.setdefault((topic, record.partition), _Lane())
+        size = len(record.value) if record.value is not None else 0
+        (lane.urgent if urgent else lane.others).append(_Waiting(topic, record, size, delivered))
+        self._send(lane)
+
+    def drop(self) -> None:
+        """Send nothing more and forget what waits; records under way may or may not arrive."""
+        with self.lock:
+            for lane in self._lanes.values():
+                for item in (*lane.urgent, *lane.others):
+                    item.delivered(KafkaError(KafkaError._PURGE_QUEUE), -1)
+            self._lanes.clear()
+        self._producer.purge()
+        self.stop.set()
+
+    def close(self, timeout: float) -> None:
+        """Wait for what is under way."""
+        self._producer.flush(timeout)
+        self.stop.set()
+
+    def _send(self, lane: _Lane) -> None:
+        """Fill the lane: one request's worth of records once fewer than UNDER_WAY are on their way."""
+        if lane.under_way >= UNDER_WAY:
+            return
+        nbytes = 0
+        while (lane.urgent or lane.others) and (lane.under_way < UNDER_WAY or nbytes < REQUEST):
+            item = (lane.urgent or lane.others)[0]
+            if self._nbytes and self._nbytes + item.size > IN_FLIGHT:
+                return
+            (lane.urgent or lane.others).popleft()
+            self._produce(lane, item)
+            nbytes += item.size
+
+    def _produce(self, lane: _Lane, item: _Waiting) -> None:
+        record = item.record
+
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            with self.lock:
+                self.heard = time.monotonic()
+                self._nbytes -= item.size
+                lane.under_way -= 1
+                item.delivered(error, message.offset() or 0)
+                try:
+                    for waiting in (lane, *self._lanes.values()):
+                        self._send(waiting)
+                except LogError:
+                    pass  # _produce has told whose record it was
+
+        self._nbytes += item.size
+        lane.under_way += 1
+        value = bytes(record.value) if isinstance(record.value, memoryview) else record.value
+        headers: list[tuple[str, str | bytes | None]] | None = [*record.headers] or None
+        try:
+            self._producer.produce(
+                item.topic, value, record.key, record.partition, headers=headers, on_delivery=acknowledged
+            )
+        except (KafkaException, BufferError) as error:
+            self._nbytes -= item.size
+            lane.under_way -= 1
+            item.delivered(KafkaError(KafkaError._FAIL, str(error)), -1)
+            raise LogError(f"{item.topic}: {error}") from error
+
+
+def _serve(producer: Producer, stop: threading.Event) -> None:
+    while not stop.is_set():
+        producer.poll(SERVE)
