@@ -1,7 +1,8 @@
-"""The workshop from the backend's side: a child process that knows Keras and none of our secrets.
+"""The workshop from the backend's side: a process that knows Keras and none of our secrets.
 
-Whatever was uploaded is opened there only. The child gets a private directory, a minimal environment, a wall
-limit, and an end when we end.
+Whatever was uploaded is opened there only. It is our child with a private directory, a minimal environment, a wall
+limit, and an end when we end; or, where MAINSTEM_WORKSHOP_SOCKET says so, one that
+`federated_training.workshop_server` starts in a container beside ours, with a directory beside that socket.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from django.conf import settings
@@ -64,7 +67,7 @@ def run(
     if not _room.acquire(timeout=limit):
         raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop is busy with other models: try again later.")
     try:
-        with tempfile.TemporaryDirectory(prefix="mainstem-workshop-") as name:
+        with tempfile.TemporaryDirectory(prefix="mainstem-workshop-", dir=_place()) as name:
             directory = Path(name)
             for file, content in (files or {}).items():
                 _put(directory / file, content)
@@ -94,7 +97,42 @@ def _take(directory: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
+def _place() -> Path | None:
+    """Where the directories of requests go; None is the system's place for temporary files."""
+    return Path(settings.WORKSHOP_SOCKET).parent if settings.WORKSHOP_SOCKET else None
+
+
 def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[Mapping[str, Any]]:
+    if settings.WORKSHOP_SOCKET:
+        return _ask_server(request, settings.WORKSHOP_SOCKET, limit)
+    return _start_child(request, directory, limit)
+
+
+def _ask_server(request: Mapping[str, Any], path: str, limit: int) -> list[Mapping[str, Any]]:
+    deadline = time.monotonic() + limit + GRACE_SECONDS
+    answer = io.BytesIO()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.settimeout(limit + GRACE_SECONDS)
+            server.connect(path)
+            server.sendall(json.dumps(request).encode())
+            server.shutdown(socket.SHUT_WR)
+            while answer.tell() <= MAX_ANSWER_BYTES:
+                server.settimeout(max(0.01, deadline - time.monotonic()))
+                piece = server.recv(1 << 20)
+                if not piece:
+                    break
+                answer.write(piece)
+    except TimeoutError as error:
+        raise _too_slow(limit) from error
+    except OSError as error:
+        raise _broken(f"it does not answer at {path}: {error.strerror or error}") from error
+    if not answer.tell():
+        raise _broken("it ran out of memory or was killed")
+    return _parse(answer, io.BytesIO(), 0, len(request["ops"]))
+
+
+def _start_child(request: Mapping[str, Any], directory: Path, limit: int) -> list[Mapping[str, Any]]:
     with (directory / ".answer").open("w+b") as out, (directory / ".log").open("w+b") as log:
         (directory / ".answer").unlink()  # ours alone: the child writes through its stdout only
         (directory / ".log").unlink()
@@ -111,10 +149,7 @@ def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[M
         try:
             child.communicate(json.dumps(request).encode(), timeout=limit + GRACE_SECONDS)
         except subprocess.TimeoutExpired as error:
-            raise Problem(
-                status.HTTP_400_BAD_REQUEST,
-                f"The workshop took longer than {limit} s and was ended: simplify the model.",
-            ) from error
+            raise _too_slow(limit) from error
         finally:
             _end(child)
         return _parse(out, log, child.returncode, len(request["ops"]))
@@ -139,7 +174,7 @@ def _environment(directory: Path) -> dict[str, str]:
     }
 
 
-def _parse(out: io.BufferedRandom, log: io.BufferedRandom, code: int | None, count: int) -> list[Mapping[str, Any]]:
+def _parse(out: BinaryIO, log: BinaryIO, code: int | None, count: int) -> list[Mapping[str, Any]]:
     out.seek(0)
     text = out.read(MAX_ANSWER_BYTES + 1)
     try:
@@ -157,6 +192,12 @@ def _parse(out: io.BufferedRandom, log: io.BufferedRandom, code: int | None, cou
             "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
         )
         raise _broken(reason) from error
+
+
+def _too_slow(limit: int) -> Problem:
+    return Problem(
+        status.HTTP_400_BAD_REQUEST, f"The workshop took longer than {limit} s and was ended: simplify the model."
+    )
 
 
 def _broken(reason: str) -> Problem:

@@ -63,12 +63,12 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def database(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Django's DATABASES["default"] from DATABASE_URL; raises ConfigError.
+    """Django's DATABASES["default"] from DATABASE_URL or the file DATABASE_URL_FILE; raises ConfigError.
 
     SQLite takes the write lock at the start of a transaction and waits for it, so that the web workers, the
     launcher and the commands can share one file.
     """
-    url = text("DATABASE_URL", f"sqlite:///{home(environ) / 'db.sqlite3'}", environ)
+    url = secret("DATABASE_URL", environ) or f"sqlite:///{home(environ) / 'db.sqlite3'}"
     try:
         settings: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     except (ValueError, KeyError) as error:

@@ -36,8 +36,10 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "backend.config.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "backend.config.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "backend.config.middleware.BodyLimitMiddleware",
+    "backend.config.middleware.FragmentMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -70,7 +72,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "deployment-list-page"
+LOGIN_REDIRECT_URL = "overview-page"
 LOGOUT_REDIRECT_URL = "login"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -118,6 +120,8 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 4
 
 WORKSHOP_SECONDS = env.number("MAINSTEM_WORKSHOP_SECONDS", 120)
 """Longest that one request to the workshop may take."""
+WORKSHOP_SOCKET = env.text("MAINSTEM_WORKSHOP_SOCKET")
+"""Unix socket of a workshop in a container beside this one; empty where the workshop is our own child."""
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
