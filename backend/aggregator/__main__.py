@@ -10,8 +10,11 @@ import signal
 import socket
 import sys
 import threading
+import time
+from contextlib import closing
 
 from backend.aggregator.federation import Federation
+from backend.aggregator.meters import FederationsCollector
 from backend.aggregator.worker import FIRST_PAUSE, Worker
 from mainstem import logs, topics
 from mainstem.clock import SystemClock
@@ -19,10 +22,15 @@ from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.group import GroupReader
 from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.metered import MeteredLog
 from mainstem.memory import use_one_heap
+from mainstem.metrics import Health, serving
 
 logger = logging.getLogger("mainstem.aggregator")
 GROUP = "mainstem-aggregators"
+
+SCRAPE_SECONDS = 3.0
+"""How long a scrape waits for Kafka."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,17 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())
     try:
-        config = client_config(options.bootstrap, os.environ.get("KML_CLOUD_CLIENT_CONFIG"))
+        work(
+            client_config(options.bootstrap, os.environ.get("KML_CLOUD_CLIENT_CONFIG")),
+            leave,
+            retain=options.retain_mb << 20,
+            spill=options.spill_mb << 20,
+            session_timeout_ms=options.session_timeout_ms,
+        )
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    work(
-        config,
-        leave,
-        retain=options.retain_mb << 20,
-        spill=options.spill_mb << 20,
-        session_timeout_ms=options.session_timeout_ms,
-    )
     return 0
 
 
@@ -64,38 +71,66 @@ def work(
     spill: int,
     session_timeout_ms: int,
 ) -> None:
-    """Follow the announcements until `leave` is set."""
+    """Follow the announcements until `leave` is set; raises ConfigError where the metrics' port is taken."""
     writer = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
-    log = KafkaLog(config)
+    log, health = MeteredLog(config), Health()
     worker = Worker(
         lambda federation: Federation(log, federation, clock=SystemClock(), writer=writer, retain=retain, spill=spill)
     )
-    while not leave.is_set():
-        try:
-            log.create_topics(topics.shared_topics())
-            break
-        except LogError as error:
-            logger.warning("Kafka is not there yet: %s", error)
-            leave.wait(1)
-    reader = GroupReader(config, GROUP, topics.MODEL_CONTROL, session_timeout_ms)
-    logger.info("aggregator %s is up", writer)
-    try:
+    ends = Ends(config)
+    shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic, SystemClock().now_ms)
+    with closing(log), closing(ends), serving("aggregator", health, shown):
         while not leave.is_set():
+            health.turn()
             try:
-                record = reader.poll(0.2)
+                log.create_topics(topics.shared_topics())
+                break
             except LogError as error:
-                logger.warning("%s", error)
-                leave.wait(FIRST_PAUSE)
-                continue
-            if record is not None:
-                worker.announced(record)
-            if reader.lost:
-                worker.lost(reader.lost)
-                reader.lost.clear()
-    finally:
-        worker.close()
-        reader.close()
-        log.close()
+                logger.warning("Kafka is not there yet: %s", error)
+                leave.wait(1)
+        reader = GroupReader(config, GROUP, topics.MODEL_CONTROL, session_timeout_ms)
+        logger.info("aggregator %s is up", writer)
+        try:
+            _follow(reader, worker, health, leave)
+        finally:
+            worker.close()
+            reader.close()
+
+
+def _follow(reader: GroupReader, worker: Worker, health: Health, leave: threading.Event) -> None:
+    while not leave.is_set():
+        health.turn()
+        try:
+            record = reader.poll(0.2)
+        except LogError as error:
+            health.ready = False
+            logger.warning("%s", error)
+            leave.wait(FIRST_PAUSE)
+            continue
+        health.ready = reader.joined
+        if record is not None:
+            worker.announced(record)
+        if reader.lost:
+            worker.lost(reader.lost)
+            reader.lost.clear()
+
+
+class Ends:
+    """Where topics end, asked over a connection of its own, made at the first scrape: none waits for the worker's."""
+
+    def __init__(self, config: dict[str, str | int | float | bool]) -> None:
+        self._log = KafkaLog(config, timeout=SCRAPE_SECONDS)
+
+    def end_of(self, topic: str) -> int | None:
+        """The next offset of the topic's partition 0; None where Kafka does not say so at once."""
+        try:
+            return self._log.bounds(topic, 0)[1]
+        except LogError:
+            return None
+
+    def close(self) -> None:
+        """Free the connection."""
+        self._log.close()
 
 
 if __name__ == "__main__":

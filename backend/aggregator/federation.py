@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 
 from backend.aggregator.inbox import Inbox
 from backend.aggregator.kept import Kept
+from backend.aggregator.meters import Meters, Sight
 from backend.aggregator.models import Models
 from backend.aggregator.retention import Retention
 from mainstem import strategies, updates
@@ -67,6 +69,7 @@ class Federation:
         self.federation = federation
         self._log, self._clock, self._writer, self._retain, self._spill = log, clock, writer, retain, spill
         self._control = ControlTopic(log, federation)
+        self.sight, self._meters = Sight(federation, time.monotonic()), Meters()
         self.machine = RoundMachine(writer)
         self._inbox: Inbox | None = None
         self._checked: Kept | None = None
@@ -95,6 +98,8 @@ class Federation:
             seen = self._inbox.peek(0)
         self._tick()
         self._report()
+        self._meters.refused(self.machine)
+        self.sight.see(self.machine, self._progress[1], time.monotonic())
         return True
 
     def _digest(self, seen: Seen) -> bool:
@@ -150,8 +155,10 @@ class Federation:
                 case Reject():
                     self._control.append(effect.record)
                 case Append():
-                    self._control.append(effect.record)
-                    self._follow(self._control.sync())
+                    offset = self._control.append(effect.record)
+                    entries = self._control.sync()
+                    self._meters.appended(offset, entries)
+                    self._follow(entries)
 
     def _check(self, check: Check) -> RefusedError | None:
         assert self._inbox is not None and self.machine.head is not None and self._checked is not None

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 
 from backend.aggregator.federation import Federation
+from backend.aggregator.meters import RESUMES, Sight
+from mainstem import logs
 from mainstem.errors import ConfigError, DecodeError, LogError
 from mainstem.messages import decode_announcement
 from mainstem.ports import Record
@@ -30,32 +32,43 @@ class Runner(threading.Thread):
         super().__init__(name=f"federation-{federation}", daemon=True)
         self.federation, self.partition, self.revision = federation, partition, revision
         self.leave = threading.Event()
+        self.sight: Sight | None = None
         self._make = make
 
     def run(self) -> None:
         """See `threading.Thread`."""
+        logs.bind(federation=self.federation)
         pause = FIRST_PAUSE
         while not self.leave.is_set():
             federation: Federation | None = None
             try:
                 federation = self._make(self.federation)
-                while not self.leave.is_set() and federation.step():
+                self.sight = federation.sight
+                while not self.leave.is_set() and self._step(federation):
                     pause = FIRST_PAUSE
                 if not self.leave.is_set():
                     logger.info("federation %s: the run has ended here", self.federation)
                 return
             except ConfigError as error:
+                RESUMES.labels("unsupported").inc()
                 logger.error("federation %s cannot be run by this version: %s", self.federation, error)
                 return
             except LogError as error:
+                RESUMES.labels("log").inc()
                 logger.warning("federation %s: %s; resuming from the log in %.1f s", self.federation, error, pause)
             except Exception:
+                RESUMES.labels("unexpected").inc()
                 logger.exception("federation %s: unexpected; resuming from the log in %.1f s", self.federation, pause)
             finally:
                 if federation is not None:
                     federation.close()
             self.leave.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    @staticmethod
+    def _step(federation: Federation) -> bool:
+        with logs.bind(round=federation.sight.open_round):
+            return federation.step()
 
 
 class Worker:
@@ -90,8 +103,15 @@ class Worker:
         """Other members own these partitions now."""
         for runner in list(self.runners.values()):
             if runner.partition in partitions:
-                logger.info("federation %s goes to another worker", runner.federation)
+                logger.info(
+                    "federation %s goes to another worker", runner.federation, extra={"federation": runner.federation}
+                )
                 self._end(runner.federation)
+
+    def sights(self) -> list[Sight]:
+        """What the federations that run here show; for any thread."""
+        runners = list(self.runners.values())
+        return [runner.sight for runner in runners if runner.sight is not None and runner.is_alive()]
 
     def close(self, timeout: float = 10.0) -> None:
         """End every runner and wait for those in mid-step."""

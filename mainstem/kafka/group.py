@@ -15,13 +15,15 @@ class GroupReader:
     """Polls one compacted topic as a group member.
 
     `poll` returns the next record or None; `lost` collects the partitions that went to another member since it was
-    last emptied. Two owners of a partition at one time are harmless to what this is used for.
+    last emptied; `joined` says that it was given its share once. Two owners of a partition at one time are harmless
+    to what this is used for.
     """
 
     def __init__(
         self, config: Mapping[str, str | int | float | bool], group: str, topic: str, session_timeout_ms: int = 6000
     ) -> None:
         self.lost: set[int] = set()
+        self.joined = False
         self._consumer = Consumer(
             {
                 **config,
@@ -60,6 +62,7 @@ class GroupReader:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.lost -= {p.partition for p in partitions}
+        self.joined = True
         consumer.assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -28,6 +28,8 @@ class KafkaLog:
     for streams of others. The protocol needs no transactions, and one left open would stall every such reader.
     """
 
+    reader: type[KafkaCursor] = KafkaCursor
+
     def __init__(
         self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0, committed: bool = False
     ) -> None:
@@ -62,7 +64,7 @@ class KafkaLog:
         count = self.partitions(topic)
         if partition >= count:
             raise LogError(f"{topic} has {count} partitions; there is no partition {partition}")
-        return KafkaCursor(self._config, topic, partition, start, committed=self._committed)
+        return self.reader(self._config, topic, partition, start, committed=self._committed)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """See `ports.MessageLog`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,6 +84,8 @@ class GroupSource:
             "partition.assignment.strategy": "cooperative-sticky",
             "max.poll.interval.ms": max_poll_ms,
             "error_cb": self._client_error,
+            "statistics.interval.ms": 10_000,
+            "stats_cb": self._client_statistics,
         }
         try:
             self._consumer = Consumer(settings)
@@ -97,6 +100,7 @@ class GroupSource:
         self._read: list[Message] = []
         self._overflow: Message | None = None
         self._troubles: set[int] = set()
+        self.lag = 0
 
     def batch(self, timeout: float) -> Batch | None:
         """Up to 500 records or about 0.9 MB, in order; None if none came in time. Raises LogError.
@@ -230,6 +234,12 @@ class GroupSource:
             if at < high:
                 return False
         return True
+
+    def _client_statistics(self, text: str) -> None:
+        """Every 10 s: how many records of the partitions that are ours were not committed; -1 is not known."""
+        topics = json.loads(text)["topics"].values()
+        ours = [p for topic in topics for p in topic["partitions"].values() if p["fetch_state"] == "active"]
+        self.lag = sum(max(0, partition["consumer_lag"]) for partition in ours)
 
     def _client_error(self, error: KafkaError) -> None:
         """Tell each kind of trouble with the connection once, until records come again."""

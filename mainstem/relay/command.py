@@ -13,14 +13,16 @@ from typing import Protocol
 
 from mainstem import logs
 from mainstem.errors import MainstemError
+from mainstem.metrics import Health, serving
 from mainstem.relay.http import Ingest
-from mainstem.relay.loop import Relay, Source
+from mainstem.relay.loop import Relay
+from mainstem.relay.meters import LaggingSource, MeteredSource, metered, passed_over
 from mainstem.relay.settings import LoggerSettings
 
 log = logging.getLogger(__name__)
 
 
-class ClosingSource(Source, Protocol):
+class ClosingSource(LaggingSource, Protocol):
     """A source that holds connections."""
 
     def close(self) -> None: ...
@@ -47,7 +49,7 @@ def run_logger(
     parser.add_argument("--group", default=f"mainstem-{name.replace('_', '-')}", help="consumer group (%(default)s)")
     options = parser.parse_args(arguments)
     logs.configure(name)
-    stop = threading.Event()
+    stop, health = threading.Event(), Health()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
@@ -56,11 +58,18 @@ def run_logger(
         with (
             closing(Ingest(configured.api, path, configured.token)) as ingest,
             closing(source(configured, options.group)) as records,
+            serving(name, health),
         ):
             log.info(
                 "reading %s as group %s, writing to %s%s", configured.bootstrap, options.group, configured.api, path
             )
-            Relay(records, ingest, stop, healthy=ingest.healthy).run(once=options.once)
+            Relay(
+                MeteredSource(records, health),
+                metered(ingest, health),
+                stop,
+                healthy=ingest.healthy,
+                passed_over=passed_over,
+            ).run(once=options.once)
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

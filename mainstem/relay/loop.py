@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from mainstem.errors import LogError, MainstemError
 from mainstem.ports import Record
+from mainstem.topics import federation_of
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,8 @@ class Relay:
     backoff: Backoff = field(default_factory=Backoff)
     healthy: Callable[[], bool] = lambda: True
     """Whether the backend says that it can do its work."""
+    passed_over: Callable[[], None] = lambda: None
+    """Told of each record that is left out for good."""
     poll_seconds: float = 0.2
 
     def run(self, *, once: bool = False) -> None:
@@ -195,7 +198,13 @@ class Relay:
         return all(self._deliver(half) for half in batch.halves())
 
     def _pass_over(self, record: Record, error: Exception) -> bool:
-        log.error("passed over %s: the backend will not take it: %s", _place(record), error)
+        log.error(
+            "passed over %s: the backend will not take it: %s",
+            _place(record),
+            error,
+            extra={"federation": federation_of(record.topic)},
+        )
+        self.passed_over()
         self.backoff.reset()
         return True
 

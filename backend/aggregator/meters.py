@@ -1,0 +1,153 @@
+"""What an aggregator worker counts, and what it shows of its federations when it is scraped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from mainstem.control import Entry
+from mainstem.messages import Failed, Finished, Lifecycle, Progress, Round, Stopped
+from mainstem.metrics import counter, histogram, names
+from mainstem.metrics.serving import family
+from mainstem.rounds import RoundMachine
+
+ROUNDS = counter(names.ROUNDS_COMMITTED)
+ROUND_SECONDS = histogram(names.ROUND_SECONDS)
+COMMIT_SECONDS = histogram(names.COMMIT_SECONDS)
+ACCEPTED = counter(names.UPDATES_ACCEPTED)
+REFUSED = counter(names.UPDATES_REFUSED)
+SUPERSEDED = counter(names.SUPERSEDED)
+ENDED = counter(names.RUNS_ENDED)
+RESUMES = counter(names.RESUMES)
+
+
+class Meters:
+    """The counters' view of one federation. Records that another worker wrote are that one's to count."""
+
+    def __init__(self) -> None:
+        self._round: object = None
+        self._refused: Counter[str] = Counter()
+
+    def appended(self, offset: int, entries: Iterable[Entry]) -> None:
+        """This worker's record stands at `offset`; `entries` were read after it."""
+        entry = next((entry for entry in entries if entry.offset == offset), None)
+        if entry is None:
+            return
+        if entry.link is None:
+            SUPERSEDED.inc()
+        elif isinstance(entry.record, Lifecycle):
+            self._committed(entry.record, entry.timestamp_ms)
+
+    def _committed(self, record: Lifecycle, time_ms: int) -> None:
+        match record:
+            case Round():
+                ROUNDS.inc()
+                ROUND_SECONDS.observe(max(0, time_ms - record.opened_ms) / 1000)
+                COMMIT_SECONDS.observe(max(0, time_ms - record.closed.time_ms) / 1000)
+                ACCEPTED.inc(len(record.accepted))
+            case Finished() | Failed() | Stopped():
+                ENDED.labels(type(record).__name__.lower()).inc()
+
+    def refused(self, machine: RoundMachine) -> None:
+        """Count the open round's refusals that are new. A worker that resumes an open round counts them again."""
+        if self._round is not machine.head:
+            self._round, self._refused = machine.head, Counter()
+        known = self._refused.total()
+        if len(machine.refused) + machine.refused_more.total() == known:
+            return
+        now = Counter(refusal.reason for refusal in machine.refused) + machine.refused_more
+        for reason, number in (now - self._refused).items():
+            REFUSED.labels(reason).inc(number)
+        self._refused = now
+
+
+class Sight:
+    """What one running federation shows: plain values, so that any thread may read them."""
+
+    __slots__ = ("federation", "position", "progress", "round", "since_ms", "stepped", "topic")
+
+    def __init__(self, federation: str, stepped: float) -> None:
+        self.federation, self.stepped = federation, stepped
+        self.topic = ""
+        self.position = 0
+        self.round = 0
+        self.since_ms = 0
+        self.progress: Progress | None = None
+
+    @property
+    def open_round(self) -> int | None:
+        """The round that is open; None before the first step."""
+        return self.round + 1 if self.since_ms else None
+
+    def see(self, machine: RoundMachine, progress: Progress | None, stepped: float) -> None:
+        """After a step."""
+        head = machine.head
+        if head is not None:
+            self.topic, self.position = head.opened.topics.aggregator, machine.position
+            self.round, self.since_ms = head.round, head.since_ms
+        self.progress, self.stepped = progress, stepped
+
+
+class FederationsCollector(Collector):
+    """The federations that a worker runs now.
+
+    `sights` gives them, `end_of` the next offset of a topic's partition 0 (None where Kafka does not say at once).
+    `now` is seconds of the clock of `stepped`, `now_ms` milliseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        sights: Callable[[], Sequence[Sight]],
+        end_of: Callable[[str], int | None],
+        now: Callable[[], float],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._sights, self._end_of, self._now, self._now_ms = sights, end_of, now, now_ms
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        sights = sorted(self._sights(), key=lambda sight: sight.federation)
+        running = family(names.FEDERATIONS_OPEN)
+        running.add_metric([], len(sights))
+        yield running
+        states: Counter[str] = Counter()
+        for sight in sights:
+            states.update(member.state for member in (sight.progress.members if sight.progress else ()))
+        clients = family(names.CLIENTS)
+        for state, number in sorted(states.items()):
+            clients.add_metric([state], number)
+        yield clients
+        steps = {sight.federation: self._now() - sight.stepped for sight in sights}
+        yield from _each_and_most(names.STEP_AGE, names.STEP_AGE_MAX, steps)
+        yield from _each_and_most(names.LAG, names.LAG_MAX, self._lags(sights))
+        rounds, ages = family(names.ROUND), family(names.ROUND_AGE)
+        for sight in sights[: names.FEDERATIONS_SHOWN]:
+            if sight.since_ms:
+                rounds.add_metric([sight.federation], sight.round)
+                ages.add_metric([sight.federation], max(0, self._now_ms() - sight.since_ms) / 1000)
+        yield from (rounds, ages)
+
+    def _lags(self, sights: Iterable[Sight]) -> dict[str, float]:
+        lags: dict[str, float] = {}
+        for sight in sights:
+            if not sight.topic:
+                continue
+            end = self._end_of(sight.topic)
+            if end is None:
+                break  # Kafka is away: a scrape must not wait for it once for each federation
+            lags[sight.federation] = max(0, end - sight.position)
+        return lags
+
+
+def _each_and_most(each: names.Metric, most: names.Metric, values: dict[str, float]) -> Iterator[Metric]:
+    """Values by federation, the largest ones where there are many, and the largest of all."""
+    shown = family(each)
+    for federation, value in sorted(values.items(), key=lambda item: -item[1])[: names.FEDERATIONS_SHOWN]:
+        shown.add_metric([federation], value)
+    largest = family(most)
+    if values:
+        largest.add_metric([], max(values.values()))
+    yield from (shown, largest)

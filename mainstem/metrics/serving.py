@@ -1,0 +1,123 @@
+"""/metrics, /healthz and /readyz of a process, on a port of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from socketserver import ThreadingMixIn
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import REGISTRY, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from mainstem.errors import ConfigError
+from mainstem.metrics import names
+from mainstem.metrics.health import Health
+
+PORT: Final = "MAINSTEM_METRICS_PORT"
+HOST: Final = "MAINSTEM_METRICS_HOST"
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def port_of(environ: Mapping[str, str] = os.environ) -> int | None:
+    """MAINSTEM_METRICS_PORT; None where it is not set: then nothing listens. Raises ConfigError."""
+    value = environ.get(PORT, "").strip()
+    if not value:
+        return None
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 65536:
+        raise ConfigError(f"{PORT} is {value!r}; it must be a port number")
+    return int(value)
+
+
+class HealthCollector(Collector):
+    """The process' own word about itself, as metrics."""
+
+    def __init__(self, part: str, health: Health) -> None:
+        self._part, self._health = part, health
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        info = family(names.INFO)
+        info.add_metric([self._part, metadata.version("mainstem")], 1)
+        ages = family(names.LOOP_AGE)
+        for loop, age in self._health.ages().items():
+            ages.add_metric([loop], age)
+        ready = family(names.READY)
+        ready.add_metric([], self._health.ready)
+        yield from (info, ages, ready)
+
+
+def family(metric: names.Metric) -> GaugeMetricFamily:
+    """A gauge whose values are made when it is asked for."""
+    assert metric.kind == "gauge"
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+
+
+def application(health: Health, registry: CollectorRegistry = REGISTRY) -> Application:
+    """Answers /metrics, /healthz (503 where a loop hangs) and /readyz (503 where the part cannot work)."""
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        match environ.get("PATH_INFO"):
+            case "/metrics":
+                return metrics(environ, start)  # type: ignore[no-any-return]
+            case "/healthz":
+                stuck = health.stuck()
+                return _say(start, not stuck, f"does not turn: {', '.join(stuck)}" if stuck else "ok")
+            case "/readyz":
+                return _say(start, health.ready, "ok" if health.ready else "not ready")
+        start("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"/metrics, /healthz, /readyz\n"]
+
+    return answer
+
+
+def _say(start: Callable[..., Any], well: bool, text: str) -> Iterable[bytes]:
+    start("200 OK" if well else "503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+    return [f"{text}\n".encode()]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    timeout = 15
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """A scrape each 30 s is no news."""
+
+
+@contextlib.contextmanager
+def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int | None]:
+    """Serve the default registry and `collectors` until the block ends; the port, None where it is not set.
+
+    It listens on all addresses, or on MAINSTEM_METRICS_HOST. Raises ConfigError where it cannot.
+    """
+    port = port_of()
+    if port is None:
+        yield None
+        return
+    ours = (HealthCollector(part, health), *collectors)
+    try:
+        server = make_server(os.environ.get(HOST, ""), port, application(health), _Server, _Silent)
+    except OSError as error:
+        raise ConfigError(f"{PORT} {port} cannot be listened on: {error.strerror}") from error
+    for collector in ours:
+        REGISTRY.register(collector)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        for collector in ours:
+            REGISTRY.unregister(collector)
