@@ -24,7 +24,8 @@ from mainstem.kafka.group import GroupReader
 from mainstem.kafka.log import KafkaLog
 from mainstem.kafka.metered import MeteredLog
 from mainstem.memory import use_one_heap
-from mainstem.metrics import Health, serving
+from mainstem.metrics.health import Health
+from mainstem.metrics.serving import serving
 
 logger = logging.getLogger("mainstem.aggregator")
 GROUP = "mainstem-aggregators"

@@ -10,7 +10,8 @@ from prometheus_client.registry import Collector
 
 from mainstem.control import Entry
 from mainstem.messages import Failed, Finished, Lifecycle, Progress, Round, Stopped
-from mainstem.metrics import counter, histogram, names
+from mainstem.metrics import names
+from mainstem.metrics.objects import counter, histogram
 from mainstem.metrics.serving import family
 from mainstem.rounds import RoundMachine
 

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "backend.config.metering.MeteringMiddleware",
     "backend.config.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "backend.config.middleware.CompressionMiddleware",

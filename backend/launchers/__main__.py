@@ -15,6 +15,8 @@ import django
 
 from mainstem import logs
 from mainstem.errors import ConfigError, MainstemError
+from mainstem.metrics.health import Health
+from mainstem.metrics.serving import serving
 
 EVERY_SECONDS = 0.5
 END_SECONDS = 15.0
@@ -38,10 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
     try:
         django.setup()
+        from backend.launchers.meters import DatabaseCollector
         from backend.launchers.process import run
 
-        with only_one(_home()):
-            run(stop, EVERY_SECONDS, END_SECONDS)
+        health = Health()
+        with only_one(_home()), serving("launcher", health, DatabaseCollector()):
+            run(stop, EVERY_SECONDS, END_SECONDS, health)
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from backend.deployments.models import Deployment, State
 from backend.launchers import matching
+from backend.launchers.meters import FAILURES, LAUNCHES
 from backend.launchers.models import Job, JobState
 from backend.launchers.options import Options
 from backend.launchers.plan import Action, Candidate, Decision, Standing, View, admit, decide
@@ -122,6 +123,8 @@ class Reconciler:
         fields: dict[str, object] = {"state": decision.state, "failures": decision.failures}
         if changed or decision.detail:
             fields["detail"] = decision.detail
+        if decision.failures > job.failures:
+            FAILURES.inc()
         if decision.exit_code is not None:
             fields["exit_code"] = decision.exit_code
         if changed and job.state == JobState.RUNNING:
@@ -149,7 +152,9 @@ class Reconciler:
             log.info("Job %s starts, attempt %d", job.name, job.attempts)
             try:
                 self._launcher.launch(job.name, self._spec(job))
+                LAUNCHES.labels("started").inc()
             except (MainstemError, OSError) as error:
+                LAUNCHES.labels("failed").inc()
                 log.error("Job %s cannot be started: %s", job.name, error)
                 standing, now = self._standing(job.deployment), self._now()
                 status = JobStatus(job.name, "failed", None, str(error))

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from mainstem import topics
 from mainstem.kafka.cursor import KafkaCursor
 from mainstem.kafka.log import KafkaLog
-from mainstem.metrics import counter, names
+from mainstem.metrics import names
+from mainstem.metrics.objects import counter
 from mainstem.ports import Outgoing, Record
 
 BYTES, RECORDS = counter(names.KAFKA_BYTES), counter(names.KAFKA_RECORDS)

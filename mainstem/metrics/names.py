@@ -100,7 +100,7 @@ DEPLOYMENTS = _gauge("deployments", "Deployments in the database, by state.", "s
 JOBS = _gauge("jobs", "Training Jobs in the database, by state.", "state")
 OUTBOX = _gauge("outbox_pending", "What is still to be written to Kafka.")
 OUTBOX_AGE = _gauge("outbox_age_seconds", "Age of the oldest of it.")
-JOB_LAUNCHES = _counter("job_launches", "Jobs started, by outcome: started, failed.", "outcome")
+JOB_LAUNCHES = _counter("job_launches", "Jobs started, by outcome: started, refused, failed.", "outcome")
 JOB_FAILURES = _counter("job_failures", "Jobs that ended in failure, each attempt.")
 LOOP_FAILURES = _counter("loop_failures", "Turns of a launcher's loop that failed.", "loop")
 

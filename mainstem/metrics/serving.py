@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from socketserver import ThreadingMixIn
-from typing import Any, Final
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import REGISTRY, make_wsgi_app
@@ -18,21 +18,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from mainstem.errors import ConfigError
 from mainstem.metrics import names
 from mainstem.metrics.health import Health
-
-PORT: Final = "MAINSTEM_METRICS_PORT"
-HOST: Final = "MAINSTEM_METRICS_HOST"
+from mainstem.metrics.port import HOST, PORT, port_of
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-def port_of(environ: Mapping[str, str] = os.environ) -> int | None:
-    """MAINSTEM_METRICS_PORT; None where it is not set: then nothing listens. Raises ConfigError."""
-    value = environ.get(PORT, "").strip()
-    if not value:
-        return None
-    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 65536:
-        raise ConfigError(f"{PORT} is {value!r}; it must be a port number")
-    return int(value)
 
 
 class HealthCollector(Collector):

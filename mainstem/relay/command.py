@@ -13,7 +13,8 @@ from typing import Protocol
 
 from mainstem import logs
 from mainstem.errors import MainstemError
-from mainstem.metrics import Health, serving
+from mainstem.metrics.health import Health
+from mainstem.metrics.serving import serving
 from mainstem.relay.http import Ingest
 from mainstem.relay.loop import Relay
 from mainstem.relay.meters import LaggingSource, MeteredSource, metered, passed_over

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mainstem.errors import LogError
-from mainstem.metrics import Health, counter, gauge, names
+from mainstem.metrics import names
+from mainstem.metrics.health import Health
+from mainstem.metrics.objects import counter, gauge
 from mainstem.relay.loop import Answer, Batch, FaultError, HandOver, HandOverError, Source, UnacceptableError
 
 RECORDS = counter(names.RELAYED)

@@ -18,7 +18,10 @@ from mainstem.control import Entry
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.metered import kind_of
 from mainstem.messages import MemberState, Progress, Refused, Tick
-from mainstem.metrics import Health, names, port_of, serving
+from mainstem.metrics import names
+from mainstem.metrics.health import Health
+from mainstem.metrics.port import port_of
+from mainstem.metrics.serving import serving
 from mainstem.ports import Record
 from mainstem.processes import free_port
 from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError

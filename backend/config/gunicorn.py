@@ -1,0 +1,44 @@
+"""gunicorn's configuration: `gunicorn -c python:backend.config.gunicorn backend.config.wsgi:application`.
+
+MAINSTEM_BIND is where people reach it (0.0.0.0:8000), MAINSTEM_WEB_WORKERS and MAINSTEM_WEB_THREADS how many it has
+(2 and 8). With MAINSTEM_METRICS_PORT set, all workers listen there as well, and count into one directory that is made
+anew at each start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from mainstem.metrics.port import HOST, port_of
+
+bind = [os.environ.get("MAINSTEM_BIND", "0.0.0.0:8000")]
+workers = int(os.environ.get("MAINSTEM_WEB_WORKERS", "2"))
+threads = int(os.environ.get("MAINSTEM_WEB_THREADS", "8"))
+worker_class = "gthread"
+timeout = 180
+graceful_timeout = 20
+control_socket_disable = True
+
+_port = port_of()
+if _port is not None:
+    bind.append(f"{os.environ.get(HOST) or '0.0.0.0'}:{_port}")  # noqa: S104
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # before prometheus_client is imported, which reads it once
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="mainstem-metrics-")
+        _owner, _directory = os.getpid(), os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+        @atexit.register
+        def _remove() -> None:
+            if os.getpid() == _owner:
+                shutil.rmtree(_directory, ignore_errors=True)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker's gauges go with it; its counters stay in the sums."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
