@@ -10,6 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 from mainstem.errors import ConfigError
+from mainstem.metrics.port import HOST as METRICS_HOST
+from mainstem.metrics.port import PORT as METRICS_PORT
+from mainstem.metrics.port import port_of
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home
 from mainstem.processes import next_free_port, port_is_free
@@ -80,13 +83,32 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
         "--worker-class", "gthread", "--timeout", "180", "--graceful-timeout", "5", "--no-control-socket",
         "--log-level", "warning", "backend.config.wsgi:application",
     ]  # fmt: skip
+    ports = _metrics_ports(base)
+    if "web" in ports:
+        web[:0] = ["--bind", f"{base.get(METRICS_HOST) or HOST}:{ports['web'][METRICS_PORT]}"]
+    parts = {
+        "web": ("gunicorn", web, base | key),
+        "control_logger": ("control_logger", [], apart | token),
+        "data_control_logger": ("data_control_logger", [], apart | token),
+        "aggregator": ("backend.aggregator", [], apart),
+        "launchers": ("backend.launchers", [], base | key),
+    }
     return [
-        ProcessChild.of_module("web", "gunicorn", *web, environment=base | key, logs=logs),
-        ProcessChild.of_module("control_logger", "control_logger", environment=apart | token, logs=logs),
-        ProcessChild.of_module("data_control_logger", "data_control_logger", environment=apart | token, logs=logs),
-        ProcessChild.of_module("aggregator", "backend.aggregator", environment=apart, logs=logs),
-        ProcessChild.of_module("launchers", "backend.launchers", environment=base | key, logs=logs),
+        ProcessChild.of_module(name, module, *arguments, environment=environment | ports.get(name, {}), logs=logs)
+        for name, (module, arguments, environment) in parts.items()
     ]
+
+
+def _metrics_ports(base: dict[str, str]) -> dict[str, dict[str, str]]:
+    """MAINSTEM_METRICS_PORT is the web's; the others' metrics are at the ports after it. Raises ConfigError."""
+    first = port_of(base)
+    if first is None:
+        return {}
+    host = base.get(METRICS_HOST) or HOST
+    return {
+        name: {METRICS_PORT: str(first + number), METRICS_HOST: host}
+        for number, name in enumerate(("web", "control_logger", "data_control_logger", "aggregator", "launchers"))
+    }
 
 
 def manage(*arguments: str) -> list[str]:

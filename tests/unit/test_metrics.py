@@ -6,6 +6,7 @@ import re
 import urllib.error
 import urllib.request
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from mainstem.metrics import names
 from mainstem.metrics.health import Health
 from mainstem.metrics.port import port_of
 from mainstem.metrics.serving import serving
+from mainstem.platform.plan import Addresses, processes
 from mainstem.ports import Record
 from mainstem.processes import free_port
 from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError
@@ -238,3 +240,14 @@ def test_a_logger_tells_how_far_it_is_behind() -> None:
     with pytest.raises(LogError):
         metered_source.batch(0)
     assert not health.ready
+
+
+def test_the_parts_of_one_machine_have_a_port_each(tmp_path: Path) -> None:
+    """`mainstem up` gives its processes the ports from MAINSTEM_METRICS_PORT on; without it none has one."""
+    secrets = {"MAINSTEM_SECRET_KEY": "k", "MAINSTEM_TOKEN": "t"}
+    base, where = {"MAINSTEM_METRICS_PORT": "9464"}, Addresses(8000, "k:9092", None)
+    children = processes(base, secrets, where, tmp_path)
+    ports = {child.name: child.environment["MAINSTEM_METRICS_PORT"] for child in children}
+    assert list(ports.values()) == ["9464", "9465", "9466", "9467", "9468"] and next(iter(ports)) == "web"
+    assert "127.0.0.1:9464" in children[0].command
+    assert not any("MAINSTEM_METRICS_PORT" in child.environment for child in processes({}, secrets, where, tmp_path))
