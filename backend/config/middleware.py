@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
+from django.shortcuts import resolve_url
+from django.utils.http import urlencode
 
 from backend.config.problems import refuse
 
@@ -51,3 +55,32 @@ class BodyLimitMiddleware:
         if length > limit:
             return refuse(request, 413, f"The request has {length:,} bytes; at most {limit:,} are taken here.")
         return self._next(request)
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Compresses text; a stream of events must not wait in a compressor, and a model's bytes gain nothing."""
+
+    TEXT = ("text/html", "text/css", "text/plain", "text/csv", "text/javascript", "application/json", "image/svg+xml")
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """As Django's, for the types above only."""
+        if response.headers.get("Content-Type", "").partition(";")[0] not in self.TEXT:
+            return response
+        return super().process_response(request, response)
+
+
+class FragmentMiddleware:
+    """A fragment that was asked for after the session ended sends the whole page to the login, and back here after."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Turn a redirect to the login page into one that htmx follows with the whole page."""
+        response = self._next(request)
+        login = resolve_url(settings.LOGIN_URL)
+        if request.headers.get("HX-Request") and response.headers.get("Location", "").startswith(login):
+            there = urlsplit(request.headers.get("HX-Current-URL", "/"))
+            back = urlencode({"next": there._replace(scheme="", netloc="").geturl()})
+            return HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
+        return response

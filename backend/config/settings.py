@@ -58,6 +58,7 @@ TEMPLATES = [
         "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "libraries": {"shell": "backend.config.shell"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from backend.deployments import pages
+from backend.deployments import overview, pages
 
 urlpatterns = [
-    path("", pages.deployment_list, name="deployment-list-page"),
+    path("", overview.overview, name="overview-page"),
+    path("deployments/", pages.deployment_list, name="deployment-list-page"),
     re_path("^deployments/(?P<federation>[a-z0-9]{8})/$", pages.deployment_detail, name="deployment-page"),
 ]

@@ -364,7 +364,7 @@ def test_pages_show_the_run(client_of: Callable[[str], APIClient], user: Callabl
     projection.take(CLUSTER, records(range(len(VALUES))))
     browser = APIClient()
     browser.force_login(user("viewer"))
-    assert FEDERATION.encode() in browser.get("/").content
+    assert FEDERATION.encode() in browser.get("/deployments/").content
     page = browser.get(f"/deployments/{FEDERATION}/").content.decode()
     for text in ("finished", "site-a", "accuracy 0.7500", "duplicate", "v1.keras", "digits"):
         assert text in page
