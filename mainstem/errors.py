@@ -40,5 +40,9 @@ class UnreadableError(LogError):
     """Records that a manifest or a commit names can no longer be read whole."""
 
 
+class LaunchRefused(MainstemError):
+    """A Job cannot be started now (a quota, an admission rule, a server that is away); it may be possible later."""
+
+
 class BrokerError(MainstemError):
     """The embedded broker could not be prepared, started or stopped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from mainstem.jobs import JobSpec
 from mainstem.topics import TopicSpec
@@ -110,7 +110,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A Job as its launcher sees it. `state`: pending, running, succeeded, failed, absent."""
+    """A Job as its launcher sees it. `state`: pending, running, succeeded, failed, absent.
+
+    `detail` says in a sentence what a pending one waits for, and how a failed one ended.
+    """
 
     name: str
     state: str
@@ -121,8 +124,15 @@ class JobStatus:
 class Launcher(Protocol):
     """Runs training Jobs: Kubernetes, or processes of this machine."""
 
-    def launch(self, name: str, spec: JobSpec) -> None:
-        """Start the Job unless one of that name runs already."""
+    def refresh(self) -> None:
+        """Look at all Jobs: `status` may tell what was seen by the last look."""
+        ...
+
+    def launch(self, name: str, spec: JobSpec, job: Mapping[str, Any] | None = None) -> None:
+        """Start the Job unless one of that name runs already; raises LaunchRefused where that may work later.
+
+        `job` are the deployment's own `JobSettings` for a cluster; they mean nothing to processes.
+        """
         ...
 
     def status(self, name: str) -> JobStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +14,11 @@ from rest_framework import serializers
 from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model
 from backend.catalog.services import LARGEST_SEED
+from backend.config import environment as env
 from backend.deployments.columns import plain
 from backend.deployments.models import Deployment, Member
 from mainstem.errors import ConfigError
+from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings
 from mainstem.modes import MODES
 from mainstem.selection import SELECTIONS
 from mainstem.topics import check_federation_id
@@ -134,6 +137,11 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
     learning_rate = serializers.FloatField(min_value=0, max_value=1e6, required=False, allow_null=True)
     seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False, help_text="0")
     shuffle = serializers.BooleanField(required=False)
+    job = JsonField(
+        required=False,
+        allow_null=True,
+        help_text="How its Jobs run on Kubernetes, where that differs from the defaults: " + ", ".join(JOB_FIELDS),
+    )
     check = serializers.BooleanField(
         required=False, help_text="Have the workshop compile the model with these settings first; takes seconds."
     )
@@ -147,6 +155,14 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
         if unknown:
             raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such parameter."))
         return super().to_internal_value(data)
+
+    def validate_job(self, value: Any) -> dict[str, Any]:
+        """Each field, and that the image is one that the operator allows."""
+        allowed = env.words("MAINSTEM_JOB_IMAGES")
+        try:
+            return own_settings({} if value is None else value, JobSettings.from_environ(os.environ), allowed)
+        except ConfigError as error:
+            raise serializers.ValidationError(str(error)) from error
 
     def validate_federation(self, value: str) -> str:
         """Its characters."""
@@ -192,8 +208,8 @@ class DeploymentDetailSerializer(DeploymentSerializer):
 
     class Meta(DeploymentSerializer.Meta):
         fields = [
-            *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "head", "revision", "superseded",
-            "undecodable", "members", "waits_for", "pending",
+            *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "job", "head", "revision",
+            "superseded", "undecodable", "members", "waits_for", "pending",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -48,7 +48,7 @@ def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
                 federation=asked.get("federation"),
                 configuration=configuration,
                 model=model,
-                objects=_objects(chosen, model),
+                objects=_objects(chosen, model) | {"job": asked.get("job") or {}},
                 parent=None,
                 user=user,
             )
@@ -134,7 +134,7 @@ def restart(deployment: Deployment, user: User | None) -> Deployment:
             status.HTTP_409_CONFLICT,
             "Its model is no longer in the catalog, so that it cannot be started anew from here.",
         )
-    objects = {name: getattr(deployment, name) for name in ("training", "strategy", "rules", "data", "input")}
+    objects = {name: getattr(deployment, name) for name in ("training", "strategy", "rules", "data", "input", "job")}
     with transaction.atomic():
         return _open(
             name=deployment.name,

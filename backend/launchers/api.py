@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from backend.config.problems import Problem
 from backend.launchers import matching
 from backend.launchers.models import Job, JobState
-from backend.launchers.options import local_launcher
+from backend.launchers.options import log_reader
 from backend.launchers.serializers import JobSerializer
 
 LONGEST_TAIL = 4 << 20
@@ -41,7 +41,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
         tail = request.query_params.get("tail", "65536")
         if not tail.isascii() or not tail.isdigit() or not 0 < int(tail[:20]) <= LONGEST_TAIL:
             raise Problem(400, f"tail must be a number of bytes from 1 to {LONGEST_TAIL}.", field="tail")
-        return HttpResponse(local_launcher().log(job.name, int(tail)), content_type="text/plain; charset=utf-8")
+        return HttpResponse(log_reader().log(job.name, int(tail)), content_type="text/plain; charset=utf-8")
 
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"])

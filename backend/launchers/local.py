@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mainstem.errors import ConfigError
 from mainstem.jobs import JobSpec
@@ -45,7 +46,10 @@ class LocalLauncher:
         self._kept = {name: environ[name] for name in _KEPT if name in environ}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
-    def launch(self, name: str, spec: JobSpec) -> None:
+    def refresh(self) -> None:
+        """See `ports.Launcher`: the files are looked at anew each time."""
+
+    def launch(self, name: str, spec: JobSpec, job: Mapping[str, Any] | None = None) -> None:
         """See `ports.Launcher`. Raises ConfigError where the directory cannot be written."""
         home = self._home(name)
         try:

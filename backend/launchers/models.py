@@ -12,6 +12,8 @@ class JobState(models.TextChoices):
     """Where a Job stands."""
 
     PENDING = "pending", "pending"
+    STARTING = "starting", "starting"
+    """Handed to the cluster, which has not started it yet; `detail` says why."""
     RUNNING = "running", "running"
     SUCCEEDED = "succeeded", "succeeded"
     FAILED = "failed", "failed"

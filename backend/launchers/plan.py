@@ -8,8 +8,13 @@ from enum import StrEnum
 
 from mainstem.ports import JobStatus
 
-PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED = "pending", "running", "succeeded", "failed", "stopped"
+PENDING, STARTING, RUNNING, SUCCEEDED, FAILED, STOPPED = (
+    "pending", "starting", "running", "succeeded", "failed", "stopped",
+)  # fmt: skip
 """States of a Job."""
+
+LAUNCHED = (STARTING, RUNNING)
+"""The states in which a launcher has the Job."""
 
 
 class Standing(StrEnum):
@@ -88,8 +93,8 @@ _WHY_ENDED = {
 def decide(job: View, standing: Standing, status: JobStatus, now: float, patience: Patience) -> Decision:
     """The next step of one Job. Repeating a step that was taken changes nothing."""
     if status.state in ("pending", "running"):
-        return _alive(job, standing)
-    if job.state == RUNNING:  # it ran, and the launcher knows how it ended, or lost it
+        return _alive(job, standing, status)
+    if job.state in LAUNCHED:  # it ran, and the launcher knows how it ended, or lost it
         return _ended(job, standing, status, now, patience)
     drop = standing is Standing.GONE
     if drop or not job.wanted or standing is not Standing.OPEN:
@@ -107,12 +112,13 @@ def _keep(job: View) -> Decision:
     return Decision(Action.NOTHING, job.state, failures=job.failures)
 
 
-def _alive(job: View, standing: Standing) -> Decision:
+def _alive(job: View, standing: Standing, status: JobStatus) -> Decision:
+    state = STARTING if status.state == "pending" else RUNNING
     if standing in _WHY_ENDED:
-        return Decision(Action.END, RUNNING, f"is being ended: {_WHY_ENDED[standing]}", job.failures)
+        return Decision(Action.END, state, f"is being ended: {_WHY_ENDED[standing]}", job.failures)
     if not job.wanted:
-        return Decision(Action.END, RUNNING, "is being ended: a person stopped it", job.failures)
-    return Decision(Action.NOTHING, RUNNING, failures=job.failures)
+        return Decision(Action.END, state, "is being ended: a person stopped it", job.failures)
+    return Decision(Action.NOTHING, state, status.detail, job.failures)
 
 
 def _ended(job: View, standing: Standing, status: JobStatus, now: float, patience: Patience) -> Decision:

@@ -5,23 +5,32 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from django.db import close_old_connections
 
 from backend.deployments.kafka import message_log
 from backend.deployments.outbox import publish_pending
+from backend.launchers.local import LocalLauncher
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
-from backend.launchers.options import Options, local_launcher
+from backend.launchers.options import Options, cluster_launcher, local_launcher
 from backend.launchers.reconciler import Reconciler
 from mainstem.metrics.health import Health
 
 log = logging.getLogger(__name__)
 
+CLUSTER_SECONDS = 2.0
+"""Between two looks at a cluster's Jobs: each costs the API server two lists."""
+
 
 def run(stop: threading.Event, every: float, end_seconds: float, health: Health) -> None:
-    """Run both loops until `stop`, then end the Jobs. `every` is the seconds between two rounds of a loop."""
-    launcher = local_launcher()
-    reconciler = Reconciler(launcher, Options.from_environ())
+    """Run both loops until `stop`, then end the Jobs of this machine; those of a cluster go on without us.
+
+    `every` is the seconds between two rounds of a loop.
+    """
+    options = Options.from_environ()
+    launcher = local_launcher() if options.cluster is None else cluster_launcher(options.cluster)
+    reconciler = Reconciler(launcher, options)
     outbox = threading.Thread(
         target=repeat,
         args=("outbox", lambda: publish_pending(message_log()), stop, every),
@@ -30,8 +39,10 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     )
     outbox.start()
     health.ready = True
-    repeat("Jobs", reconciler.tick, stop, every, turn=health.turn)
-    reconciler.shut_down(lambda names: launcher.end(names, end_seconds))
+    pause = every if options.cluster is None else max(every, CLUSTER_SECONDS)
+    repeat("Jobs", reconciler.tick, stop, pause, turn=health.turn)
+    if isinstance(launcher, LocalLauncher):
+        reconciler.shut_down(partial(launcher.end, seconds=end_seconds))
     outbox.join(end_seconds)
 
 

@@ -15,9 +15,9 @@ from backend.launchers import matching
 from backend.launchers.meters import FAILURES, LAUNCHES
 from backend.launchers.models import Job, JobState
 from backend.launchers.options import Options
-from backend.launchers.plan import Action, Candidate, Decision, Standing, View, admit, decide
+from backend.launchers.plan import LAUNCHED, Action, Candidate, Decision, Standing, View, admit, decide
 from mainstem import logs
-from mainstem.errors import MainstemError
+from mainstem.errors import LaunchRefused, MainstemError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus, Launcher
 
@@ -28,6 +28,9 @@ SETTLE_SECONDS = 60.0
 
 RETURN_SECONDS = 5.0
 """After a Job's peaceful end: until then the last round's commit, which it has read, may not be projected yet."""
+
+REFUSED_SECONDS = 30.0
+"""Until a Job whose start the launcher refused is tried again: a quota may have room by then."""
 
 WAITS = "waits: {running} training processes run, and MAINSTEM_MAX_JOBS allows no more"
 
@@ -44,6 +47,7 @@ class Reconciler:
     def tick(self) -> None:
         """Match streams with federations, then look at every Job that is not at rest and take its next step."""
         matching.match(memory=self._memory)
+        self._launcher.refresh()
         candidates: list[Candidate] = []
         due: dict[str, Job] = {}
         least: dict[str, int] = {}
@@ -56,7 +60,7 @@ class Reconciler:
                     continue
             if decision is None or job.deployment is None:
                 continue
-            running = decision.state == JobState.RUNNING
+            running = decision.state in LAUNCHED
             if running or decision.action is Action.START:
                 age = int(job.deployment.created_at.timestamp() * 1000)
                 candidates.append(Candidate(job.name, job.federation, age, job.slot or 0, running))
@@ -74,7 +78,7 @@ class Reconciler:
 
         `end` is given the names, ends the Jobs and returns those that would not end.
         """
-        jobs = list(Job.objects.filter(state=JobState.RUNNING))
+        jobs = list(Job.objects.filter(state__in=LAUNCHED))
         left = set(end([job.name for job in jobs]))
         for job in jobs:
             if job.name in left:
@@ -127,7 +131,7 @@ class Reconciler:
             FAILURES.inc()
         if decision.exit_code is not None:
             fields["exit_code"] = decision.exit_code
-        if changed and job.state == JobState.RUNNING:
+        if job.state in LAUNCHED and decision.state not in LAUNCHED:
             fields["ended_at"] = self._time()
         if decision.state == JobState.PENDING:
             fields["due_at"] = None if decision.wait is None else self._time(decision.wait)
@@ -151,8 +155,13 @@ class Reconciler:
             )
             log.info("Job %s starts, attempt %d", job.name, job.attempts)
             try:
-                self._launcher.launch(job.name, self._spec(job))
+                self._launcher.launch(job.name, self._spec(job), job.deployment.job if job.deployment else None)
                 LAUNCHES.labels("started").inc()
+            except LaunchRefused as error:
+                LAUNCHES.labels("refused").inc()
+                log.warning("Job %s cannot be started yet: %s", job.name, error)
+                again = f"cannot be started yet, tried again in {REFUSED_SECONDS:.0f} s: {error}"
+                self._update(job, state=JobState.PENDING, detail=again, due_at=self._time(REFUSED_SECONDS))
             except (MainstemError, OSError) as error:
                 LAUNCHES.labels("failed").inc()
                 log.error("Job %s cannot be started: %s", job.name, error)

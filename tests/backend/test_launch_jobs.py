@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,12 +41,18 @@ class FakeLauncher:
         self.jobs: dict[str, JobStatus] = {}
         self.launched: list[str] = []
         self.specs: dict[str, JobSpec] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+        self.looks = 0
         self.now = 1e9
 
-    def launch(self, name: str, spec: JobSpec) -> None:
+    def refresh(self) -> None:
+        self.looks += 1
+
+    def launch(self, name: str, spec: JobSpec, job: Mapping[str, Any] | None = None) -> None:
         assert self.status(name).state != "running"
         self.launched.append(name)
         self.specs[name] = spec
+        self.settings[name] = dict(job or {})
         self.jobs[name] = JobStatus(name, "running")
 
     def status(self, name: str) -> JobStatus:

@@ -60,6 +60,8 @@ class Deployment(models.Model):
     rules = models.JSONField(default=dict)
     data = models.JSONField(default=dict)
     input = models.JSONField(default=dict)
+    job = models.JSONField(default=dict)
+    """The deployment's own `JobSettings`: how its Jobs run on a cluster, where that differs from the defaults."""
     revision = models.IntegerField(default=1)
     nonce = models.CharField(max_length=32, blank=True)
     """Names our version 0 in the log, so that a retry recognises its own work."""

@@ -1,0 +1,152 @@
+"""Kubernetes' API as the launcher uses it: the one module that imports the official client. Objects are plain JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import client
+from kubernetes import config as kube_config
+from kubernetes.client.exceptions import ApiException
+
+from mainstem.errors import MainstemError
+
+SECONDS = (5, 30)
+"""To connect, and between two pieces of an answer."""
+
+PAGE = 500
+_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class ClusterError(MainstemError):
+    """The API server refused or did not answer; `status` is the HTTP status or None."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Cluster:
+    """One namespace of one cluster. Every method may raise ClusterError. Thread-safe."""
+
+    def __init__(self, api: client.ApiClient, namespace: str) -> None:
+        self.namespace = namespace
+        self._batch, self._core = client.BatchV1Api(api), client.CoreV1Api(api)
+
+    @staticmethod
+    def connect(namespace: str) -> Cluster:
+        """As the pod's ServiceAccount, or outside a pod as KUBECONFIG says."""
+        configuration = client.Configuration()
+        try:
+            if _TOKEN.exists():
+                kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                kube_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except (kube_config.ConfigException, OSError) as error:
+            raise ClusterError(f"no cluster is known: {error}; run it in a pod, or set KUBECONFIG") from error
+        return Cluster(client.ApiClient(configuration), namespace)
+
+    def create_job(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """The Job as created; status 409 where there is one of that name."""
+        return self._json(self._batch.create_namespaced_job, self.namespace, manifest)
+
+    def job(self, name: str) -> dict[str, Any] | None:
+        """The Job of that name."""
+        try:
+            return self._json(self._batch.read_namespaced_job, name, self.namespace)
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def delete_job(self, name: str, uid: str) -> None:
+        """Delete that very Job and then its pods; does nothing where it is gone or another one has its name."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            self._json(self._batch.delete_namespaced_job, name, self.namespace, body=options)
+        except ClusterError as error:
+            if error.status not in (404, 409):
+                raise
+
+    def annotate_job(self, name: str, uid: str, key: str, value: str) -> None:
+        """Set an annotation of that very Job; does nothing where it is gone."""
+        body = {"metadata": {"uid": uid, "annotations": {key: value}}}
+        try:
+            self._json(self._batch.patch_namespaced_job, name, self.namespace, body)
+        except ClusterError as error:
+            if error.status not in (404, 409):
+                raise
+
+    def jobs(self, labels: str) -> Iterator[dict[str, Any]]:
+        """The Jobs with these labels."""
+        return self._pages(self._batch.list_namespaced_job, label_selector=labels)
+
+    def pods(self, labels: str) -> Iterator[dict[str, Any]]:
+        """The pods with these labels."""
+        return self._pages(self._core.list_namespaced_pod, label_selector=labels)
+
+    def warnings(self, uid: str) -> list[str]:
+        """Messages of the warnings about an object, the newest last."""
+        fields = f"involvedObject.uid={uid},type=Warning"
+        events = list(self._pages(self._core.list_namespaced_event, field_selector=fields))
+        events.sort(key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
+        return [str(event.get("message", "")) for event in events]
+
+    def log(self, pod: str, container: str, tail: int) -> bytes:
+        """The last `tail` bytes of a container's output; status 400 where it has not started."""
+        response = self._call(
+            self._core.read_namespaced_pod_log, pod, self.namespace, container=container, tail_lines=tail
+        )  # `tail` lines hold at least its last `tail` bytes; the API's own byte limit would keep the first ones
+        kept = bytearray()
+        try:
+            for block in response.stream(1 << 16):
+                kept += block
+                del kept[:-tail]
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"the log of pod {pod} broke off: {error}") from error
+        finally:
+            response.release_conn()
+        return bytes(kept)
+
+    def _pages(self, method: Any, **options: Any) -> Iterator[dict[str, Any]]:
+        more: str | None = None
+        while True:
+            answer = self._json(method, self.namespace, limit=PAGE, **({"_continue": more} if more else {}), **options)
+            yield from answer.get("items") or ()
+            more = answer.get("metadata", {}).get("continue")
+            if not more:
+                return
+
+    def _json(self, method: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        response = self._call(method, *arguments, **options)
+        try:
+            answer: dict[str, Any] = json.loads(response.data)
+        except ValueError as error:
+            raise ClusterError("the Kubernetes API server answered with something that is no JSON") from error
+        finally:
+            response.release_conn()
+        return answer
+
+    def _call(self, method: Any, *arguments: Any, **options: Any) -> urllib3.HTTPResponse:
+        """The raw answer: the client's models cost some milliseconds an object, and we read a few fields."""
+        try:
+            answer: urllib3.HTTPResponse = method(
+                *arguments, **options, _preload_content=False, _request_timeout=SECONDS
+            )
+        except ApiException as error:
+            raise ClusterError(_told(error), error.status) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ClusterError(f"the Kubernetes API server does not answer: {error}") from error
+        return answer
+
+
+def _told(error: ApiException) -> str:
+    """The API server's own sentence."""
+    try:
+        told = json.loads(error.body or "")["message"]
+    except (ValueError, KeyError, TypeError):
+        told = error.reason
+    return f"the Kubernetes API server refused ({error.status}): {told}"
