@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mainstem.errors import ConfigError
+from mainstem.kafka.properties import read_properties
 
 
 def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[str, str | int | float | bool]:
@@ -19,21 +19,4 @@ def client_config(bootstrap: str, properties: str | Path | None = None) -> dict[
         "socket.keepalive.enable": True,
         "log_level": 2,  # a broker that is away would fill the logs: LogError tells of it
     }
-    return config | (_properties(Path(properties)) if properties else {})
-
-
-def _properties(path: Path) -> dict[str, str | int | float | bool]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ConfigError(f"the client property file {path} cannot be read: {error.strerror}") from error
-    found: dict[str, str | int | float | bool] = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith(("#", "!")):
-            continue
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"{path} line {number} must read name=value")
-        found[name.strip()] = value.strip()
-    return found
+    return config | (read_properties(Path(properties)) if properties else {})

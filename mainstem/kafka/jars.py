@@ -1,7 +1,7 @@
 """The jars of Apache Kafka: downloaded once from Maven Central, checked against pinned sha256 sums, then never again.
 
 `kafka-jars.lock.json` beside this file is the whole truth: Maven coordinates, sizes and sums of all 45 jars, so no
-dependency is resolved at run time. jgo (pure Python) knows the repository and fetches; its own downloads are neither
+dependency is resolved at run time; `kafka-tools.lock.json` adds Kafka's commands, which only an image needs. jgo (pure Python) knows the repository and fetches; its own downloads are neither
 atomic nor checked, so they go to a staging directory, and a jar counts only once its sum is right.
 """
 
@@ -46,9 +46,9 @@ class Jar(NamedTuple):
         return f"{self.artifact}-{self.version}.jar"
 
 
-def pinned_jars() -> list[Jar]:
+def pinned_jars(lock: str = "kafka-jars.lock.json") -> list[Jar]:
     """All jars of the lock file, in its order."""
-    text = resources.files("mainstem.kafka").joinpath("kafka-jars.lock.json").read_text()
+    text = resources.files("mainstem.kafka").joinpath(lock).read_text()
     entries: dict[str, dict[str, Any]] = json.loads(text)
     jars = []
     for name, entry in entries.items():
@@ -69,17 +69,24 @@ def jars_present() -> bool:
 
 def kafka_jars(progress: Progress | None = None) -> list[Path]:
     """The class path of the broker; downloads what is missing, under a lock. Raises `BrokerError` when it cannot."""
-    target = home() / "jars"
+    return _present(home() / "jars", pinned_jars(), progress)
+
+
+def kafka_tools() -> list[Path]:
+    """What Kafka's commands need beside the broker's class path; as `kafka_jars`."""
+    return _present(home() / "tools", pinned_jars("kafka-tools.lock.json"), None)
+
+
+def _present(target: Path, jars: list[Jar], progress: Progress | None) -> list[Path]:
     if not target.is_dir():
-        with locked("jars"):
+        with locked(target.name):
             if not target.is_dir():
-                _download_all(target, progress or (lambda done, total: None))
-    return [target / jar.filename for jar in pinned_jars()]
+                _download_all(target, jars, progress or (lambda done, total: None))
+    return [target / jar.filename for jar in jars]
 
 
-def _download_all(target: Path, progress: Progress) -> None:
-    jars = pinned_jars()
-    staging = target.with_name("jars.partial")  # kept after a failure: the next try goes on from there
+def _download_all(target: Path, jars: list[Jar], progress: Progress) -> None:
+    staging = target.with_name(f"{target.name}.partial")  # kept after a failure: the next try goes on from there
     staging.mkdir(parents=True, exist_ok=True)
     total, done, guard = sum(jar.size for jar in jars), 0, threading.Lock()
 

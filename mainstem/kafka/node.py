@@ -1,0 +1,76 @@
+"""A broker as the only process of a container: settings from the environment, then this process becomes Java.
+
+    MAINSTEM_KAFKA_ADVERTISED=kafka:9092 MAINSTEM_KAFKA_EXTERNAL=localhost:31162 python -m mainstem.kafka.node
+
+One node that is controller and broker, in plaintext: who may reach it is for the network to say. Clients inside come
+to port 9092, those outside, where MAINSTEM_KAFKA_EXTERNAL says how they find it, to 9094. SIGTERM ends it cleanly.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mainstem.errors import ConfigError, MainstemError
+from mainstem.kafka import java, storage
+from mainstem.kafka.properties import read_properties
+
+CLIENT_PORT, CONTROLLER_PORT, EXTERNAL_PORT = 9092, 9093, 9094
+DEFAULT_DATA = "/var/lib/mainstem"
+
+_ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
+_HEAP = re.compile(r"[1-9][0-9]*[mg]")
+
+
+def node_properties(environ: Mapping[str, str], data: Path) -> dict[str, str]:
+    """`server.properties`; raises ConfigError naming the variable.
+
+    MAINSTEM_KAFKA_ADVERTISED and MAINSTEM_KAFKA_EXTERNAL are host:port as clients reach the two listeners; without
+    the latter there is no second one. MAINSTEM_KAFKA_CONFIG names a property file whose lines win over ours.
+    """
+    listeners = [f"CLIENT://0.0.0.0:{CLIENT_PORT}", f"CONTROLLER://127.0.0.1:{CONTROLLER_PORT}"]
+    advertised = [f"CLIENT://{_address(environ, 'MAINSTEM_KAFKA_ADVERTISED', f'localhost:{CLIENT_PORT}')}"]
+    protocols = ["CLIENT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]
+    if outside := _address(environ, "MAINSTEM_KAFKA_EXTERNAL", ""):
+        listeners.append(f"EXTERNAL://0.0.0.0:{EXTERNAL_PORT}")
+        advertised.append(f"EXTERNAL://{outside}")
+        protocols.append("EXTERNAL:PLAINTEXT")
+    extra = {
+        "listeners": ",".join(listeners),
+        "advertised.listeners": ",".join(advertised),
+        "listener.security.protocol.map": ",".join(protocols),
+    }
+    if path := environ.get("MAINSTEM_KAFKA_CONFIG", "").strip():
+        extra |= read_properties(Path(path))
+    return storage.properties(data, CLIENT_PORT, CONTROLLER_PORT, extra)
+
+
+def _address(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name, "").strip() or default
+    if value and not _ADDRESS.fullmatch(value):
+        raise ConfigError(f"{name} is {value!r}; it must be host:port")
+    return value
+
+
+def main() -> int:
+    """Prepare the directory MAINSTEM_KAFKA_DATA and become the broker; returns 1 with a sentence when that fails."""
+    try:
+        directory = Path(os.environ.get("MAINSTEM_KAFKA_DATA", "").strip() or DEFAULT_DATA)
+        heap = os.environ.get("MAINSTEM_KAFKA_HEAP", "").strip() or "256m"
+        if not _HEAP.fullmatch(heap):
+            raise ConfigError(f"MAINSTEM_KAFKA_HEAP is {heap!r}; it must be as Java's -Xmx takes it, such as 512m")
+        data, settings = directory / "data", directory / "server.properties"
+        storage.write_properties(settings, node_properties(os.environ, data))
+        storage.format_data(data)
+        command = [*java.command(heap), "kafka.Kafka", str(settings)]
+    except (MainstemError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    os.execv(command[0], command)  # noqa: S606  our own command; process 1 gets the signals
+
+
+if __name__ == "__main__":
+    sys.exit(main())
