@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 
 from backend.config.health import health
+from mainstem import logs
 from mainstem.metrics import names
 from mainstem.metrics.objects import counter, histogram
 from mainstem.metrics.port import port_of
@@ -22,6 +23,7 @@ from mainstem.metrics.port import port_of
 REQUESTS = counter(names.HTTP_REQUESTS)
 SECONDS = histogram(names.HTTP_SECONDS)
 
+FEDERATION_LENGTH: Final = 8
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -37,13 +39,20 @@ class MeteringMiddleware:
         if self._port and request.META.get("SERVER_PORT") == self._port:
             return _scraped(request)
         began = time.perf_counter()
-        response = self._next(request)
+        with logs.bind(federation=None):  # `process_view` says which; here that ends
+            response = self._next(request)
         match = request.resolver_match
         route = (match.view_name if match is not None else "") or "none"
         method = request.method if request.method in METHODS else "other"
         REQUESTS.labels(method, route, str(response.status_code)).inc()
         SECONDS.labels(route).observe(time.perf_counter() - began)
         return response
+
+    def process_view(self, request: HttpRequest, view: object, args: object, kwargs: dict[str, Any]) -> None:
+        """Put the federation that the address names into what is logged while it is answered."""
+        named = str(kwargs.get("id", ""))
+        if len(named) == FEDERATION_LENGTH:
+            logs.bind(federation=named)
 
 
 def _scraped(request: HttpRequest) -> HttpResponseBase:

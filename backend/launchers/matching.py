@@ -111,7 +111,8 @@ def assign(source: DataSource, deployment: Deployment) -> bool:
                 )
         except IntegrityError:
             continue  # somebody else made this Job or took this place: look again
-        log.info("stream %s trains for %s as Job %s", source.topic[:100], deployment.federation, name)
+        who = {"federation": deployment.federation, "client": client_id(source.announcement, source.digest)}
+        log.info("stream %s trains for %s as Job %s", source.topic[:100], deployment.federation, name, extra=who)
         return True
     return False  # the next round tries again
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from mainstem.metrics.names import Metric
+
+disable_created_metrics()  # half of all samples, which say only when the process began
 
 
 def counter(metric: Metric) -> Counter:
