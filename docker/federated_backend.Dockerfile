@@ -20,13 +20,11 @@ COPY --from=base / /
 COPY --from=packages /opt/mainstem /opt/mainstem
 COPY --from=code /opt/mainstem/app /opt/mainstem/app
 ENV PATH=/opt/mainstem/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    MAINSTEM_HOME=/var/lib/mainstem HOME=/tmp
+    HOME=/tmp
 WORKDIR /opt/mainstem/app
 USER 10001:10001
 EXPOSE 8000 9464
-CMD ["python", "-m", "gunicorn", "--bind", "0.0.0.0:8000", "--worker-class", "gthread", "--threads", "8", \
-     "--timeout", "180", "--graceful-timeout", "20", "--worker-tmp-dir", "/dev/shm", "--no-control-socket", \
-     "--log-level", "warning", "backend.config.wsgi:application"]
+CMD ["python", "-m", "gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/api/health/', timeout=5)"]
 ARG VERSION=0 REVISION=unknown
 LABEL org.opencontainers.image.title="federated_backend" \

@@ -1,8 +1,9 @@
 """gunicorn's configuration: `gunicorn -c python:backend.config.gunicorn backend.config.wsgi:application`.
 
 MAINSTEM_BIND is where people reach it (0.0.0.0:8000), MAINSTEM_WEB_WORKERS and MAINSTEM_WEB_THREADS how many it has
-(2 and 8). With MAINSTEM_METRICS_PORT set, all workers listen there as well, and count into one directory that is made
-anew at each start.
+(2 and 8). Every live page holds a thread while it is open: MAINSTEM_LIVE_STREAMS (64) of them come on top, so that
+requests never wait for streams. With MAINSTEM_METRICS_PORT set, all workers listen there as well, and count into one
+directory that is made anew at each start.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from mainstem.metrics.port import HOST, port_of
 
 bind = [os.environ.get("MAINSTEM_BIND", "0.0.0.0:8000")]
 workers = int(os.environ.get("MAINSTEM_WEB_WORKERS", "2"))
-threads = int(os.environ.get("MAINSTEM_WEB_THREADS", "8"))
+threads = int(os.environ.get("MAINSTEM_WEB_THREADS", "8")) + int(os.environ.get("MAINSTEM_LIVE_STREAMS") or "64")
 worker_class = "gthread"
 timeout = 180
 graceful_timeout = 20
 control_socket_disable = True
+loglevel = "warning"
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 (heartbeats, never on a slow disk)
 
 _port = port_of()
 if _port is not None:
@@ -34,6 +37,13 @@ if _port is not None:
         def _remove() -> None:
             if os.getpid() == _owner:
                 shutil.rmtree(_directory, ignore_errors=True)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Live streams end when their worker is told to: browsers then come again by themselves."""
+    from backend.deployments.hub import hub
+
+    hub.alive = lambda: bool(worker.alive)
 
 
 def child_exit(server: Any, worker: Any) -> None:

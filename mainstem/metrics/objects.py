@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from mainstem.metrics.names import Metric
 
-disable_created_metrics()  # half of all samples, which say only when the process began
+disable_created_metrics()  # type: ignore[no-untyped-call]  # half of all samples, which say only when the process began
 
 
 def counter(metric: Metric) -> Counter:
