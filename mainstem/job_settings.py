@@ -73,7 +73,10 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> JobSettings:
         """The defaults: text as it is, lists and objects as JSON; raises ConfigError naming the variable."""
-        return JobSettings.of(_environment(environ), _variable)
+        given = {field: environ.get(_variable(field), "").strip() for field in _RULES}
+        return JobSettings.of(
+            {name: from_text(name, text, _variable) for name, text in given.items() if text}, _variable
+        )
 
     def overridden(self, fields: Mapping[str, Any]) -> JobSettings:
         """These settings with a deployment's own; raises ConfigError."""
@@ -117,24 +120,19 @@ def _variable(field: str) -> str:
     return ENVIRONMENT + field.upper()
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for field in msgspec.structs.fields(JobSettings):
-        text = environ.get(_variable(field.name), "").strip()
-        if not text:
-            continue
-        if field.name == "user" and text == "image":
-            fields["user"] = None
-        elif field.name in _TEXT or field.name == "image_pull_policy":
-            fields[field.name] = text
-        else:
-            try:
-                fields[field.name] = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(
-                    f"{_variable(field.name)} is {text[:60]!r}; it must be {_WHAT[field.name]}"
-                ) from error
-    return fields
+def from_text(field: str, text: str, named: Callable[[str], str] = "job.{}".format) -> Any:
+    """A setting's value as it is written in a variable or an option: text as it is, anything else as JSON.
+
+    `image` as the user is whoever the image names. Raises ConfigError; the value itself is not checked yet.
+    """
+    if field in _TEXT or field not in _RULES:
+        return text
+    if field == "user" and text == "image":
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{named(field)} is {text[:60]!r}; it must be {_RULES[field][1]}") from error
 
 
 def _labels(value: object) -> bool:
@@ -203,9 +201,9 @@ _RULES: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "deadline_seconds": (_whole(1), "a whole number of seconds from 1"),
     "user": (_whole(1), "a user's number above 0"),
 }
-_WHAT: Final = {name: what for name, (_, what) in _RULES.items()}
 _TEXT: Final = {
-    "image", "cpu", "cpu_limit", "memory", "scratch", "gpu_resource", "runtime_class", "priority_class",
+    "image", "image_pull_policy", "cpu", "cpu_limit", "memory", "scratch", "gpu_resource", "runtime_class",
+    "priority_class",
 }  # fmt: skip
 _OPTIONAL: Final = {"cpu_limit", "runtime_class", "priority_class", "deadline_seconds", "user"}
 

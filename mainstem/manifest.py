@@ -72,7 +72,7 @@ def job_manifest(
         "activeDeadlineSeconds": settings.deadline_seconds,
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {
-            "metadata": {"labels": labels},
+            "metadata": {"labels": dict(labels)},
             "spec": _pod(settings, placement, spec.to_environ() if environ is None else environ, command),
         },
     }
