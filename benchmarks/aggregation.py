@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.machine import description
-from benchmarks.stats import emit, summary, table
+from benchmarks.stats import emit, show
 from mainstem.strategies.fedavg import FedAvg
 from mainstem.weights import Tensor
 
@@ -67,13 +67,12 @@ def main() -> int:
         float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-3)))
         for a, b in zip(made["ours"], made["numpy"], strict=True)
     )
-    rates = {name: summary([nbytes / value / 1e9 for value in values]) for name, values in seconds.items()}
-    table(rates, "GB/s")
-    rows = {name: summary(values) for name, values in seconds.items()}
-    table(rows, "s")
+    runs = {
+        name: [{"seconds": value, "rate": nbytes / value / 1e9} for value in values] for name, values in seconds.items()
+    }
+    show(runs, {"GB/s": ("rate", 1), "seconds": ("seconds", 1)})
     print(f"largest relative difference from NumPy's float64 mean: {error:.1e}", file=sys.stderr)
-    result = {"benchmark": "aggregation", **description(), **vars(options), "gb_per_second": rates, "seconds": rows}
-    emit(result | {"largest_difference": error})
+    emit({"benchmark": "aggregation", **description(), **vars(options), "runs": runs, "largest_difference": error})
     return 0
 
 

@@ -6,21 +6,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.machine import ROOT, Child, cpu_seconds, forget_peak, peak_memory, shares
-from mainstem import topics
+from mainstem import topics, updates
 from mainstem.control import ControlTopic
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Round, Rules
 from mainstem.pool import open_federation
+from mainstem.processes import die_with_parent
 from mainstem.weights import Tensor
 
 PATIENCE = 600.0
@@ -62,6 +65,7 @@ def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes
             env={**os.environ, "MAINSTEM_HOME": home},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only calls prctl)
         )
         try:
             yield process
@@ -70,21 +74,28 @@ def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes
             process.wait()
 
 
-def client_processes(bootstrap: str, federation: str, case: Case) -> list[Child]:
-    """`mainstem clients`, several times."""
+def client_processes(bootstrap: str, federation: str, case: Case, seconds: Sequence[float] = ()) -> list[Child]:
+    """`mainstem clients`, several times; `seconds` are how long the clients of each process train."""
     common = ["--json", "--federation", federation, "--train", case.train, "--readers", case.readers]
+    base = [sys.executable, "-m", "mainstem.cli", "clients", *common]
     return [
         Child(
-            [sys.executable, "-m", "mainstem.cli", "clients", *common, "--first", str(first), "--count", str(count)],
+            [*base, "--first", str(first), "--count", str(count), "--seconds", str(training)],
             {"KML_CLOUD_BOOTSTRAP_SERVERS": bootstrap},
         )
-        for first, count in shares(case.clients, case.processes)
+        for (first, count), training in zip(shares(case.clients, case.processes), seconds or repeat(0.0))
         if count
     ]
 
 
-def measure(kafka: EmbeddedKafka, case: Case) -> dict[str, Any]:
-    """Run one federation from its opening to its end."""
+def measure(
+    kafka: EmbeddedKafka,
+    case: Case,
+    model: Sequence[Tensor] | None = None,
+    start: Callable[[str, str, Case], list[Child]] = client_processes,
+    keep: Path | None = None,
+) -> dict[str, Any]:
+    """Run one federation from its opening to its end; `keep` is a file for its last model's tensors."""
     log = KafkaLog(client_config(kafka.bootstrap_servers))
     assert kafka.process is not None
     broker = kafka.process.pid
@@ -93,8 +104,10 @@ def measure(kafka: EmbeddedKafka, case: Case) -> dict[str, Any]:
     rules = Rules(**{"rounds": case.rounds, "min_clients": case.clients, "max_clients": case.clients, **case.rules})
     try:
         with aggregator(kafka.bootstrap_servers) as worker:
-            id_ = open_federation(log, case.model(), rules, aggregator_partitions=case.partitions, name="benchmark")
-            clients = [child.told(PATIENCE) for child in client_processes(kafka.bootstrap_servers, id_, case)]
+            id_ = open_federation(
+                log, model or case.model(), rules, aggregator_partitions=case.partitions, name="benchmark"
+            )
+            clients = [child.told(PATIENCE) for child in start(kafka.bootstrap_servers, id_, case)]
             figures = {
                 "aggregator_cpu": cpu_seconds(worker.pid),
                 "aggregator_memory": peak_memory(worker.pid),
@@ -104,10 +117,21 @@ def measure(kafka: EmbeddedKafka, case: Case) -> dict[str, Any]:
                 "clients_memory": sum(client["peak_memory"] for client in clients),
             }
         figures |= outcome(log, id_, clients)
+        if keep:
+            np.savez(keep, *last_model(log, id_))
         log.delete_topics(spec.name for spec in topics.federation_topics(id_))
     finally:
         log.close()
     return figures
+
+
+def last_model(log: KafkaLog, federation: str) -> list[Tensor]:
+    """The tensors of the run's last version."""
+    control = ControlTopic(log, federation)
+    control.sync()
+    control.close()
+    assert control.head is not None
+    return updates.read(log, topics.data_topic(federation), control.head.weights)
 
 
 def outcome(log: KafkaLog, federation: str, clients: list[dict[str, Any]]) -> dict[str, Any]:

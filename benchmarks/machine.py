@@ -6,12 +6,17 @@ import itertools
 import json
 import os
 import platform
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from mainstem.processes import descendants, die_with_parent, identity, memory
 
 ROOT = Path(__file__).parents[1]
 TICK = os.sysconf("SC_CLK_TCK")
@@ -36,6 +41,60 @@ def peak_memory(pid: int) -> int:
     raise ValueError(f"process {pid} tells no peak")
 
 
+class Tree:
+    """A server that starts processes of its own: their CPU time, ended ones too, and their peak memory together.
+
+    Memory is the sum of proportional set sizes, looked at once a second (it costs them time): a shorter peak is missed.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        with log.open("w") as out:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=log.parent,
+                stdout=out,
+                stderr=out,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only calls prctl)
+            )
+        self.peak = 0
+        self._ending = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+
+    def pids(self) -> list[int]:
+        """Of all that live."""
+        return [self._process.pid, *descendants(self._process.pid)]
+
+    def cpu_seconds(self) -> float:
+        """Of all that live and of those that they have waited for."""
+        return sum(_family_cpu(pid) for pid in self.pids())
+
+    def end(self) -> None:
+        """Terminate all of it; kill what stays."""
+        self._ending.set()
+        self._watch.join()
+        pids = {pid: identity(pid) for pid in self.pids()}
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid, began in pids.items():
+                if began is not None and identity(pid) == began:
+                    os.kill(pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+
+    def _look(self) -> None:
+        while not self._ending.wait(1.0):
+            self.peak = max(self.peak, sum(memory(pid) or 0 for pid in self.pids()))
+
+
+def _family_cpu(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0  # it ended, and whoever waited for it counts it
+    return sum(map(int, fields[11:15])) / TICK
+
+
 class Child:
     """A process that tells one JSON object on stdout at its end; its log goes to a temporary file."""
 
@@ -48,6 +107,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509
         )
 
     def told(self, timeout: float) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.stats import emit, summary, table
+from benchmarks.machine import description
+from benchmarks.stats import emit, show
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.platform.home import Home
 from mainstem.processes import descendants, free_port, memory
@@ -33,23 +34,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         brokers = [broker_start(Path(directory) / "kafka") for _ in range(options.repeat + 1)][1:]
         home = Home(Path(directory) / "home")
-        starts, stops, used = [], [], {}
+        platforms: list[dict[str, float]] = []
+        used: dict[str, float] = {}
         for number in range(options.repeat + 1):
-            last = number == options.repeat
-            ready, stopped, memory_now = platform_start(home, options.rest if last else 0)
+            ready, stopped, used = platform_start(home, options.rest if number == options.repeat else 0)
             if number:  # the first start prepares the database
-                starts.append(ready)
-                stops.append(stopped)
-            used = memory_now
-    rows = {
-        "broker to ready": summary(brokers),
-        "platform to ready": summary(starts),
-        "platform stop": summary(stops),
-    }
-    table(rows, "s")
-    total = round(sum(used.values()), 1)
-    print(f"memory without trainers: {total} MB, of which {used}", file=sys.stderr)
-    emit({"benchmark": "platform", **rows, "memory_mb": total, "memory_by_process_mb": used})
+                platforms.append({"ready": ready, "stop": stopped})
+    rest = {"total": round(sum(used.values()), 1), **used}
+    runs = {"broker": [{"ready": seconds} for seconds in brokers], "platform": platforms, "memory": [rest]}
+    show(runs, {"seconds to ready": ("ready", 1), "seconds to stop": ("stop", 1), "megabytes": ("total", 1)})
+    emit({"benchmark": "platform", **description(), "runs": runs})
     return 0
 
 

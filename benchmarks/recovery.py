@@ -1,7 +1,7 @@
 """`python -m benchmarks.recovery`: the aggregator is killed in mid-round; seconds from `kill -9` to the round's commit.
 
-Two workers stand ready. When half of the second round's updates are in the log, the one that holds the federation is
-killed by SIGKILL. The other takes over after the group's session timeout and finishes the round from the log; clients
+Two workers stand ready. Half of the clients train for a second, the others not at all; when the latter's updates of the
+second round are in the log, the worker that holds the federation is killed by SIGKILL, so always in mid-round. The other takes over after the group's session timeout and finishes the round from the log; clients
 send nothing again. Beside it, in turns, the same federation without a kill.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.federation import PATIENCE, Case, aggregator, client_processes
 from benchmarks.machine import description
-from benchmarks.stats import emit, summary, table
+from benchmarks.stats import emit, in_turns, show
 from mainstem import topics
 from mainstem.control import ControlTopic
 from mainstem.errors import DecodeError
@@ -29,6 +30,9 @@ from mainstem.weights import is_chunk
 KILLED = 2
 """The round in which the worker dies."""
 
+SLOW = 1.0
+"""Seconds that the second half of the clients trains."""
+
 
 def main() -> int:
     """Run disturbed and undisturbed federations in turns."""
@@ -36,24 +40,24 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--kilobytes", type=int, default=250)
     parser.add_argument("--session-timeout-ms", type=int, default=6000)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     case = Case(options.clients, options.kilobytes, 3)
-    undisturbed, disturbed = [], []
     with EmbeddedKafka() as kafka:
-        for _ in range(options.repeat):
-            undisturbed.append(run(kafka, case, options.session_timeout_ms, kill=False))
-            disturbed.append(run(kafka, case, options.session_timeout_ms, kill=True))
-    same = {r["sha256"] for r in undisturbed + disturbed}
-    rows = {
-        "kill to commit": summary([r["after_kill"] for r in disturbed]),
-        "the killed round": summary([r["seconds"] for r in disturbed]),
-        "the same round undisturbed": summary([r["seconds"] for r in undisturbed]),
+        sides: dict[str, Callable[[], dict[str, Any]]] = {
+            "undisturbed": lambda: run(kafka, case, options.session_timeout_ms, kill=False),
+            "killed": lambda: run(kafka, case, options.session_timeout_ms, kill=True),
+        }
+        runs = in_turns(sides, options.repeat, "seconds")
+    labels = {
+        "seconds from kill to commit": "after_kill",
+        "seconds of the round": "seconds",
+        "sent again": "sent_again",
     }
-    table(rows, "s")
-    again = [r["updates"] - case.clients * case.rounds for r in disturbed]
-    print(f"updates sent again: {sum(again)}; final hashes: {len(same)}", file=sys.stderr)
-    emit({"benchmark": "recovery", **description(), **vars(options), **rows, "sent_again": again, "hashes": len(same)})
+    show(runs, {label: (figure, 1) for label, figure in labels.items()})
+    hashes = {told["sha256"] for kept in runs.values() for told in kept}
+    print(f"final hashes: {len(hashes)}", file=sys.stderr)
+    emit({"benchmark": "recovery", **description(), **vars(options), "runs": runs})
     return 0
 
 
@@ -66,7 +70,7 @@ def run(kafka: EmbeddedKafka, case: Case, session_timeout_ms: int, *, kill: bool
         workers = [stack.enter_context(aggregator(kafka.bootstrap_servers, *timeout)) for _ in range(2)]
         rules = Rules(rounds=case.rounds, min_clients=case.clients, max_clients=case.clients)
         id_ = open_federation(log, case.model(), rules, name="recovery")
-        clients = client_processes(kafka.bootstrap_servers, id_, case)
+        clients = client_processes(kafka.bootstrap_servers, id_, case, (0.0, SLOW))
         control = ControlTopic(log, id_)
         while control.head is None or control.head.round < KILLED - 1:
             control.poll(0.05)
@@ -82,13 +86,14 @@ def run(kafka: EmbeddedKafka, case: Case, session_timeout_ms: int, *, kill: bool
     entries = [(e.timestamp_ms / 1000, e.record) for e in control.sync() if isinstance(e.record, Round) and e.link]
     control.close()
     at, record = next((at, r) for at, r in entries if r.round == KILLED)
+    assert at > killed_at, "the round was over before the kill"
     log.delete_topics(spec.name for spec in topics.federation_topics(id_))
     log.close()
     return {
-        "after_kill": at - killed_at,
+        **({"after_kill": at - killed_at} if kill else {}),
         "seconds": at - record.opened_ms / 1000,
         "sha256": entries[-1][1].weights.sha256,
-        "updates": sum(answer["updates"] for answer in answers),
+        "sent_again": sum(answer["updates"] for answer in answers) - case.clients * case.rounds,
     }
 
 

@@ -9,16 +9,25 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from benchmarks.federation import Case, measure
 from benchmarks.machine import description
-from benchmarks.stats import emit, summary, table
+from benchmarks.stats import emit, in_turns, show
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.ports import Outgoing
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
 from mainstem.weights import CHUNK_BYTES
+
+FIGURES = {
+    "seconds of the first round, or of the floor": ("first", 1.0),
+    "seconds of a later round": ("later", 1.0),
+    "seconds until a new model is on all clients": ("spreading", 1.0),
+    "peak memory, MB: aggregator": ("aggregator_memory", 1e6),
+}
 
 
 def main() -> int:
@@ -31,27 +40,26 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=5, help="federations, one after the other")
     options = parser.parse_args()
     case = Case(options.clients, options.kilobytes, options.rounds, partitions=options.partitions)
-    runs, floors = [], []
     with EmbeddedKafka() as kafka:
-        for _ in range(options.repeat):
-            runs.append(measure(kafka, case))
-            log = KafkaLog(client_config(kafka.bootstrap_servers))
-            floors.append(floor(log, options.clients, options.kilobytes << 10))
-            log.close()
-    rows = {
-        "first round": summary([run["rounds"][0] for run in runs]),
-        "later rounds": summary([seconds for run in runs for seconds in run["rounds"][1:]] or [0.0]),
-        "until a new model is on all clients": summary([seconds for run in runs for seconds in run["spreading"]]),
-        "broker floor": summary(floors),
-    }
-    table(rows, "s")
-    memory = summary([run["aggregator_memory"] / 1e6 for run in runs])
-    emit({"benchmark": "rounds", **description(), **vars(options), **rows, "aggregator_memory_mb": memory})
+        sides: dict[str, Callable[[], dict[str, Any]]] = {
+            "rounds": lambda: one(kafka, case),
+            "floor": lambda: {"first": floor(kafka, options.clients, options.kilobytes << 10)},
+        }
+        runs = in_turns(sides, options.repeat, "first")
+    show(runs, FIGURES)
+    emit({"benchmark": "rounds", **description(), **vars(options), "runs": runs})
     return 0
 
 
-def floor(log: KafkaLog, clients: int, nbytes: int) -> float:
+def one(kafka: EmbeddedKafka, case: Case) -> dict[str, Any]:
+    """A federation's figures, its first round apart."""
+    figures = measure(kafka, case)
+    return figures | {"first": figures["rounds"][0], "later": figures["rounds"][1:]}
+
+
+def floor(kafka: EmbeddedKafka, clients: int, nbytes: int) -> float:
     """Seconds to append one model a client and read them all back, through one connection each way."""
+    log = KafkaLog(client_config(kafka.bootstrap_servers))
     topic = f"floor-{time.monotonic_ns()}"
     log.create_topics([TopicSpec(topic, 1, {"max.message.bytes": str(MESSAGE_LIMIT)})])
     log.append(topic, [Outgoing(b"warm")])
@@ -62,6 +70,7 @@ def floor(log: KafkaLog, clients: int, nbytes: int) -> float:
         pass
     seconds = time.perf_counter() - begin
     log.delete_topics([topic])
+    log.close()
     return seconds
 
 

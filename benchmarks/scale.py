@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from benchmarks.federation import Case, measure
 from benchmarks.machine import description
-from benchmarks.stats import emit, summary, table
+from benchmarks.stats import emit, in_turns, show
 from mainstem.kafka.embedded import EmbeddedKafka
 
 OWN = 100
 """Clients that have a reader each, at most."""
+
+FIGURES = {
+    "seconds a round": ("rounds", 1.0),
+    "seconds until the new model is on all": ("spreading", 1.0),
+    "CPU seconds a run, aggregator": ("aggregator_cpu", 1.0),
+    "CPU seconds a run, broker": ("broker_cpu", 1.0),
+    "CPU seconds a run, clients": ("clients_cpu", 1.0),
+    "peak memory, MB: aggregator": ("aggregator_memory", 1e6),
+    "peak memory, MB: broker": ("broker_memory", 1e6),
+}
 
 
 def main() -> int:
@@ -24,37 +35,16 @@ def main() -> int:
     parser.add_argument("--clients", default="10,100,1000")
     parser.add_argument("--kilobytes", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     cases = {
         number: Case(number, options.kilobytes, options.rounds, readers="own" if number <= OWN else "shared")
         for number in map(int, options.clients.split(","))
     }
-    runs: dict[int, list[dict[str, list[float]]]] = {number: [] for number in cases}
     with EmbeddedKafka() as kafka:
-        for _ in range(options.repeat):
-            for number, case in cases.items():
-                runs[number].append(measure(kafka, case))
-    result = {}
-    for number, kept in runs.items():
-        kind = f"{number} clients, {cases[number].readers} readers"
-        seconds = {"a round": summary([value for run in kept for value in run["rounds"]])}
-        spread = {"new model on all": summary([value for run in kept for value in run["spreading"]])}
-        figures = {
-            name: summary([run[name] / unit for run in kept])  # type: ignore[operator]
-            for name, unit in (
-                ("aggregator_cpu", 1.0),
-                ("broker_cpu", 1.0),
-                ("clients_cpu", 1.0),
-                ("aggregator_memory", 1e6),
-                ("broker_memory", 1e6),
-            )
-        }
-        print(f"\n{kind}", file=sys.stderr)
-        table({**seconds, **spread}, "s")
-        table(figures, "(CPU s a run, or MB)")
-        result[kind] = {**seconds, **spread, **figures}
-    emit({"benchmark": "scale", **description(), **vars(options), "cases": result})
+        runs = in_turns({str(n): partial(measure, kafka, case) for n, case in cases.items()}, options.repeat, "rounds")
+    show(runs, FIGURES)
+    emit({"benchmark": "scale", **description(), **vars(options), "own_readers_up_to": OWN, "runs": runs})
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Flower clients (`start_client`), a thread each, that return what they are given. Runs in Flower's environment."""
+"""Flower clients (`start_client`), a thread each, that train nothing or the digits' network.
+
+It runs in Flower's environment.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +29,39 @@ class NoOp(flwr.client.NumPyClient):
         return 0.0, 1, {}
 
 
+class Digits(NoOp):
+    """Trains the digits' network; a client's number and the model's version decide everything."""
+
+    def __init__(self, seen, number):
+        super().__init__(seen)
+        self.number = number
+
+    def fit(self, parameters, config):
+        super().fit(parameters, config)
+        from benchmarks import digits_task
+
+        return digits_task.train(parameters, config["round"] - 1, self.number), 1, {}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", required=True)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--digits", action="store_true")
     options = parser.parse_args()
+    if options.digits:
+        from benchmarks import digits_task
+
+        digits_task.prepare()
     seen = [({}, {}) for _ in range(options.count)]  # one a client: no thread writes another's
     cpu = time.process_time()
 
     def take_part(number):
+        client = Digits(seen[number], options.first + number) if options.digits else NoOp(seen[number])
         flwr.client.start_client(
             server_address=options.address,
-            client=NoOp(seen[number]).to_client(),
+            client=client.to_client(),
             grpc_max_message_length=1 << 30,
         )
 

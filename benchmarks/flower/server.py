@@ -22,7 +22,7 @@ class Timed(FedAvg):
 
     def __init__(self, **settings):
         super().__init__(**settings)
-        self.rounds = {}
+        self.rounds, self.last = {}, None
 
     def configure_fit(self, server_round, parameters, client_manager):
         client_manager.wait_for(self.min_fit_clients)
@@ -31,6 +31,7 @@ class Timed(FedAvg):
 
     def aggregate_fit(self, server_round, results, failures):
         told = super().aggregate_fit(server_round, results, failures)
+        self.last = told[0]
         self.rounds[server_round] |= {"model": time.time(), "updates": len(results), "end": time.time()}
         return told
 
@@ -48,9 +49,15 @@ def main():
     parser.add_argument("--kilobytes", type=int, required=True)
     parser.add_argument("--tensors", type=int, required=True)
     parser.add_argument("--evaluate", type=int, required=True)
+    parser.add_argument("--initial", help="a .npz of the first model, instead of zeros")
+    parser.add_argument("--final", help="where to write a .npz of the last model")
     options = parser.parse_args()
-    count = options.kilobytes * 256 // options.tensors
-    model = [np.zeros(count, np.float32) for _ in range(options.tensors)]
+    if options.initial:
+        with np.load(options.initial) as file:
+            model = [file[name] for name in file.files]
+    else:
+        count = options.kilobytes * 256 // options.tensors
+        model = [np.zeros(count, np.float32) for _ in range(options.tensors)]
     strategy = Timed(
         fraction_fit=1.0,
         fraction_evaluate=float(options.evaluate),
@@ -70,6 +77,8 @@ def main():
         config=ServerConfig(num_rounds=options.rounds),
         grpc_max_message_length=1 << 30,
     )
+    if options.final:
+        np.savez(options.final, *flwr.common.parameters_to_ndarrays(strategy.last))
     print(
         json.dumps(
             {

@@ -1,0 +1,60 @@
+"""Numbers, rows and captions of a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.stats import Run, over
+
+
+def number(value: float) -> str:
+    """Three digits that matter."""
+    size = abs(value)
+    if size >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+def mid(runs: Sequence[Run], figure: str) -> float:
+    """The median of a figure that every run has."""
+    found = over(runs, figure)
+    assert found is not None, figure
+    return found["median"]
+
+
+def cell(runs: Sequence[Run], figure: str, unit: float = 1.0) -> str:
+    """`median (lowest to highest)`, the median alone where they are the same, nothing where there is none."""
+    found = over(runs, figure, unit)
+    if found is None:
+        return ""
+    middle, low, high = (number(found[key]) for key in ("median", "min", "max"))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def ratio(ours: Sequence[Run], theirs: Sequence[Run], figure: str) -> str:
+    """How many times as much theirs is; below 1 it is marked as our loss."""
+    a, b = over(ours, figure), over(theirs, figure)
+    if a is None or b is None or not a["median"]:
+        return ""
+    times = b["median"] / a["median"]
+    return f"{times:.1f}" if times >= 1 else f"**{times:.2f}, a loss**"
+
+
+def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows))
+
+
+def measured_by(told: Mapping[str, Any]) -> str:
+    """The command, how often, when, and the load average before and after."""
+    by_command: dict[str, list[str]] = {}
+    for one in told["measured"]:
+        when = f"{one['date']}, load average {one['load_before']:g} before and {one['load_after']:g} after"
+        by_command.setdefault(one["command"], []).append(when)
+    return "; ".join(f"`{command}` ({'; '.join(when)})" for command, when in by_command.items())
+
+
+def last_date(told: Mapping[str, Any]) -> str:
+    """Of the newest measurement."""
+    return max(str(one["date"]) for one in told["measured"])

@@ -1,0 +1,1 @@
+"""What the SuperLink and its SuperNodes run."""
