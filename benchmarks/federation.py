@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +73,19 @@ def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes
             process.wait()
 
 
-def client_processes(bootstrap: str, federation: str, case: Case, seconds: Sequence[float] = ()) -> list[Child]:
+def client_processes(
+    bootstrap: str, federation: str, case: Case, seconds: Sequence[float] | None = None
+) -> list[Child]:
     """`mainstem clients`, several times; `seconds` are how long the clients of each process train."""
     common = ["--json", "--federation", federation, "--train", case.train, "--readers", case.readers]
+    seconds = seconds or [0.0] * case.processes
     base = [sys.executable, "-m", "mainstem.cli", "clients", *common]
     return [
         Child(
             [*base, "--first", str(first), "--count", str(count), "--seconds", str(training)],
             {"KML_CLOUD_BOOTSTRAP_SERVERS": bootstrap},
         )
-        for (first, count), training in zip(shares(case.clients, case.processes), seconds or repeat(0.0))
+        for (first, count), training in zip(shares(case.clients, case.processes), seconds, strict=True)
         if count
     ]
 

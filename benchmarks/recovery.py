@@ -1,8 +1,9 @@
 """`python -m benchmarks.recovery`: the aggregator is killed in mid-round; seconds from `kill -9` to the round's commit.
 
 Two workers stand ready. Half of the clients train for a second, the others not at all; when the latter's updates of the
-second round are in the log, the worker that holds the federation is killed by SIGKILL, so always in mid-round. The other takes over after the group's session timeout and finishes the round from the log; clients
-send nothing again. Beside it, in turns, the same federation without a kill.
+second round are in the log, the worker that holds the federation is killed by SIGKILL, so always in mid-round. The
+other takes over after the group's session timeout and finishes the round from the log; clients send nothing again.
+Beside it, in turns, the same federation without a kill.
 """
 
 from __future__ import annotations
