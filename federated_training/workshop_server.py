@@ -89,8 +89,8 @@ def _run(connection: socket.socket, stop: threading.Event, command: Sequence[str
     connection.setblocking(True)
     child = subprocess.Popen(
         command,
-        stdin=connection,
-        stdout=connection,
+        stdin=connection.fileno(),
+        stdout=connection.fileno(),
         start_new_session=True,
         preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
     )

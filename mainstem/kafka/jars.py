@@ -1,8 +1,9 @@
 """The jars of Apache Kafka: downloaded once from Maven Central, checked against pinned sha256 sums, then never again.
 
 `kafka-jars.lock.json` beside this file is the whole truth: Maven coordinates, sizes and sums of all 45 jars, so no
-dependency is resolved at run time; `kafka-tools.lock.json` adds Kafka's commands, which only an image needs. jgo (pure Python) knows the repository and fetches; its own downloads are neither
-atomic nor checked, so they go to a staging directory, and a jar counts only once its sum is right.
+dependency is resolved at run time; `kafka-tools.lock.json` adds Kafka's commands, which only an image needs. jgo (pure
+Python) knows the repository and fetches; its own downloads are neither atomic nor checked, so they go to a staging
+directory, and a jar counts only once its sum is right.
 """
 
 from __future__ import annotations

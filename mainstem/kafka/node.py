@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from mainstem.errors import ConfigError, MainstemError
 from mainstem.kafka import java, storage
@@ -55,22 +56,30 @@ def _address(environ: Mapping[str, str], name: str, default: str) -> str:
     return value
 
 
-def main() -> int:
-    """Prepare the directory MAINSTEM_KAFKA_DATA and become the broker; returns 1 with a sentence when that fails."""
+def broker_command(environ: Mapping[str, str]) -> list[str]:
+    """Make the directory MAINSTEM_KAFKA_DATA ready; the command line that runs the broker on it.
+
+    Raises ConfigError, BrokerError or OSError.
+    """
+    directory = Path(environ.get("MAINSTEM_KAFKA_DATA", "").strip() or DEFAULT_DATA)
+    heap = environ.get("MAINSTEM_KAFKA_HEAP", "").strip() or "256m"
+    if not _HEAP.fullmatch(heap):
+        raise ConfigError(f"MAINSTEM_KAFKA_HEAP is {heap!r}; it must be as Java's -Xmx takes it, such as 512m")
+    data, settings = directory / "data", directory / "server.properties"
+    storage.write_properties(settings, node_properties(environ, data))
+    storage.format_data(data)
+    return [*java.command(heap), "kafka.Kafka", str(settings)]
+
+
+def main() -> NoReturn:
+    """Become the broker, or exit with 1 and a sentence."""
     try:
-        directory = Path(os.environ.get("MAINSTEM_KAFKA_DATA", "").strip() or DEFAULT_DATA)
-        heap = os.environ.get("MAINSTEM_KAFKA_HEAP", "").strip() or "256m"
-        if not _HEAP.fullmatch(heap):
-            raise ConfigError(f"MAINSTEM_KAFKA_HEAP is {heap!r}; it must be as Java's -Xmx takes it, such as 512m")
-        data, settings = directory / "data", directory / "server.properties"
-        storage.write_properties(settings, node_properties(os.environ, data))
-        storage.format_data(data)
-        command = [*java.command(heap), "kafka.Kafka", str(settings)]
+        command = broker_command(os.environ)
+        os.execv(command[0], command)  # noqa: S606  our own command; process 1 gets the signals
     except (MainstemError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    os.execv(command[0], command)  # noqa: S606  our own command; process 1 gets the signals
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

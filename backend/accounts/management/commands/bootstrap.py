@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from backend.accounts.models import ApiToken, User
@@ -21,6 +21,12 @@ class Command(BaseCommand):
 
     help = "Create or update user `admin` (MAINSTEM_ADMIN_PASSWORD) and the loggers' token (MAINSTEM_TOKEN)."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """See `BaseCommand`."""
+        parser.add_argument(
+            "--keep-password", action="store_true", help="leave an admin's password alone: it may have been changed"
+        )
+
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it; raises CommandError where neither variable is set."""
@@ -28,13 +34,13 @@ class Command(BaseCommand):
         if not password and not token:
             raise CommandError("set MAINSTEM_ADMIN_PASSWORD or MAINSTEM_TOKEN (or their _FILE): nothing to do")
         if password:
-            self._admin(password)
+            self._admin(password, keep=options["keep_password"])
         if token:
             self._loggers(token)
 
-    def _admin(self, password: str) -> None:
+    def _admin(self, password: str, *, keep: bool) -> None:
         user = self._user(ADMIN, Role.ADMIN)
-        if not user.check_password(password):
+        if not (keep and user.has_usable_password()) and not user.check_password(password):
             user.set_password(password)
             user.save()
         self.stdout.write(f"user {ADMIN} is ready")
