@@ -25,7 +25,10 @@ _UNMADE = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunC
 
 
 def judge(name: str, job: Object | None, pods: Sequence[Object], warnings: Sequence[str] = ()) -> JobStatus:
-    """The status of a Job. `pods` are this Job's, in any order; `warnings` are messages of events about what waits."""
+    """The status of a Job; one whose node is silent (phase `Unknown`) still counts as running.
+
+    `pods` are this Job's, in any order; `warnings` are messages of events about what waits.
+    """
     if job is None:
         return JobStatus(name, "absent")
     verdict = ended(job)
@@ -42,13 +45,13 @@ def judge(name: str, job: Object | None, pods: Sequence[Object], warnings: Seque
         return JobStatus(name, "pending", detail=_brief(_refusal(warnings) or "its pod is being created"))
     newest = attempts[-1]
     phase = newest.get("status", {}).get("phase", "Pending")
+    if phase == "Failed":
+        return JobStatus(name, "pending", detail=_brief(f"the next attempt waits; the one before: {failure(newest)}"))
     before = next((failure(pod) for pod in reversed(attempts) if _over(pod)), None)
-    again = f" (attempt {len(attempts)}; the one before: {before})" if before and not _over(newest) else ""
-    if phase == "Running":
-        return JobStatus(name, "running", detail=_brief(again[2:-1]))
+    again = f"attempt {len(attempts)}; the one before: {before}" if before else ""
     if phase == "Pending":
-        return JobStatus(name, "pending", detail=_brief(waiting(newest, warnings) + again))
-    return JobStatus(name, "pending", detail=_brief(f"the next attempt waits; the one before: {before}"))
+        return JobStatus(name, "pending", detail=_brief(waiting(newest, warnings) + (again and f" ({again})")))
+    return JobStatus(name, "running", detail=_brief(again))
 
 
 def ended(job: Object) -> Object | None:

@@ -24,8 +24,9 @@ from backend.launchers.local import LocalLauncher
 from backend.launchers.models import Job
 from backend.launchers.options import Options
 from backend.launchers.plan import Patience
-from backend.launchers.reconciler import Reconciler
+from backend.launchers.reconciler import REFUSED_SECONDS, Reconciler
 from backend.streams.models import DataSource
+from mainstem.errors import LaunchRefused, LogError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
 
@@ -78,7 +79,7 @@ def launcher() -> FakeLauncher:
     return FakeLauncher()
 
 
-def reconciler(launcher: FakeLauncher, max_jobs: int = 10) -> Reconciler:
+def reconciler(launcher: FakeLauncher, max_jobs: int | None = 10) -> Reconciler:
     options = Options("cloud:1", "data:1", None, None, max_jobs, Patience())
     return Reconciler(launcher, options, lambda: launcher.now)
 
@@ -326,6 +327,55 @@ def test_a_launcher_that_cannot_start_a_job_counts_it_as_failed(launcher: FakeLa
         reconciler(launcher).tick()
     job = Job.objects.get()
     assert job.state == "pending" and "no memory" in job.detail and job.failures == 1
+
+
+def test_a_cluster_s_words_reach_the_row(launcher: FakeLauncher) -> None:
+    """Why a Job waits, with the deployment's own settings handed on; cleared once it runs. One look a round."""
+    federation(job={"memory": "4Gi"})
+    stream()
+    loop = reconciler(launcher, max_jobs=None)
+    loop.tick()
+    job = Job.objects.get()
+    assert launcher.settings[job.name] == {"memory": "4Gi"} and launcher.looks == 1
+    for state, detail, row in (
+        ("pending", "no node takes its pod", "starting"),
+        ("pending", "its image cannot be pulled", "starting"),
+        ("running", "", "running"),
+    ):
+        launcher.jobs[job.name] = JobStatus(job.name, state, detail=detail)
+        loop.tick()
+        job.refresh_from_db()
+        assert (job.state, job.detail, job.attempts, job.ended_at) == (row, detail, 1, None)
+
+
+def test_a_refused_start_waits_and_is_no_failure(launcher: FakeLauncher) -> None:
+    """A quota may have room later: the row says what refused, and the next try comes after a pause."""
+    federation()
+    stream()
+    loop = reconciler(launcher)
+    with mock.patch.object(launcher, "launch", side_effect=LaunchRefused("exceeded quota: few")):
+        loop.tick()
+    job = Job.objects.get()
+    assert (job.state, job.failures) == ("pending", 0) and "exceeded quota: few" in job.detail
+    loop.tick()
+    assert not launcher.running
+    launcher.now += REFUSED_SECONDS + 0.1
+    loop.tick()
+    assert launcher.running == {job.name}
+
+
+def test_a_cluster_that_is_away_changes_nothing(launcher: FakeLauncher) -> None:
+    """A look that fails ends the round before anything is decided on what was seen before."""
+    federation()
+    stream()
+    loop = reconciler(launcher)
+    loop.tick()
+    job = Job.objects.get()
+    launcher.jobs.clear()
+    with mock.patch.object(launcher, "refresh", side_effect=LogError("away")), pytest.raises(LogError):
+        loop.tick()
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == ("running", 1)
 
 
 # ---------------------------------------------------------------- real processes

@@ -33,6 +33,30 @@ def test_a_live_job_is_adopted() -> None:
     assert step(View("pending"), Standing.OPEN, ALIVE) == Decision(Action.NOTHING, "running")
 
 
+def test_a_job_that_its_cluster_has_not_started_says_why() -> None:
+    """It is starting, with the cluster's words; then it runs, and nothing is left to say."""
+    waits = JobStatus("j", "pending", detail="no node takes its pod")
+    assert step(View("starting"), Standing.OPEN, waits) == Decision(Action.NOTHING, "starting", "no node takes its pod")
+    assert step(View("running"), Standing.OPEN, waits).state == "starting"
+    assert step(View("starting"), Standing.OPEN, ALIVE) == Decision(Action.NOTHING, "running")
+    assert step(View("starting"), Standing.PAUSED, waits).action is Action.END
+    assert step(View("starting"), Standing.OPEN, ABSENT).state == "pending"
+    assert step(View("starting"), Standing.OPEN, KILLED).failures == 1
+
+
+def test_a_launcher_that_retries_by_itself_has_the_last_word() -> None:
+    """With a limit of 0 a failed Job is not started again, and a person's retry is."""
+    ended = decide(View("running"), Standing.OPEN, KILLED, NOW, Patience(limit=0))
+    assert (ended.state, ended.detail) == ("failed", "failed with: killed by SIGKILL")
+    assert step(View("pending"), Standing.OPEN, KILLED).action is Action.START
+
+
+def test_without_a_limit_every_job_starts() -> None:
+    """The cluster's scheduler decides."""
+    waiting = [Candidate(f"j{n}", "f", 1, n, False) for n in range(50)]
+    assert admit([*waiting, Candidate("k", "f", 1, 50, True)], {"f": 3}, None) == ([c.name for c in waiting], [])
+
+
 def test_a_killed_job_starts_again_until_its_limit() -> None:
     """Each failure waits longer; after the limit the Job has failed, and says with what."""
     waits = []
