@@ -10,7 +10,7 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 
 from backend.accounts import login
 from backend.accounts.roles import Role, at_least
@@ -18,11 +18,11 @@ from backend.accounts.roles import Role, at_least
 _P = ParamSpec("_P")
 
 
-def viewers_only(page: Callable[Concatenate[HttpRequest, _P], HttpResponse]) -> Callable[..., HttpResponse]:
+def viewers_only(page: Callable[Concatenate[HttpRequest, _P], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """A page for viewers and up; a logger's user has none."""
 
     @functools.wraps(page)
-    def checked(request: HttpRequest, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
+    def checked(request: HttpRequest, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponseBase:
         if not at_least(request.user, Role.VIEWER):
             raise PermissionDenied
         return page(request, *args, **kwargs)

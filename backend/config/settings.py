@@ -161,6 +161,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     },
 }
 
+LIVE_STREAMS = env.number("MAINSTEM_LIVE_STREAMS", 64)
+"""Live pages that one web process serves at a time; each holds a thread, which `backend.config.gunicorn` adds."""
+
 LOGGING_CONFIG = None  # `mainstem.logs.configure` has the word
 
 KAFKA_BOOTSTRAP = env.text("KML_CLOUD_BOOTSTRAP_SERVERS")

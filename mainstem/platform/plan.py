@@ -19,7 +19,6 @@ from mainstem.processes import next_free_port, port_is_free
 
 HOST = "127.0.0.1"
 PORT, KAFKA_PORT = 8000, 9092
-WEB_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +77,14 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
     key = {name: secrets[name] for name in ("MAINSTEM_SECRET_KEY",)}
     token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
     apart = {name: value for name, value in base.items() if name != "DATABASE_URL"}  # it may hold a password
-    web = [
-        "--bind", f"{HOST}:{addresses.port}", "--workers", "1", "--threads", str(WEB_THREADS),
-        "--worker-class", "gthread", "--timeout", "180", "--graceful-timeout", "5", "--no-control-socket",
-        "--log-level", "warning", "backend.config.wsgi:application",
-    ]  # fmt: skip
     ports = _metrics_ports(base)
-    if "web" in ports:
-        web[:0] = ["--bind", f"{base.get(METRICS_HOST) or HOST}:{ports['web'][METRICS_PORT]}"]
+    web = [
+        "--config", "python:backend.config.gunicorn", "--graceful-timeout", "5", "--log-level", "warning",
+        "backend.config.wsgi:application",
+    ]  # fmt: skip
+    bound = {"MAINSTEM_BIND": f"{HOST}:{addresses.port}", "MAINSTEM_WEB_WORKERS": "1"}
     parts = {
-        "web": ("gunicorn", web, base | key),
+        "web": ("gunicorn", web, base | key | bound),
         "control_logger": ("control_logger", [], apart | token),
         "data_control_logger": ("data_control_logger", [], apart | token),
         "aggregator": ("backend.aggregator", [], apart),
