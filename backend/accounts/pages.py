@@ -16,18 +16,28 @@ from backend.accounts import login
 from backend.accounts.roles import Role, at_least
 
 _P = ParamSpec("_P")
+Page = Callable[..., HttpResponseBase]
 
 
-def viewers_only(page: Callable[Concatenate[HttpRequest, _P], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """A page for viewers and up; a logger's user has none."""
+def _for(least: Role) -> Callable[[Callable[Concatenate[HttpRequest, _P], HttpResponseBase]], Page]:
+    def guard(page: Callable[Concatenate[HttpRequest, _P], HttpResponseBase]) -> Page:
+        @functools.wraps(page)
+        def checked(request: HttpRequest, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponseBase:
+            if not at_least(request.user, least):
+                raise PermissionDenied
+            return page(request, *args, **kwargs)
 
-    @functools.wraps(page)
-    def checked(request: HttpRequest, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponseBase:
-        if not at_least(request.user, Role.VIEWER):
-            raise PermissionDenied
-        return page(request, *args, **kwargs)
+        return checked
 
-    return checked
+    return guard
+
+
+viewers_only = _for(Role.VIEWER)
+"""A page for viewers and up; a logger's user has none."""
+operators_only = _for(Role.OPERATOR)
+"""A page or an action for operators and admins."""
+admins_only = _for(Role.ADMIN)
+"""A page or an action for admins."""
 
 
 class LoginForm(AuthenticationForm):
