@@ -104,7 +104,7 @@ for image in "${images[@]}"; do
 done
 
 if [ $whole = yes ]; then
-    kustomize/local/make-secrets.sh
+    kustomize/make-secrets.sh local
     file=kustomize/components/images/kustomization.yaml
     for image in "${images[@]}"; do
         sed -i.old -e "/^  - name: $image\$/,/newTag/{s#newName: .*#newName: ${registry:+$registry/}$image#;s#newTag: .*#newTag: $tag#;}" "$file"
