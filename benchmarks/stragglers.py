@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--kilobytes", type=int, default=250)
-    parser.add_argument("--seconds", type=float, default=0.2, help="a fast client's training (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.1, help="a fast client's training (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of sync (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
