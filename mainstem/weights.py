@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ LARGEST_FLOAT64 = 1e290
 
 KIND, WRITER, UPDATE, TENSOR, INDEX, CRC = "kind", "writer", "update", "tensor", "index", "crc32"
 """Header names of a chunk record; the values are ASCII text, `crc32` in hexadecimal."""
+
+_CHECKSUM = re.compile(rb"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ class Assembler:
         self._tensor = 0
         self._index = 0
         self._filled = 0
+        self._checksums: list[tuple[int, int, memoryview, bytes]] = []
 
     def add(self, headers: Mapping[str, bytes], value: bytes | None) -> None:
         """Take the next chunk; raises RefusedError where it is not the one that must come."""
@@ -204,13 +208,15 @@ class Assembler:
         place = (str(self._tensor).encode(), str(self._index).encode())
         if (headers.get(TENSOR), headers.get(INDEX)) != place:
             raise RefusedError(Reason.MISSING_CHUNKS, f"chunk {self._index} of tensor {self._tensor} is out of order")
-        if headers.get(CRC) != f"{zlib.crc32(data):08x}".encode():
-            raise RefusedError(Reason.CHECKSUM, f"chunk {self._index} of tensor {self._tensor} has a wrong checksum")
+        checksum = headers.get(CRC, b"")
+        if not _CHECKSUM.fullmatch(checksum):
+            raise RefusedError(Reason.CHECKSUM, f"chunk {self._index} of tensor {self._tensor} has no checksum")
         target = _bytes_of(self._tensors[self._tensor])
         end = self._filled + len(data)
         if end > target.nbytes or (not data and target.nbytes):
             raise RefusedError(Reason.CHECKSUM, f"the chunks of tensor {self._tensor} do not add up to its size")
         target[self._filled : end] = data
+        self._checksums.append((self._tensor, self._index, target[self._filled : end], checksum))
         self._hasher.add(self._tensor, data)
         self._filled = end
         self._index += 1
@@ -222,8 +228,15 @@ class Assembler:
         if self._tensor < len(self._tensors):
             raise RefusedError(Reason.MISSING_CHUNKS, f"the chunks of tensor {self._tensor} are not all there")
         if self._hasher.finish() != self._weights.sha256:
-            raise RefusedError(Reason.CHECKSUM, "the tensors do not hash to the manifest's sha256")
+            raise RefusedError(Reason.CHECKSUM, self._culprit())
         return [tensor.astype(tensor.dtype.newbyteorder("="), copy=False) for tensor in self._tensors]
+
+    def _culprit(self) -> str:
+        """Which chunk spoils the hash: only then are the chunks' own checksums worth a pass over all bytes."""
+        for tensor, index, data, checksum in self._checksums:
+            if checksum != f"{zlib.crc32(data):08x}".encode():
+                return f"chunk {index} of tensor {tensor} has a wrong checksum"
+        return "the tensors do not hash to the manifest's sha256"
 
 
 def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> None:

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Work until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m backend.aggregator", description=__doc__)
     parser.add_argument("--bootstrap", default=os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS"), help="Kafka servers")
-    parser.add_argument("--retain-mb", type=int, default=16, help="memory for passing updates (default: %(default)s)")
+    parser.add_argument("--retain-mb", type=int, default=32, help="memory for passing updates (default: %(default)s)")
     parser.add_argument("--spill-mb", type=int, default=4096, help="temporary file a federation (default: %(default)s)")
     parser.add_argument("--session-timeout-ms", type=int, default=6000, help="until a dead worker is replaced")
     options = parser.parse_args(arguments)

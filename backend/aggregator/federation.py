@@ -52,8 +52,9 @@ TICK_MS = 250
 class Federation:
     """Runs one federation until its run ends: call `step` again and again.
 
-    `retain` is how many bytes of chunks, how many of checked updates, and how many of models stay in memory, `spill`
-    how many bytes of checked updates a temporary file takes; whatever does not fit is read again from the log.
+    `retain` is how many bytes of chunks stay in memory until their manifest comes; a quarter of it goes to checked
+    updates, and as much to models. `spill` is how many bytes of checked updates a temporary file takes. Whatever does
+    not fit is read again from the log.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Federation:
         *,
         clock: Clock,
         writer: str,
-        retain: int = 16 << 20,
+        retain: int = 32 << 20,
         spill: int = 4 << 30,
     ) -> None:
         self.federation = federation
@@ -131,7 +132,7 @@ class Federation:
         head = self._control.head
         if head is not None and any(entry.link for entry in entries):
             if self._checked is None:
-                self._checked = Kept(head.opened.weights.tensors, self._retain, self._spill)
+                self._checked = Kept(head.opened.weights.tensors, self._retain // 4, self._spill)
             self._checked.clear()
             self._retention.see(head, entries)
             self._act(self.machine.handle(Followed(head)))
@@ -189,7 +190,7 @@ class Federation:
         assert head is not None
         strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
         topic = head.opened.topics.data
-        self._models.budget = 0 if head.rules.mode == "sync" else self._retain
+        self._models.budget = 0 if head.rules.mode == "sync" else self._retain // 4
 
         def model_of(base: Base) -> list[Tensor]:
             weights = head.model(base.version)

@@ -23,7 +23,7 @@ class Models:
         found = self._kept.get((weights.writer, weights.update))
         if found is None or found[0] != weights:
             try:
-                found = (weights, updates.read(self._log, topic, weights))
+                found = (weights, updates.read(self._log, topic, weights, written=True))
             except RefusedError as error:
                 # the chain stands: unreadable weights are an error to report, never a reason for another head
                 raise LogError(f"the weights of a version cannot be read: {error}") from error

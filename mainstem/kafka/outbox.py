@@ -79,7 +79,7 @@ class Outbox:
     def put(self, topic: str, record: Outgoing, delivered: Delivered, urgent: bool) -> None:
         """Send a record as soon as its partition has room; `urgent` ones first. Raises LogError."""
         lane = self._lanes.setdefault((topic, record.partition), _Lane())
-        size = len(record.value) if record.value is not None else 0
+        size = 1 + len(record.value or b"")
         (lane.urgent if urgent else lane.others).append(_Waiting(topic, record, size, delivered))
         self._send(lane)
 
@@ -99,17 +99,17 @@ class Outbox:
         self.stop.set()
 
     def _send(self, lane: _Lane) -> None:
-        """Fill the lane: one request's worth of records once fewer than UNDER_WAY are on their way."""
-        if lane.under_way >= UNDER_WAY:
-            return
-        nbytes = 0
-        while (lane.urgent or lane.others) and (lane.under_way < UNDER_WAY or nbytes < REQUEST):
-            item = (lane.urgent or lane.others)[0]
-            if self._nbytes and self._nbytes + item.size > IN_FLIGHT:
+        """Fill the lane: a request's worth of records at a time, while fewer than UNDER_WAY are on their way."""
+        while lane.under_way < UNDER_WAY:
+            request = 0
+            while waiting := lane.urgent or lane.others:
+                size = waiting[0].size
+                if (request and request + size > REQUEST) or (self._nbytes and self._nbytes + size > IN_FLIGHT):
+                    break
+                request += size
+                self._produce(lane, waiting.popleft())
+            if not request:
                 return
-            (lane.urgent or lane.others).popleft()
-            self._produce(lane, item)
-            nbytes += item.size
 
     def _produce(self, lane: _Lane, item: _Waiting) -> None:
         record = item.record
