@@ -1,34 +1,39 @@
 """`python -m tests.chaos.campaign --faults 500 --seed 1`: seeded faults against real processes, run after run.
 
-Two aggregators, a broker and three clients are killed (SIGKILL), frozen and continued (SIGSTOP, SIGCONT) at random
-instants of many short federations. After each federation: the final sha256 is the undisturbed run's, every version is
-proved from the log, and every update in the log is accounted for once. The faults are written down, one JSON object a
-line; the same seed chooses the same faults (their instants follow the machine's speed).
+A broker, two aggregators, three clients, the backend, its launcher and both loggers meet faults at random instants of
+many short federations: kill -9, SIGSTOP and SIGCONT, a network that is cut, held, slow or loses answers, a broker whose
+disk is full or read-only, a database that is lost and rebuilt, an aggregator or a client that dies at a chosen call of
+its log; with --trainer-runs, real training Jobs are killed and frozen too. After each federation: the final sha256 is
+the undisturbed run's, every version is proved from the log, every update in the log is accounted for once, every topic
+can be read to its end, and the database equals the log.
+
+The faults are written down, one JSON object a line. Federation N of a seed always meets the same faults in the same
+order (their instants follow the machine's speed): `--federation N` repeats it alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from mainstem.control import ControlTopic
-from mainstem.lineage import verify
-from mainstem.messages import Round, Update, decode_client
-from mainstem.topics import aggregator_topic
-from mainstem.weights import is_chunk
-from tests.chaos.stage import Stage
+from tests.chaos import account, faults, plan
+from tests.chaos.machine import Machine
+from tests.chaos.platform import PlatformStage
+from tests.chaos.trainers import Trainers
 
-CLIENTS, ROUNDS = 3, 4
-SECONDS = 240.0
+ROUNDS = 12
+TRAINING_SECONDS = 0.4
+SECONDS = 600.0
 """A federation that is not finished by then hangs."""
 
 
@@ -36,98 +41,66 @@ SECONDS = 240.0
 class Campaign:
     """One stage and the faults that it has seen."""
 
-    stage: Stage
-    random: random.Random
+    stage: PlatformStage
+    seed: int
     journal: IO[str]
+    kinds: Sequence[str] = tuple(plan.KINDS)
     faults: int = 0
-    by_kind: dict[str, int] = field(default_factory=dict)
+    by_kind: Counter[str] = field(default_factory=Counter)
+    ended_by_themselves: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.aggregators = [self.stage.aggregator() for _ in range(2)]
-        self.expected = self._run(disturbed=False)
+        self.expected = self._run(None)
 
-    def federation(self) -> None:
-        """One disturbed federation; AssertionError where anything differs."""
-        final = self._run(disturbed=True)
+    def federation(self, number: int) -> None:
+        """Disturbed federation number `number`; AssertionError where anything differs."""
+        final = self._run(number)
         assert final == self.expected, f"final sha256 {final} differs from the undisturbed {self.expected}"
 
-    # ------------------------------------------------------------ one federation
-    def _run(self, disturbed: bool) -> str:
+    def _run(self, number: int | None) -> str:
         stage = self.stage
-        id_ = stage.federation(ROUNDS, CLIENTS)
-        clients = [stage.client(id_, n, 0.4) for n in range(CLIENTS)]
+        id_ = stage.federation(ROUNDS, plan.CLIENTS)
+        clients = [stage.client(id_, n, TRAINING_SECONDS) for n in range(plan.CLIENTS)]
+        chosen = plan.faults(self.seed, number, self.kinds) if number is not None else None
         deadline = time.monotonic() + SECONDS
         while (head := stage.head(id_)) is None or head.state != "finished":
             assert time.monotonic() < deadline, f"{id_} hangs; {stage.logs()}"
-            if disturbed and (head is None or not head.final):
-                time.sleep(self.random.uniform(0.0, 1.2))
-                self._fault(id_, clients)
+            self._tend()
+            if chosen is not None and (head is None or not head.final):
+                fault = next(chosen)
+                time.sleep(fault.wait)
+                self._hit(fault, number, id_)
             else:
                 time.sleep(0.1)
-        assert head.state == "finished"
         for client in clients:
-            client.wait(60)
-        self._account(id_)
+            assert stage.left(client) == 0, f"{client} of {id_} failed"
+        self._tend()
+        account.updates_count_once(stage.log, id_, ROUNDS, plan.CLIENTS)
+        account.nobody_waits(stage.broker.bootstrap_servers, id_)
+        account.projection_is_the_log(stage, id_)
+        stage.forget(id_)
         return head.weights.sha256
 
-    def _fault(self, federation: str, clients: list[subprocess.Popen[bytes]]) -> None:
-        kind = self.random.choices(
-            ["kill aggregator", "freeze aggregator", "kill client", "freeze client", "kill broker", "freeze broker"],
-            [4, 3, 4, 3, 1, 1],
-        )[0]
-        number = self.random.randrange(CLIENTS if kind.endswith("client") else 2)
-        pause = self.random.uniform(0.1, 3.0)
-        entry = {"fault": self.faults + 1, "kind": kind, "number": number, "federation": federation}
-        print(json.dumps({**entry, "time": round(time.time(), 3)}), file=self.journal, flush=True)
-        match kind:
-            case "kill aggregator":
-                self.aggregators[number].kill()
-                self.aggregators[number].wait()
-                self.aggregators[number] = self.stage.aggregator()
-            case "freeze aggregator":
-                self._freeze(self.aggregators[number], pause)
-            case "kill client" if clients[number].poll() is None:
-                clients[number].kill()
-                clients[number].wait()
-                clients[number] = self.stage.client(federation, number, 0.4)
-            case "freeze client" if clients[number].poll() is None:
-                self._freeze(clients[number], pause)
-            case "kill broker":
-                self.stage.broker.kill()
-                self.stage.broker.start()
-            case "freeze broker":
-                assert self.stage.broker.process is not None
-                self._freeze(self.stage.broker.process, pause)
-            case _:
-                return
+    def _hit(self, fault: plan.Fault, number: int | None, federation: str) -> None:
+        self.stage.announce_stream()
+        began = time.time()
+        met = faults.hit(self.stage, fault)
+        if met is None:
+            return
         self.faults += 1
-        self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
+        self.by_kind[fault.kind] += 1
+        where = {"seed": self.seed, "run": number, "federation": federation}
+        chosen = {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(fault).items()}
+        entry = {"fault": self.faults, "time": round(began, 3), "lasted": round(time.time() - began, 3)}
+        self._tell({**entry, **where, **chosen, **met})
 
-    @staticmethod
-    def _freeze(process: subprocess.Popen[bytes], seconds: float) -> None:
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGCONT)
+    def _tend(self) -> None:
+        for name in self.stage.tend():
+            self.ended_by_themselves[name] += 1
+            self._tell({"time": round(time.time(), 3), "ended by itself": name})
 
-    def _account(self, federation: str) -> None:
-        """Every version is proved; every update in the log counts once or is refused once; none is lost."""
-        states = [proof.state for proof in verify(self.stage.log, federation)]
-        assert states == ["proved"] * (ROUNDS + 1), states
-        control = ControlTopic(self.stage.log, federation)
-        rounds = [e.record for e in control.sync() if e.link is not None and isinstance(e.record, Round)]
-        control.close()
-        accepted = [a.offset for r in rounds for a in r.accepted]
-        refused = [x.offset for r in rounds for x in r.refused]
-        assert len(accepted) == len(set(accepted)) == ROUNDS * CLIENTS, "an update counts twice or is missing"
-        assert all(len({a.client for a in r.accepted}) == CLIENTS for r in rounds)
-        topic = aggregator_topic(federation)
-        end = rounds[-1].snapshot.position
-        written = {
-            record.offset
-            for record in self.stage.log.read(topic, 0, 0, end)
-            if not is_chunk(record.headers) and isinstance(decode_client(record.value), Update)
-        }
-        assert written == set(accepted) | set(refused), "an update was dropped silently"
+    def _tell(self, entry: dict[str, object]) -> None:
+        print(json.dumps(entry), file=self.journal, flush=True)
 
 
 def main() -> int:
@@ -136,31 +109,54 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--journal", type=Path, default=None, help="where faults are written (default: stderr)")
+    parser.add_argument("--kinds", default=",".join(plan.KINDS), help="of faults (default: %(default)s)")
+    parser.add_argument("--trainer-runs", type=int, default=0, help="runs of real trainers under faults, at the end")
+    parser.add_argument("--federation", type=int, default=None, help="repeat this one alone")
     options = parser.parse_args()
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mainstem-campaign-") as directory:
-        stage = Stage(Path(directory))
-        journal = open(options.journal, "w") if options.journal else sys.stderr  # noqa: SIM115 - closed with the process
-        try:
-            campaign = Campaign(stage, random.Random(options.seed), journal)
-            federations = 0
-            while campaign.faults < options.faults:
-                campaign.federation()
-                federations += 1
-        finally:
-            stage.close()
-    result = {
-        "faults": campaign.faults,
-        "federations": federations,
-        "by_kind": campaign.by_kind,
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything is ended in order
+    began = time.monotonic()
+    journal = open(options.journal, "w") if options.journal else sys.stderr  # noqa: SIM115 - closed with the process
+    try:
+        result = _perform(options, journal)
+    except AssertionError as error:
+        result = {"failed": str(error)[:10_000], "command": " ".join(sys.argv[1:])}
+    result["seconds"] = round(time.monotonic() - began, 1)
+    print(json.dumps(result), file=journal, flush=True)
+    print(json.dumps(result))
+    return 1 if "failed" in result else 0
+
+
+def _perform(options: argparse.Namespace, journal: IO[str]) -> dict[str, object]:
+    """The campaign as a person asked for it; its result, since nothing differed."""
+    trainer_faults = federations = 0
+    if options.trainer_runs:
+        with _directory() as directory, closing(Machine(directory)) as machine:
+            trainers = Trainers(machine, options.seed, lambda entry: print(json.dumps(entry), file=journal, flush=True))
+            trainer_faults = sum(trainers.run(number) for number in range(options.trainer_runs))
+    with _directory() as directory, closing(PlatformStage(directory)) as stage:
+        campaign = Campaign(stage, options.seed, journal, options.kinds.split(","))
+        if options.federation is not None:
+            campaign.federation(options.federation)
+        while options.federation is None and campaign.faults + trainer_faults < options.faults:
+            campaign.federation(federations)
+            federations += 1
+    return {
+        "faults": campaign.faults + trainer_faults,
+        "federations": federations + options.trainer_runs,
+        "by_kind": {**campaign.by_kind, "trainer": trainer_faults},
+        "ended_by_themselves": dict(campaign.ended_by_themselves),
         "differing_sha256": 0,
         "updates_lost_or_doubled": 0,
+        "projections_that_differ": 0,
         "final_sha256": campaign.expected,
-        "seconds": round(time.monotonic() - begin, 1),
         "seed": options.seed,
     }
-    print(json.dumps(result))
-    return 0
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="mainstem-campaign-") as directory:
+        yield Path(directory)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""A stage for faults: a broker of its own, aggregators and clients as processes that a test may kill."""
+"""A stage for faults: a broker of its own, and parts of the platform as processes that a test may hit."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,59 +18,113 @@ from mainstem.chain import Head
 from mainstem.control import ControlTopic
 from mainstem.errors import LogError
 from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Rules, decode_client
-from mainstem.processes import free_port
+from mainstem.processes import descendants
 from mainstem.topics import aggregator_topic
 from mainstem.weights import is_chunk
+from tests.chaos.ground import Ground
 from tests.support.federations import open_federation
 
 ROOT = Path(__file__).parents[2]
+SESSION_MS = 2000
+"""So soon another aggregator takes over: more happens in the same time than with the 6 s of the platform."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A process of the platform, and how it is started."""
+
+    command: list[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
 
 
 class Stage:
-    """One broker and what runs against it; everything dies with the test."""
+    """One broker and what runs against it; everything dies with the test.
 
-    def __init__(self, directory: Path) -> None:
+    `doors` names the parts that reach Kafka through a door of the network each (see `Ground`).
+    """
+
+    def __init__(self, directory: Path, doors: tuple[str, ...] = ()) -> None:
         self.directory = directory
-        self.broker = EmbeddedKafka(directory / "kafka", port=free_port())
-        self.broker.start()
+        self.ground = Ground(directory, doors)
+        self.broker = self.ground.broker
+        self.ground.start()
         self.log = KafkaLog(client_config(self.broker.bootstrap_servers), timeout=20)
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.parts: dict[str, Part] = {}
+        self.newest = ""
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """A Python module as a process of its own."""
-        number = len(self._processes)
-        with open(self.directory / f"{number}-{module}.log", "wb") as out:
+    # ------------------------------------------------------------ parts
+    def run(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> Part:
+        """Start the part `name`; its output is appended to `<name>.log`."""
+        own = dict(environment or {**os.environ, "MAINSTEM_HOME": str(self.directory / "home")})
+        with open(self.directory / f"{name}.log", "ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
-                stdout=out,
-                stderr=out,
-                env={**os.environ, "MAINSTEM_HOME": str(self.directory / "home")},
+                [sys.executable, "-m", *command], cwd=ROOT, stdout=out, stderr=out, env=own, start_new_session=True
             )
-        self._processes.append(process)
-        return process
+        self.parts[name] = Part(command, own, process)
+        return self.parts[name]
 
-    def aggregator(self) -> subprocess.Popen[bytes]:
-        """One aggregator worker."""
-        return self.start("backend.aggregator", "--bootstrap", self.broker.bootstrap_servers)
+    def again(self, name: str, *more: str) -> None:
+        """Start a part that has ended as it was started before."""
+        part = self.parts[name]
+        self.run(name, part.command + list(more), part.environment)
+        self.parts[name].command = part.command
 
-    def client(self, federation: str, number: int, seconds: float = 0.3) -> subprocess.Popen[bytes]:
-        """One light client."""
-        bootstrap = self.broker.bootstrap_servers
-        return self.start(
-            "tests.support.client_process",
-            *("--bootstrap", bootstrap, "--federation", federation, "--number", str(number), "--seconds", str(seconds)),
-        )
+    def alive(self, name: str) -> bool:
+        """Whether the part runs."""
+        return self.parts[name].process.poll() is None
 
+    def kill(self, name: str) -> None:
+        """kill -9, of its first process alone: what else it started must notice by itself."""
+        self.parts[name].process.kill()
+        self.parts[name].process.wait()
+
+    def pids(self, name: str) -> list[int]:
+        """The part's processes, the first one first."""
+        if name == "kafka":
+            return [self.broker.process.pid] if self.broker.process is not None else []
+        pid = self.parts[name].process.pid
+        return [pid, *descendants(pid)]
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """A signal for all of the part's processes."""
+        for pid in self.pids(name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def bootstrap(self, name: str) -> str:
+        """Where the part finds Kafka: at its door, if it has one."""
+        door = self.ground.doors.get(name)
+        return self.broker.bootstrap_servers if door is None else f"127.0.0.1:{door.port}"
+
+    def aggregator(self, number: int = 0) -> str:
+        """Start an aggregator worker; its name."""
+        name = f"aggregator-{number}"
+        command = ["backend.aggregator", "--bootstrap", self.bootstrap(name), "--session-timeout-ms", str(SESSION_MS)]
+        self.run(name, command)
+        return name
+
+    def client(self, federation: str, number: int, seconds: float = 0.3) -> str:
+        """Start a light client; its name."""
+        name = f"client-{number}"
+        what = ["--federation", federation, "--number", str(number), "--seconds", str(seconds)]
+        self.run(name, ["tests.support.client_process", "--bootstrap", self.bootstrap(name), *what])
+        return name
+
+    def left(self, name: str, seconds: float = 60) -> int:
+        """Wait until a part has ended by itself; its exit code."""
+        return self.parts[name].process.wait(seconds)
+
+    # ------------------------------------------------------------ federations
     def federation(self, rounds: int = 5, clients: int = 3) -> str:
         """A federation of a fixed start, in which every client is required."""
         random = np.random.default_rng(0)
         tensors = [random.normal(size=s).astype(np.float32) for s in ((300, 100), (100,), ())]
         rules = Rules(rounds=rounds, min_clients=clients, deadline_ms=120_000, final_wait_ms=20_000)
-        return open_federation(self.log, tensors, rules)
+        self.newest = open_federation(self.log, tensors, rules)
+        return self.newest
 
     def head(self, federation: str) -> Head | None:
         """The run's head as a new reader sees it; None while the broker is away."""
@@ -106,15 +162,15 @@ class Stage:
             time.sleep(0.02)
         raise AssertionError(f"no update in round {number}")
 
+    # ------------------------------------------------------------ ends
     def logs(self) -> str:
         """The ends of all processes' logs."""
         return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted(self.directory.glob("*.log")))
 
     def close(self) -> None:
         """Kill everything."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+        for name, part in self.parts.items():
+            self.signal(name, signal.SIGKILL)
+            part.process.wait()
         self.log.close()
-        self.broker.stop()
+        self.ground.close()

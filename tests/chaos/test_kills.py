@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import signal
-from pathlib import Path
 
 import pytest
 
-from tests.chaos.campaign import Campaign
 from tests.chaos.stage import Stage
 
 pytestmark = pytest.mark.chaos
@@ -20,7 +17,7 @@ def undisturbed(stage: Stage) -> str:
     id_ = stage.federation(ROUNDS)
     clients = [stage.client(id_, n, 0.05) for n in range(3)]
     head = stage.wait(id_, lambda h: h.state == "finished")
-    assert [c.wait(30) for c in clients] == [0, 0, 0]
+    assert [stage.left(c) for c in clients] == [0, 0, 0]
     return head.weights.sha256
 
 
@@ -32,42 +29,34 @@ def test_killed_aggregator_broker_and_client(stage: Stage) -> None:
     clients = [stage.client(id_, n, 0.5) for n in range(3)]
 
     stage.mid_round(id_, 1)
-    aggregator.kill()
-    aggregator = stage.aggregator()
+    stage.kill(aggregator)
+    stage.again(aggregator)
 
     stage.mid_round(id_, 2)
-    stage.broker.kill()
-    stage.broker.start()
+    stage.ground.kill()
+    stage.ground.start()
 
     stage.mid_round(id_, 3)
-    clients[1].kill()
-    clients[1] = stage.client(id_, 1, 0.5)
+    stage.kill(clients[1])
+    stage.again(clients[1])
 
     head = stage.wait(id_, lambda h: h.state == "finished", 180)
     assert head.round == ROUNDS
     assert head.weights.sha256 == expected
-    assert [c.wait(60) for c in clients] == [0, 0, 0]
+    assert [stage.left(c) for c in clients] == [0, 0, 0]
 
 
 def test_two_aggregators_one_frozen(stage: Stage) -> None:
     """A worker that freezes in mid-round and wakes after another took over changes nothing."""
-    first = stage.aggregator()
+    first = stage.aggregator(0)
     expected = undisturbed(stage)
     id_ = stage.federation(ROUNDS)
     clients = [stage.client(id_, n, 0.3) for n in range(3)]
     stage.mid_round(id_, 2)
-    first.send_signal(signal.SIGSTOP)
-    stage.aggregator()
+    stage.signal(first, signal.SIGSTOP)
+    stage.aggregator(1)
     stage.wait(id_, lambda h: h.round >= 3)
-    first.send_signal(signal.SIGCONT)
+    stage.signal(first, signal.SIGCONT)
     head = stage.wait(id_, lambda h: h.state == "finished", 180)
     assert head.weights.sha256 == expected
-    assert [c.wait(60) for c in clients] == [0, 0, 0]
-
-
-def test_a_short_campaign(stage: Stage, tmp_path: Path) -> None:
-    """A dozen seeded faults; `python -m tests.chaos.campaign` runs as many as you like."""
-    with open(tmp_path / "faults.jsonl", "w") as journal:
-        campaign = Campaign(stage, random.Random(7), journal)
-        while campaign.faults < 12:
-            campaign.federation()
+    assert [stage.left(c) for c in clients] == [0, 0, 0]

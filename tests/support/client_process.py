@@ -12,14 +12,17 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from mainstem.errors import LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
+from mainstem.ports import MessageLog
 from mainstem.weights import Tensor
 from tests.support.federations import LightClient
+from tests.support.lethal import WHENS, LethalLog
 
 
 def train(tensors: Sequence[Tensor], base_seq: int, number: int, seconds: float) -> list[Tensor]:
@@ -36,10 +39,16 @@ def main() -> int:
     parser.add_argument("--federation", required=True)
     parser.add_argument("--number", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--call", type=int, default=0, help="the call of the log at which it kills itself")
+    parser.add_argument("--when", choices=WHENS, default="before")
+    parser.add_argument("--trace", type=Path, help="where each call of the log is told")
     options = parser.parse_args()
+    trace = open(options.trace, "w") if options.trace else None  # noqa: SIM115 - until the process ends
     logging.basicConfig(level=logging.INFO)
     while True:
-        log = KafkaLog(client_config(options.bootstrap), timeout=5)
+        log: MessageLog = KafkaLog(client_config(options.bootstrap), timeout=5)
+        if trace is not None:
+            log = LethalLog(log, options.call, options.when, trace)
         client = LightClient(
             log,
             options.federation,

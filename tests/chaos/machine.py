@@ -1,0 +1,142 @@
+"""A whole platform as `mainstem up` makes it, whose parts and training Jobs a test may hit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mainstem.cli.api import Api, ApiError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.log import KafkaLog
+from mainstem.platform.home import Home
+from mainstem.processes import descendants, free_port
+from tests.chaos.stage import ROOT
+
+UP_SECONDS = 300.0
+"""A machine that does much else may be slow to bring a platform up."""
+
+
+class Machine:
+    """A platform in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = Home(directory / "home")
+        self.environment = {**os.environ, "MAINSTEM_HOME": str(self.home.root)}
+        self.environment.pop("MAINSTEM_API", None)
+        self.output = directory / "up.out"
+        with open(self.output, "wb") as out:
+            ports = ["--port", str(free_port()), "--kafka-port", str(free_port())]
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mainstem.cli", "up", *ports],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+            )
+        try:
+            self.until(lambda: bool(self.home.running() and self.home.running().ready), UP_SECONDS)  # type: ignore[union-attr]
+        except BaseException:
+            self.process.terminate()
+            self.process.wait(60)
+            raise
+        self.api = Api.connect(self.home)
+        running = self.home.running()
+        assert running is not None
+        self.bootstrap_servers = running.kafka
+        self.log = KafkaLog(client_config(running.kafka), timeout=20)
+
+    def demo(self) -> subprocess.Popen[str]:
+        """Three clients, five rounds; its last line is the result."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "mainstem.cli", "demo", "--json", "--home", str(self.home.root)],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def until(self, condition: Callable[[], Any], seconds: float) -> None:
+        """Poll until it holds; a platform that is being restarted may not answer meanwhile."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the platform ended:\n{self.output.read_text()[-3000:]}")
+            try:
+                if condition():
+                    return
+            except (ApiError, KeyError):
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"not within {seconds} s:\n{self.output.read_text()[-3000:]}")
+
+    def pids(self, name: str) -> list[int]:
+        """The processes of a part, or of a training Job by its name; the first one first. Empty while there is none."""
+        running = self.home.running()
+        assert running is not None
+        if name in running.processes:
+            pid = running.processes[name][0]
+        else:
+            try:
+                pid = int((self.home.jobs / name / "pid").read_text().split()[0])
+            except (OSError, IndexError, ValueError):
+                return []
+        return [pid, *descendants(pid)]
+
+    def kill(self, name: str) -> None:
+        """kill -9 of one of the platform's processes, or of a training Job's."""
+        os.kill(self.pids(name)[0], signal.SIGKILL)
+
+    def jobs(self, federation: str) -> list[dict[str, Any]]:
+        """The federation's Jobs."""
+        found: list[dict[str, Any]] = self.api.get("jobs/", federation=federation)["results"]
+        return found
+
+    def rounds(self, federation: str) -> int:
+        """Rounds that are committed."""
+        return len(self.api.get(f"results/{federation}/")["rounds"])
+
+    def newest(self) -> str:
+        """The newest federation."""
+        deployments = self.api.get("deployments/")["results"]
+        return str(max(deployments, key=lambda d: d["id"])["federation"])
+
+    def rebuilt(self, database: Path) -> None:
+        """A new database at this path, filled from the log by `mainstem rebuild`."""
+        subprocess.run(
+            [sys.executable, "-m", "mainstem.cli", "rebuild", "--json", "--home", str(self.home.root)],
+            cwd=ROOT,
+            env={**self.environment, "DATABASE_URL": f"sqlite:///{database}"},
+            check=True,
+            capture_output=True,
+            timeout=180,
+        )
+
+    def tend(self) -> list[str]:
+        """Nothing to do: `mainstem up` looks after its processes."""
+        return []
+
+    def logs(self) -> str:
+        """What it told last."""
+        return self.output.read_text()[-3000:]
+
+    def close(self) -> None:
+        """Ctrl-C."""
+        self.log.close()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+
+def finished(demo: subprocess.Popen[str]) -> dict[str, Any]:
+    """The demo's result."""
+    out, _ = demo.communicate(timeout=600)
+    assert demo.returncode == 0, out
+    result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return result

@@ -1,0 +1,115 @@
+"""A `MessageLog` that kills its own process (SIGKILL) before, within or after its n-th call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TextIO
+
+from mainstem.ports import Cursor, MessageLog, Outgoing, Record
+
+When = Literal["before", "within", "after"]
+WHENS: tuple[When, ...] = ("before", "within", "after")
+
+SENT = 0.02
+"""Seconds in which a record that was handed to the producer gets on its way."""
+
+
+def die() -> None:
+    """kill -9 of this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class LethalLog:
+    """Counts the calls of a log from 1; call `number` is the last one. `trace` gets a line `NUMBER CALL TOPIC` each.
+
+    A poll that brings nothing is no call, as nobody could tell how many there will be; for a poll all three moments are
+    after it. Within an append is after its first record was handed over, within a read before its last record.
+    """
+
+    def __init__(self, log: MessageLog, number: int, when: When, trace: TextIO | None = None) -> None:
+        self._log, self._number, self._when, self._trace = log, number, when, trace
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)  # what is no call of the protocol, such as `close`
+
+    def count(self, call: str, topic: str) -> bool:
+        """One more call: whether it is the last one."""
+        self._calls += 1
+        if self._trace is not None:
+            print(self._calls, call, topic, file=self._trace, flush=True)
+        return self._calls == self._number
+
+    def _around(self, call: str, topic: str, run: Any) -> Any:
+        last = self.count(call, topic)
+        if last and self._when == "before":
+            die()
+        result = run()
+        if last:
+            die()
+        return result
+
+    def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
+        """See `ports.MessageLog`."""
+        last = self.count("append", topic)
+        if last and self._when == "before":
+            die()
+        offsets = self._log.append(topic, self._some(records) if last and self._when == "within" else records)
+        if last:
+            die()
+        return offsets
+
+    def _some(self, records: Iterable[Outgoing]) -> Iterator[Outgoing]:
+        for record in records:
+            yield record
+            break
+        time.sleep(SENT)
+        die()
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """See `ports.MessageLog`."""
+        last = self.count("read", topic)
+        if last and self._when == "before":
+            die()
+        for record in self._log.read(topic, partition, start, end):
+            if last and self._when == "within" and record.offset >= end - 1:
+                die()
+            yield record
+        if last:
+            die()
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """See `ports.MessageLog`."""
+        bounds: tuple[int, int] = self._around("bounds", topic, lambda: self._log.bounds(topic, partition))
+        return bounds
+
+    def cursor(self, topic: str, partition: int, start: int) -> Cursor:
+        """See `ports.MessageLog`."""
+        cursor: Cursor = self._around("cursor", topic, lambda: self._log.cursor(topic, partition, start))
+        return LethalCursor(self, cursor, topic)
+
+
+class LethalCursor:
+    """A cursor whose polls count where they bring something."""
+
+    def __init__(self, lethal: LethalLog, cursor: Cursor, topic: str) -> None:
+        self._lethal, self._cursor, self._topic = lethal, cursor, topic
+
+    @property
+    def position(self) -> int:
+        """See `ports.Cursor`."""
+        return self._cursor.position
+
+    def poll(self, timeout: float, limit: int = 500) -> list[Record]:
+        """See `ports.Cursor`."""
+        records = self._cursor.poll(timeout, limit)
+        if records and self._lethal.count("poll", self._topic):
+            die()
+        return records
+
+    def close(self) -> None:
+        """See `ports.Cursor`."""
+        self._cursor.close()
