@@ -77,12 +77,13 @@ def open_federations() -> list[Deployment]:
 def unfit(source: DataSource, deployment: Deployment) -> str | None:
     """Why the stream does not fit the federation, in a sentence; None where it does.
 
-    A key that names a deployment which exists here binds the stream to that one.
+    A key that names a deployment which was made here binds the stream to that one; the numbers of those that were
+    only seen in the log are this database's own.
     """
     if source.problem:
         return source.problem
     other = source.addressed_to
-    if other is not None and other != deployment.pk and Deployment.objects.filter(pk=other).exists():
+    if other is not None and other != deployment.pk and Deployment.objects.filter(pk=other, external=False).exists():
         return f"its announcement is addressed to deployment {other}"
     try:
         return misfit(source.announcement, deployment.announcement)

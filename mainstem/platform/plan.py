@@ -16,6 +16,7 @@ from mainstem.metrics.port import port_of
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home
 from mainstem.processes import next_free_port, port_is_free
+from mainstem.site import site_of
 
 HOST = "127.0.0.1"
 PORT, KAFKA_PORT = 8000, 9092
@@ -90,6 +91,8 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
         "aggregator": ("backend.aggregator", [], apart),
         "launchers": ("backend.launchers", [], base | key),
     }
+    if site_of(base) is not None:
+        del parts["aggregator"]  # the cloud's own commit for all sites
     return [
         ProcessChild.of_module(name, module, *arguments, environment=environment | ports.get(name, {}), logs=logs)
         for name, (module, arguments, environment) in parts.items()

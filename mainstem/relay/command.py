@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from mainstem.relay.http import Ingest
 from mainstem.relay.loop import Relay
 from mainstem.relay.meters import LaggingSource, MeteredSource, metered, passed_over
 from mainstem.relay.settings import LoggerSettings
+from mainstem.site import site_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ def run_logger(
         "files). Delivery is at least once and in order; what the backend refuses is logged and passed over.",
     )
     parser.add_argument("--once", action="store_true", help="deliver what is there now, then exit")
-    parser.add_argument("--group", default=f"mainstem-{name.replace('_', '-')}", help="consumer group (%(default)s)")
+    usual = f"mainstem-{name.replace('_', '-')}"
+    parser.add_argument("--group", help=f"consumer group (default: {usual}, at a site {usual}-$MAINSTEM_SITE)")
     options = parser.parse_args(arguments)
     logs.configure(name)
     stop, health = threading.Event(), Health()
@@ -56,13 +59,15 @@ def run_logger(
     try:
         configured = settings()
         configured.token()
+        site = site_of(os.environ)
+        group = options.group or (f"{usual}-{site}" if site else usual)
         with (
             closing(Ingest(configured.api, path, configured.token)) as ingest,
-            closing(source(configured, options.group)) as records,
+            closing(source(configured, group)) as records,
             serving(name, health),
         ):
             log.info(
-                "reading %s as group %s, writing to %s%s", configured.bootstrap, options.group, configured.api, path
+                "reading %s as group %s, writing to %s%s", configured.bootstrap, group, configured.api, path
             )
             Relay(
                 MeteredSource(records, health),

@@ -163,6 +163,14 @@ def test_a_key_binds_a_stream_to_its_deployment() -> None:
     assert one.jobs.count() == 1
 
 
+def test_a_key_means_nothing_at_a_site() -> None:
+    """Whoever injects there gives the cloud's number of a deployment; a site's own rows have other numbers."""
+    federation("one00000", external=True)
+    two = federation("two00000", external=True)
+    stream(addressed_to=two.pk)
+    assert matching.match() == 2
+
+
 def racing(competitor: Callable[[], object]) -> Any:
     """Lets a competitor act once, between our look at the free places and our taking one."""
     look = matching._first_free_slot
