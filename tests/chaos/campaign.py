@@ -118,8 +118,8 @@ def main() -> int:
     journal = open(options.journal, "w") if options.journal else sys.stderr  # noqa: SIM115 - closed with the process
     try:
         result = _perform(options, journal)
-    except AssertionError as error:
-        result = {"failed": str(error)[:10_000], "command": " ".join(sys.argv[1:])}
+    except Exception as error:
+        result = {"failed": f"{type(error).__name__}: {error}"[:10_000], "command": " ".join(sys.argv[1:])}
     result["seconds"] = round(time.monotonic() - began, 1)
     print(json.dumps(result), file=journal, flush=True)
     print(json.dumps(result))

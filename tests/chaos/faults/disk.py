@@ -9,6 +9,8 @@ ends when its one data directory fails; it is started again once there is space.
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import resource
 import time
@@ -43,11 +45,23 @@ def _full(stage: PlatformStage, number: int) -> Iterator[None]:
     ballast = stage.ground.data / "ballast"
     try:
         with open(ballast, "wb") as handle:
-            free = os.statvfs(stage.ground.data)
-            os.posix_fallocate(handle.fileno(), 0, free.f_bavail * free.f_frsize)
+            _fill(handle.fileno())
         yield
     finally:
         ballast.unlink()
+
+
+def _fill(file: int) -> None:
+    """Take every free page, while others take some too."""
+    size, piece = 0, 16 << 20
+    while piece >= mmap.PAGESIZE:
+        try:
+            os.posix_fallocate(file, size, piece)
+            size += piece
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            piece //= 2
 
 
 @contextmanager
