@@ -9,6 +9,7 @@ client's test samples in a process of its own. The same --seed gives the same fi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mainstem.cli import judge
-from mainstem.cli.api import Api
+from mainstem.cli.api import Api, ApiError
 from mainstem.cli.output import Output
 from mainstem.cli.where import data_servers
 from mainstem.errors import MainstemError
@@ -37,6 +38,7 @@ TRAINING = {"batch_size": 32, "epochs": 5, "optimizer": "adam", "learning_rate":
             "loss": "categorical_crossentropy", "metrics": ["accuracy"]}  # fmt: skip
 WAIT_SECONDS = 600.0
 POLL_SECONDS, JOBS_SECONDS = 0.25, 3.0
+AWAY_SECONDS = 60.0  # so long the backend may be restarting: the run goes on without it
 ENDED = ("finished", "stopped", "failed")
 
 
@@ -137,8 +139,16 @@ def _follow(api: Api, federation: str, output: Output) -> dict[str, Any]:
     """Say each round as it is committed; the results of the ended run."""
     deadline = time.monotonic() + WAIT_SECONDS
     told, said, look = 0, "", 0.0
+    heard = time.monotonic()
     while time.monotonic() < deadline:
-        result: dict[str, Any] = api.get(f"results/{federation}/")
+        try:
+            result: dict[str, Any] = api.get(f"results/{federation}/")
+        except ApiError as error:
+            if error.status is not None or time.monotonic() > heard + AWAY_SECONDS:
+                raise
+            time.sleep(POLL_SECONDS)
+            continue
+        heard = time.monotonic()
         for entry in result["rounds"][told:]:
             output.say(_round_line(entry))
         told = len(result["rounds"])
@@ -151,7 +161,8 @@ def _follow(api: Api, federation: str, output: Output) -> dict[str, Any]:
             output.say(f"  {said}")
         if time.monotonic() >= look:
             look = time.monotonic() + JOBS_SECONDS
-            _check_jobs(api, federation)
+            with contextlib.suppress(ApiError):  # the next look at the results tells of it
+                _check_jobs(api, federation)
         time.sleep(POLL_SECONDS)
     raise DemoError(f"the run did not finish within {WAIT_SECONDS:.0f} s; `mainstem jobs` shows what its Jobs do")
 

@@ -45,8 +45,8 @@ class Trainers:
             time.sleep(chance.uniform(0.5, 4.0))
             trainer, part = chance.randrange(CLIENTS), chance.choice(PARTS)
             at_trainer, kill, seconds = chance.random() < 0.7, chance.random() < 0.5, chance.uniform(0.5, 3.0)
-            if (at_trainer and kills[trainer] == MOST_KILLS) or (not at_trainer and part == "web"):
-                kill = False  # the demo's own command ends where its backend does not answer
+            if at_trainer and kills[trainer] == MOST_KILLS:
+                kill = False
             if self._ends(federation) or not (pids := machine.pids(names[trainer] if at_trainer else part)):
                 continue
             kills[trainer] += at_trainer and kill

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from mainstem.cli import demo
 from mainstem.cli.api import Api, ApiError
 from mainstem.cli.main import COMMANDS, main
+from mainstem.cli.output import Output
 from mainstem.platform.home import Home, Running
 
 
@@ -176,3 +177,29 @@ def test_the_demo_reads_its_stages_from_the_rounds() -> None:
     result = {"opened_ms": 0, "rounds": [entry, entry]}
     assert demo._split(result) == {"jobs": 1.0, "train": 5.0, "transport": 1.0, "aggregate": pytest.approx(0.4)}
     assert "2 clients  loss 0.300  (train 2.50 s, transport 0.50 s, aggregate 0.20 s)" in demo._round_line(entry)
+
+
+class Flickering:
+    """An API that is away at its first looks, as a backend that is started again is; then the run has finished."""
+
+    def __init__(self, away: int, status: int | None = None) -> None:
+        self.away, self.status = away, status
+
+    def get(self, path: str) -> dict[str, Any]:
+        """See `Api.get`."""
+        self.away -= 1
+        if self.away >= 0:
+            raise ApiError("away", self.status)
+        return {"state": "finished", "rounds": []}
+
+
+def test_the_demo_outlives_a_restart_of_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that does not answer for a while is asked again; one that refuses, or stays away, is not."""
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0.0)
+    output = Output(as_json=True)
+    assert demo._follow(cast(Api, Flickering(3)), "abcdefgh", output)["state"] == "finished"
+    with pytest.raises(ApiError):
+        demo._follow(cast(Api, Flickering(1, 403)), "abcdefgh", output)
+    monkeypatch.setattr(demo, "AWAY_SECONDS", -1.0)
+    with pytest.raises(ApiError):
+        demo._follow(cast(Api, Flickering(1)), "abcdefgh", output)
