@@ -4,7 +4,8 @@ FDxKafka's evaluation: 100 clients and 5 rounds with a model of 250 KB and of 5 
 run with the same number of client processes, a thread a client, one after the other in turns (A B A B). Flower runs
 `start_server` and `start_client`, with a server pool as wide as there are clients; each round it sends the model
 down twice (fit, evaluate) unless --without-evaluate. Ours is read once a round, by every client through its own
-consumer; the broker's and the aggregator's use are both counted as the server's.
+consumer; the broker's and the aggregator's use are both counted as the server's. A third turn is Kafka alone with the
+same bytes and no protocol around them (benchmarks.floor).
 
 Flower needs an environment of its own:  python3 -m venv DIR && DIR/bin/pip install flwr
 then:  python -m benchmarks.against_flower --flower-python DIR/bin/python
@@ -13,18 +14,18 @@ then:  python -m benchmarks.against_flower --flower-python DIR/bin/python
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.federation import Case
+from benchmarks import floor
+from benchmarks.federation import CASES, Case
 from benchmarks.machine import description
 from benchmarks.stats import emit, in_turns, show
 from benchmarks.versus import FIGURES, grpc, ours, version
 from mainstem.kafka.embedded import EmbeddedKafka
-
-CASES = {"250KB": Case(100, 250), "5MB": Case(100, 5 << 10), "50MB": Case(10, 50 << 10)}
 
 
 def main() -> int:
@@ -39,15 +40,27 @@ def main() -> int:
     python, evaluate = options.flower_python, not options.without_evaluate
     case = replace(CASES[options.case], rounds=options.rounds)
     result = {"benchmark": "against_flower", "flower": version(python), "flower_evaluates": evaluate, **vars(case)}
+    numbers = itertools.count()
     with EmbeddedKafka() as kafka:
         sides: dict[str, Callable[[], dict[str, Any]]] = {
             "mainstem": lambda: ours(kafka, case),
             "flower": lambda: grpc(python, case, evaluate=evaluate),
+            "floor": lambda: kafka_alone(kafka, case, next(numbers)),
         }
         runs = in_turns(sides, options.repeat, "rounds")
     show(runs, FIGURES)
     emit({**result, **description(), "runs": runs})
     return 0
+
+
+def kafka_alone(kafka: EmbeddedKafka, case: Case, number: int) -> dict[str, Any]:
+    """One round's bytes, its CPU as a run's; that of the one reader of all updates stands with the clients'."""
+    told = floor.one_round(kafka, case, number)
+    cpu = {
+        side: case.rounds * (told[f"collect: CPU of {who}"] + told[f"spread: CPU of {who}"])
+        for side, who in (("server_cpu", "the broker"), ("clients_cpu", "writers and readers"))
+    }
+    return {"rounds": [told["round"]], "spreading": [told["spread"]], **cpu}
 
 
 if __name__ == "__main__":

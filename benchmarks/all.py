@@ -83,6 +83,7 @@ def main() -> int:
     names = [name for name in options.only.split(",") if name]
     if unknown := set(names) - set(PLANS):
         parser.error(f"--only: {', '.join(sorted(unknown))} is not known; choose from {', '.join(PLANS)}")
+    failed: list[str] = []
     options.results.mkdir(parents=True, exist_ok=True)
     for name in names:
         plan = PLANS[name]
@@ -90,7 +91,12 @@ def main() -> int:
             print(f"{name}: left out, it needs --flower-python", file=sys.stderr)
             continue
         command = plan.command(options.quick, options.repeat)
-        told = run(command, options.flower_python if plan.flower else None)
+        try:
+            told = run(command, options.flower_python if plan.flower else None)
+        except subprocess.CalledProcessError as error:
+            print(f"{name} failed and keeps its earlier figures: {error}", file=sys.stderr)
+            failed.append(name)
+            continue
         file = options.results / f"{name}.json"
         if options.add and file.exists():
             told = joined(json.loads(file.read_text()), told)
@@ -102,7 +108,7 @@ def main() -> int:
     else:
         for name in tables.TABLES:
             print(f"\n{name}\n{tables.made(name, kept)}", file=sys.stderr)
-    return 0
+    return 1 if failed else 0
 
 
 def run(command: Sequence[str], flower: str | None) -> dict[str, Any]:

@@ -54,6 +54,10 @@ class Case:
         return [np.zeros(self.kilobytes * 256 // self.tensors, np.float32) for _ in range(self.tensors)]
 
 
+CASES = {"250KB": Case(100, 250), "5MB": Case(100, 5 << 10), "50MB": Case(10, 50 << 10)}
+"""Those that are measured beside Flower and beside Kafka alone."""
+
+
 @contextmanager
 def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A running aggregator worker."""

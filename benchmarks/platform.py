@@ -20,7 +20,7 @@ from benchmarks.machine import description
 from benchmarks.stats import emit, show
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.platform.home import Home
-from mainstem.processes import descendants, free_port, memory
+from mainstem.processes import descendants, die_with_parent, free_port, memory
 
 MEGABYTE = 1 << 20
 
@@ -60,15 +60,18 @@ def broker_start(directory: Path) -> float:
 def platform_start(home: Home, rest: float) -> tuple[float, float, dict[str, float]]:
     """Seconds to ready, seconds to stopped, megabytes by process."""
     begin = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mainstem.cli", "up", "--port", str(free_port()), "--kafka-port", str(free_port())],
-        env={**os.environ, "MAINSTEM_HOME": str(home.root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    log = home.root.with_suffix(".log")
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mainstem.cli", "up", "--port", str(free_port()), "--kafka-port", str(free_port())],
+            env={**os.environ, "MAINSTEM_HOME": str(home.root)},
+            stdout=out,
+            stderr=out,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only calls prctl)
+        )
     while not _is_ready(home, process.pid):
         if process.poll() is not None:
-            raise SystemExit(f"the platform ended with {process.returncode}")
+            raise SystemExit(f"the platform ended with {process.returncode}:\n{log.read_text()}")
         time.sleep(0.02)
     ready = time.perf_counter() - begin
     used: dict[str, float] = {}

@@ -38,13 +38,16 @@ def made(name: str, kept: Mapping[str, Told]) -> str:
 def against(told: Told) -> str:
     """Each figure of ours beside Flower's."""
     ours, theirs = told["runs"]["mainstem"], told["runs"]["flower"]
+    alone = told["runs"].get("floor")
     rows = []
     for label, (figure, unit) in AGAINST.items():
         cells = [cell(ours, figure, unit), cell(theirs, figure, unit)]
         if cells != ["", ""]:
-            rows.append([label, *cells, ratio(ours, theirs, figure)])
+            floor = [cell(alone, figure, unit)] if alone else []
+            rows.append([label, *cells, ratio(ours, theirs, figure), *floor])
     version = f"Flower {told['flower']}"
-    return grid(["median (lowest to highest)", "Mainstem", version, "Flower / ours"], rows)
+    heads = ["median (lowest to highest)", "Mainstem", version, "Flower / ours", *(["Kafka alone"] if alone else [])]
+    return grid(heads, rows)
 
 
 def digits(told: Told) -> str:
