@@ -20,6 +20,7 @@ from mainstem.processes import free_port
 from tests.support.proxy import Door, Network
 
 VOLUME_MB = 192
+START_SECONDS = 120.0
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # linux/prctl.h, linux/capability.h
 
 
@@ -53,7 +54,7 @@ class Ground:
 
     def start(self) -> None:
         """Start the broker where it does not run, from a thread that may write only where permissions allow it."""
-        self._starter.submit(self.broker.start).result(120)
+        self._starter.submit(self.broker.start).result(START_SECONDS)
 
     def kill(self) -> None:
         """kill -9 of the broker."""

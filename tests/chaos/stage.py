@@ -50,7 +50,11 @@ class Stage:
         self.directory = directory
         self.ground = Ground(directory, doors)
         self.broker = self.ground.broker
-        self.ground.start()
+        try:
+            self.ground.start()
+        except BaseException:
+            self.ground.close()
+            raise
         self.log = KafkaLog(client_config(self.broker.bootstrap_servers), timeout=20)
         self.parts: dict[str, Part] = {}
         self.newest = ""
@@ -66,11 +70,10 @@ class Stage:
         self.parts[name] = Part(command, own, process)
         return self.parts[name]
 
-    def again(self, name: str, *more: str) -> None:
+    def again(self, name: str) -> None:
         """Start a part that has ended as it was started before."""
         part = self.parts[name]
-        self.run(name, part.command + list(more), part.environment)
-        self.parts[name].command = part.command
+        self.run(name, part.command, part.environment)
 
     def alive(self, name: str) -> bool:
         """Whether the part runs."""
