@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from backend.accounts import login
+from backend.accounts import login, services
 from backend.accounts.models import ApiToken, User
 from backend.accounts.permissions import AdminPermission, AnyRolePermission
 from backend.accounts.roles import role_of
@@ -93,15 +93,10 @@ class UserViewSet(viewsets.ModelViewSet[User]):
 
     def perform_update(self, serializer: BaseSerializer[User]) -> None:
         """Refuse what would lock the acting admin out."""
-        data = serializer.validated_data
-        if serializer.instance == self.request.user and (
-            data.get("role", "admin") != "admin" or data.get("is_active") is False
-        ):
-            raise Problem(status.HTTP_409_CONFLICT, "You cannot take your own admin role away.", field="role")
-        serializer.save()
+        assert isinstance(self.request.user, User)
+        services.change_user(serializer, self.request.user)
 
     def perform_destroy(self, instance: User) -> None:
         """Refuse to delete oneself."""
-        if instance == self.request.user:
-            raise Problem(status.HTTP_409_CONFLICT, "You cannot delete yourself.")
-        instance.delete()
+        assert isinstance(self.request.user, User)
+        services.delete_user(instance, self.request.user)

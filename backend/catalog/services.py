@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,17 @@ from mainstem.weights import specs_of
 LARGEST_SEED = (1 << 32) - 1
 
 
-def build_model(data: Mapping[str, Any], user: User | None) -> Model:
-    """Have the workshop build the model that `data` describes (see ModelCreateSerializer), and store it.
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What the workshop says of a model, its weights as an npz, and what it was made from."""
+
+    answer: Mapping[str, Any]
+    weights: bytes
+    origin: Mapping[str, Any]
+
+
+def try_model(data: Mapping[str, Any]) -> Built:
+    """Have the workshop build the model that `data` describes (see ModelCreateSerializer), and keep nothing.
 
     Raises Problem naming the field.
     """
@@ -41,16 +51,23 @@ def build_model(data: Mapping[str, Any], user: User | None) -> Model:
     result = workshop.run([operation], files=files, wanted=["weights.npz"])
     answer, weights = result.answers[0], result.files["weights.npz"]
     _check_tensors(answer["tensors"], weights)
+    return Built(answer, weights, origin)
+
+
+def build_model(data: Mapping[str, Any], user: User | None) -> Model:
+    """`try_model`, and store what came of it; raises Problem naming the field."""
+    built = try_model(data)
+    answer = built.answer
     try:
         with transaction.atomic():
             return Model.objects.create(
                 name=data["name"],
                 description=data["description"],
-                kind=kind,
-                origin=origin,
+                kind=ModelKind(data["kind"]),
+                origin=built.origin,
                 seed=data["seed"],
                 architecture=answer["architecture"],
-                weights=Blob.store(weights),
+                weights=Blob.store(built.weights),
                 tensors=answer["tensors"],
                 input_shape=answer["input"]["shape"],
                 input_dtype=answer["input"]["dtype"],
@@ -120,3 +137,22 @@ def duplicate(configuration: Configuration, name: str | None, user: User | None)
         copy = Configuration.objects.create(name=free, description=configuration.description, created_by=user)
         copy.models.set(configuration.models.all())
     return copy
+
+
+def model_destroys(model: Model) -> list[str]:
+    """What deleting the model destroys, for a person to read before it is done."""
+    lines = [f"its architecture and initial weights ({model.parameters:,} parameters)"]
+    runs = model.deployments.count()
+    if runs:
+        what = "federation keeps its own versions, but it" if runs == 1 else "federations keep their own versions, but"
+        lines.append(f"{runs} {what} cannot be restarted anew")
+    return lines
+
+
+def configuration_destroys(configuration: Configuration) -> list[str]:
+    """What deleting the configuration destroys, likewise; its models and federations stay."""
+    count, runs = configuration.models.count(), configuration.deployments.count()
+    lines = [f"the choice of its {count} model{'s' * (count != 1)}; they stay"]
+    if runs:
+        lines.append(f"the mention of it at {runs} deployment{'s' * (runs != 1)}; they stay")
+    return lines

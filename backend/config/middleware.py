@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import resolve_url
+from django.urls import Resolver404, resolve
 from django.utils.http import urlencode
 
 from backend.config.problems import refuse
@@ -84,3 +86,23 @@ class FragmentMiddleware:
             back = urlencode({"next": there._replace(scheme="", netloc="").geturl()})
             return HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
         return response
+
+
+class LandingMiddleware:
+    """An address that only takes forms leads to the page above it: a login sends people back to where they were."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Turn a 405 for reading a page into a redirect to the next address above that exists."""
+        response = self._next(request)
+        if response.status_code != 405 or request.method != "GET" or request.path.startswith("/api/"):
+            return response
+        path = request.path
+        while path != "/":
+            path = path.rstrip("/").rpartition("/")[0] + "/"
+            with contextlib.suppress(Resolver404):
+                resolve(path)
+                break
+        return HttpResponseRedirect(path)

@@ -62,7 +62,7 @@ def handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     set_rollback()
     request = context.get("request")
     instance = request.path if request is not None else ""
-    errors = list(_errors(translated))
+    errors = _errors(translated)
     detail = errors[0]["message"] if isinstance(translated, exceptions.ValidationError) else str(translated.detail)
     if isinstance(translated, exceptions.ValidationError) and errors[0]["field"]:
         detail = f"{errors[0]['field']}: {detail}"
@@ -74,6 +74,18 @@ def handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     if wait := getattr(translated, "wait", None):
         response["Retry-After"] = str(int(wait))
     return response
+
+
+def described(error: Exception) -> tuple[int, list[dict[str, Any]]]:
+    """The status, and each sentence with the `field` (empty: none) and the `line` to blame, as REST would answer.
+
+    A fault of ours is raised again.
+    """
+    translated = _translate(error)
+    if translated is None:
+        raise error
+    errors = _errors(translated) or [{"field": "", "message": str(translated.detail)}]
+    return translated.status_code, errors
 
 
 def _translate(error: Exception) -> exceptions.APIException | None:
@@ -97,13 +109,13 @@ def _translate(error: Exception) -> exceptions.APIException | None:
     return None
 
 
-def _errors(error: exceptions.APIException) -> Iterator[dict[str, Any]]:
-    if isinstance(error, Problem):
-        if error.field is not None:
-            entry: dict[str, Any] = {"field": error.field, "message": str(error.detail)}
-            yield entry | ({"line": error.line} if error.line is not None else {})
-    elif isinstance(error, exceptions.ValidationError):
-        yield from _flatten("", error.detail)
+def _errors(error: exceptions.APIException) -> list[dict[str, Any]]:
+    if isinstance(error, exceptions.ValidationError):
+        return list(_flatten("", error.detail))
+    if not isinstance(error, Problem) or error.field is None:
+        return []
+    entry: dict[str, Any] = {"field": error.field, "message": str(error.detail)}
+    return [entry | ({"line": error.line} if error.line is not None else {})]
 
 
 def _flatten(field: str, detail: Any) -> Iterator[dict[str, Any]]:

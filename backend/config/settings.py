@@ -41,6 +41,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "backend.config.middleware.BodyLimitMiddleware",
     "backend.config.middleware.FragmentMiddleware",
+    "backend.config.middleware.LandingMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -58,13 +59,13 @@ TEMPLATES = [
         "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "libraries": {"shell": "backend.config.shell"},
+            "libraries": {"programs": "backend.config.programs", "shell": "backend.config.shell"},
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "backend.accounts.roles.context",
-            ]
+            ],
         },
     }
 ]
@@ -97,7 +98,9 @@ HTTPS = env.flag("MAINSTEM_HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_REDIRECT_EXEMPT = [r"^api/"]  # programs do not follow it, and those beside us come without TLS; cookies stay Secure
+SECURE_REDIRECT_EXEMPT = [
+    r"^api/"
+]  # programs do not follow it, and those beside us come without TLS; cookies stay Secure
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True

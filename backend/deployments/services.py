@@ -28,8 +28,33 @@ def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
 
     All of them are created or none.
     """
+    wanted = planned(asked)
+    if asked.get("check"):
+        for model, chosen, _ in wanted:
+            check_training(model, chosen)
     configuration: Configuration = asked["configuration"]
-    models = _models(configuration, asked.get("model"))
+    name = asked.get("name") or configuration.name
+    with transaction.atomic():
+        return [
+            _open(
+                name=name if len(wanted) == 1 else f"{name[:60]}: {model.name}"[:100],
+                federation=asked.get("federation"),
+                configuration=configuration,
+                model=model,
+                objects=objects,
+                parent=None,
+                user=user,
+            )
+            for model, _, objects in wanted
+        ]
+
+
+def planned(asked: Mapping[str, Any]) -> list[tuple[Model, Plan, dict[str, Any]]]:
+    """Each model that `create` would open a federation of, with its plan and the deployment's JSON columns.
+
+    Writes nothing; raises Problem, FieldError.
+    """
+    models = _models(asked["configuration"], asked.get("model"))
     if asked.get("federation") and len(models) > 1:
         raise Problem(
             status.HTTP_400_BAD_REQUEST,
@@ -37,23 +62,7 @@ def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
             field="federation",
         )
     plans = [(model, plan(asked, model.compile)) for model in models]
-    if asked.get("check"):
-        for model, chosen in plans:
-            check_training(model, chosen)
-    name = asked.get("name") or configuration.name
-    with transaction.atomic():
-        return [
-            _open(
-                name=name if len(models) == 1 else f"{name[:60]}: {model.name}"[:100],
-                federation=asked.get("federation"),
-                configuration=configuration,
-                model=model,
-                objects=_objects(chosen, model) | {"job": asked.get("job") or {}},
-                parent=None,
-                user=user,
-            )
-            for model, chosen in plans
-        ]
+    return [(model, chosen, _objects(chosen, model) | {"job": asked.get("job") or {}}) for model, chosen in plans]
 
 
 def _models(configuration: Configuration, chosen: Model | None) -> list[Model]:
