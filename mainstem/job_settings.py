@@ -17,6 +17,9 @@ from mainstem.errors import ConfigError
 ENVIRONMENT: Final = "MAINSTEM_JOB_"
 """What the variables of the defaults begin with."""
 
+IMAGE: Final = "federated_model_training_tensorflow:0.1.0"
+"""What `build.sh` makes of this version."""
+
 _NAME: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_NAME}(\.{_NAME})*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -42,7 +45,7 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     unless `cpu_limit` says so. `user` None leaves the numeric user to the image or the platform.
     """
 
-    image: str = "federated_model_training_tensorflow:latest"
+    image: str = IMAGE
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     pull_secrets: list[str] = []
     cpu: str = "500m"

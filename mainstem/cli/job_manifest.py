@@ -60,7 +60,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the Job's name (default: from federation and client)")
     parser.add_argument("--namespace", help="the Job's namespace (default: MAINSTEM_JOB_NAMESPACE, else kubectl's own)")
     parser.add_argument(
-        "--secret", metavar="NAME", help="the Secret with cloud.properties and data.properties (MAINSTEM_JOB_SECRET)"
+        "--secret", metavar="NAME", help="the Secret with Kafka's client configurations (default: MAINSTEM_JOB_SECRET)"
+    )
+    parser.add_argument(
+        "--client-config",
+        metavar="KEY",
+        default="client.properties",
+        help="the Secret's key of the cloud's (%(default)s)",
+    )
+    parser.add_argument(
+        "--data-client-config", metavar="KEY", help="of the data's Kafka (default: the same where it is the same Kafka)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="a job setting: " + ", ".join(JOB_FIELDS)
@@ -95,6 +104,7 @@ def made(
     secret = options.secret or environ.get("MAINSTEM_JOB_SECRET") or None
     cloud = options.servers or environ.get("KML_CLOUD_BOOTSTRAP_SERVERS") or SERVERS
     data = options.data_servers or environ.get("DATA_BOOTSTRAP_SERVERS") or cloud
+    data_key = options.data_client_config or (options.client_config if data == cloud else None)
     given = {
         "KML_CLOUD_BOOTSTRAP_SERVERS": cloud,
         "DATA_BOOTSTRAP_SERVERS": data,
@@ -108,8 +118,8 @@ def made(
         "TOTAL_MSG": _first(options.total_msg, stream.get("total_msg")),
         "INCREMENTAL": "true" if _first(options.incremental, stream.get("incremental")) else None,
         "UNSUPERVISED_TOPIC": stream.get("unsupervised_topic") or None,
-        "KML_CLOUD_CLIENT_CONFIG": f"{CLIENTS}/cloud.properties" if secret else None,
-        "DATA_CLIENT_CONFIG": f"{CLIENTS}/{'cloud' if data == cloud else 'data'}.properties" if secret else None,
+        "KML_CLOUD_CLIENT_CONFIG": f"{CLIENTS}/{options.client_config}" if secret else None,
+        "DATA_CLIENT_CONFIG": f"{CLIENTS}/{data_key}" if secret and data_key else None,
     }
     variables = {name: str(value) for name, value in given.items() if value is not None}
     spec = JobSpec.from_environ(variables)

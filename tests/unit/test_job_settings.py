@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError
-from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings, repository
+from mainstem.job_settings import IMAGE, JOB_FIELDS, JobSettings, own_settings, repository
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -115,6 +117,12 @@ def test_a_repository_is_an_image_without_its_tag() -> None:
     """A registry's port is no tag."""
     assert repository("a:5000/b") == repository("a:5000/b:1") == repository("a:5000/b:1@sha256:" + "0" * 64)
     assert repository("b:1") == repository("b") == "b"
+
+
+def test_the_default_image_is_this_version_s() -> None:
+    """As `build.sh` tags it."""
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f"federated_model_training_tensorflow:{project['version']}" == IMAGE
 
 
 def test_single_fields_override() -> None:

@@ -227,11 +227,13 @@ def test_a_stream_and_a_secret() -> None:
         "total_msg": 9, "incremental": False, "unsupervised_topic": "",
     }  # fmt: skip
     options = ["--federation", "ddy6heod", "--stream", "1", "--client", "a", "--data-servers", "edge:1"]
-    environ = environ_of(made(*options, "--secret", "clients", stream=stream))
+    more = ["--secret", "clients", "--data-client-config", "edge.properties"]
+    environ = environ_of(made(*options, *more, stream=stream))
     spec = JobSpec.from_environ(environ)
     assert (spec.data_topic, spec.input_format, spec.validation_rate, spec.total_msg) == ("t:0:0:9", "AVRO", 0.25, 9)
-    assert spec.cloud_client_config == "/etc/mainstem/kafka/cloud.properties"
-    assert spec.data_client_config == "/etc/mainstem/kafka/data.properties"
+    assert spec.cloud_client_config == "/etc/mainstem/kafka/client.properties"
+    assert spec.data_client_config == "/etc/mainstem/kafka/edge.properties"
+    assert "DATA_CLIENT_CONFIG" not in environ_of(made(*options, "--secret", "clients", stream=stream))
 
 
 @pytest.mark.parametrize(
