@@ -87,9 +87,8 @@ class Outbox:
         """Send nothing more and forget what waits; records under way may or may not arrive."""
         with self.lock:
             for lane in self._lanes.values():
-                for item in (*lane.urgent, *lane.others):
-                    item.delivered(KafkaError(KafkaError._PURGE_QUEUE), -1)
-            self._lanes.clear()
+                while waiting := lane.urgent or lane.others:
+                    waiting.popleft().delivered(KafkaError(KafkaError._PURGE_QUEUE), -1)
         self._producer.purge()
         self.stop.set()
 
@@ -144,3 +143,4 @@ class Outbox:
 def _serve(producer: Producer, stop: threading.Event) -> None:
     while not stop.is_set():
         producer.poll(SERVE)
+    producer.flush(SERVE)  # whoever waits for a record that was dropped hears of it

@@ -1,0 +1,78 @@
+"""Appends of several threads through one producer: what decides goes first, and a failure leaves nobody waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mainstem.errors import LogError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.log import KafkaLog
+from mainstem.ports import Outgoing
+from mainstem.topics import MESSAGE_LIMIT, TopicSpec
+
+MIB = bytes(1 << 20)
+
+
+@pytest.fixture
+def log(kafka: EmbeddedKafka) -> KafkaLog:
+    """A log with a topic of two partitions, both of which are known."""
+    log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=30)
+    log.create_topics([TopicSpec("outbox", 2, {"max.message.bytes": str(MESSAGE_LIMIT)})])
+    log.append("outbox", [Outgoing(b"first", partition=partition) for partition in (0, 1)])
+    return log
+
+
+def test_one_record_goes_ahead_of_long_appends(log: KafkaLog) -> None:
+    """A record that another thread appends meanwhile stands in the midst of an append that is long; each in order."""
+    started = threading.Event()
+
+    def long() -> list[int]:
+        def records() -> Iterator[Outgoing]:
+            for number in range(60):
+                yield Outgoing(MIB)
+                if number == 4:
+                    started.set()
+
+        return log.append("outbox", records())
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(long)
+        assert started.wait(30)
+        (decisive,) = log.append("outbox", [Outgoing(b"decides")])
+        offsets = running.result(60)
+    assert offsets == sorted(offsets) and offsets[0] < decisive < offsets[-1]
+    log.close()
+
+
+def test_small_records_of_many_threads_all_arrive(log: KafkaLog) -> None:
+    """Every record of 40 threads and two partitions gets an offset of its own."""
+
+    def some(number: int) -> list[tuple[int, int]]:
+        partition = number % 2
+        records = [Outgoing(b"%d" % number * 1000, partition=partition) for _ in range(20)]
+        return [(partition, offset) for offset in log.append("outbox", records)]
+
+    with ThreadPoolExecutor(40) as threads:
+        places = [place for found in threads.map(some, range(40)) for place in found]
+    assert len(set(places)) == 800
+    log.close()
+
+
+def test_a_failed_append_leaves_nobody_waiting(log: KafkaLog) -> None:
+    """A record too large for the topic fails at once; an append beside it ends soon, with offsets or a LogError."""
+    with ThreadPoolExecutor(1) as threads:
+        beside = threads.submit(log.append, "outbox", [Outgoing(MIB) for _ in range(40)])
+        with pytest.raises(LogError):
+            log.append("outbox", [Outgoing(bytes(MESSAGE_LIMIT + 1))])
+        began = time.monotonic()
+        problem = beside.exception(20)
+    assert problem is None or isinstance(problem, LogError)
+    assert time.monotonic() - began < 20
+    assert len(log.append("outbox", [Outgoing(b"after")])) == 1, "a new producer took its place"
+    log.close()
