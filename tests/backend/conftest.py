@@ -1,7 +1,11 @@
-"""The backend in tests: users of every role, a message log in memory, a workshop that answers at once."""
+"""The backend in tests: users of every role, a message log in memory, a workshop that answers at once.
+
+MAINSTEM_TEST_DATABASE=postgres runs them on a real PostgreSQL server (`./test.sh --only postgres`), else on SQLite.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +14,13 @@ from typing import Any
 import django
 import pytest
 
+from tests.support.postgres import Postgres
+
+if os.environ.get("MAINSTEM_TEST_DATABASE", "sqlite") == "postgres":
+    server = Postgres()
+    atexit.register(server.close)
+    server.start()
+    os.environ["DATABASE_URL"] = server.url()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
 os.environ["MAINSTEM_SECRET_KEY"] = "only-for-tests"
 django.setup()
