@@ -36,4 +36,5 @@ urlpatterns = [
     path("", include("backend.accounts.urls")),
     path("", include("backend.catalog.urls")),
     path("", include("backend.deployments.urls")),
+    path("", include("backend.launchers.urls")),
 ]

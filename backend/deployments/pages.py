@@ -1,50 +1,216 @@
-"""The deployments' pages, rendered on the server."""
+"""The deployments' pages, rendered on the server: the list, and one run as it lives."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
-from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.core.paginator import Page, Paginator
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
+from backend.accounts.roles import Role, at_least
 from backend.catalog.models import Model
-from backend.deployments.models import Deployment
+from backend.deployments import runs, services
+from backend.deployments.events import values
+from backend.deployments.models import Deployment, Member, Round, State
 
 ROWS = 50
+REFUSALS = 50
+LANES = 12
+
+TABS = (
+    ("deployment-page", "Live"),
+    ("clients-page", "Clients and Jobs"),
+    ("versions-page", "Versions"),
+    ("recorder-page", "Flight recorder"),
+)
+LEGEND = tuple((runs.SIGNS[code], word, code) for word, code in runs.CODES.items())
+
+
+def find(federation: str) -> Deployment:
+    """The deployment that a page is about; raises Http404."""
+    rows = Deployment.objects.select_related("model").defer("architecture", "model__architecture")
+    return get_object_or_404(rows, federation=federation)
+
+
+def number_of(text: str | None) -> int | None:
+    """A whole number from an address; None where it is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def tabbed(deployment: Deployment, tab: str) -> dict[str, Any]:
+    """What the head of each page about a run needs."""
+    return {"deployment": deployment, "tabs": TABS, "tab": tab}
 
 
 @require_safe
 @viewers_only
-def deployment_list(request: HttpRequest) -> HttpResponse:
-    """All deployments, the newest first."""
-    rows = Deployment.objects.defer("architecture")
+def deployment_list(request: HttpRequest) -> HttpResponseBase:
+    """All deployments, the newest first; `?state=` and `?q=` narrow it."""
+    rows = Deployment.objects.defer("architecture").select_related("model")
+    state, q = request.GET.get("state", ""), request.GET.get("q", "").strip()
+    if state in State.values:
+        rows = rows.filter(state=state)
+    if q:
+        rows = rows.filter(Q(name__icontains=q) | Q(federation=q[:8]))
     page = Paginator(rows, ROWS).get_page(request.GET.get("page"))
-    return render(request, "deployments/list.html", {"page": page, "has_models": Model.objects.exists()})
+    context = {
+        "page": page, "states": State.choices, "state": state, "q": q,
+        "filtered": bool(state or q), "has_models": Model.objects.exists(),
+    }  # fmt: skip
+    return render(request, "deployments/list.html", context)
 
 
 @require_safe
 @viewers_only
-def deployment_detail(request: HttpRequest, federation: str) -> HttpResponse:
-    """One deployment: where it stands, its rounds, clients, Jobs and refusals."""
-    deployment = get_object_or_404(Deployment.objects.select_related("model"), federation=federation)
-    rounds = deployment.rounds.order_by("-seq").prefetch_related("clients")
-    page = Paginator(rounds, ROWS).get_page(request.GET.get("page"))
-    members = list(deployment.members.all()[:1000])
-    context: dict[str, Any] = {
-        "deployment": deployment,
-        "page": page,
-        "rounds": page.object_list,
-        "members": members,
-        "waits_for": deployment.waits_for(members),
-        "refusals": deployment.refusals.order_by("-offset")[:50],
-        "jobs": _jobs(federation),
+def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase:
+    """One run: where it stands, curves, the grid of clients and rounds, the rounds' table, lanes, refusals."""
+    deployment = find(federation)
+    after = deployment.folded - 1  # before the rows are read: what comes meanwhile is told again, which does no harm
+    rounds = runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+    context = {
+        **tabbed(deployment, "deployment-page"),
+        **_standing(deployment),
+        **_learning(request, deployment, rounds),
+        **_grid(request, deployment, rounds),
+        **_rounds(deployment, rounds),
+        **_lanes(rounds),
+        **_refusals(deployment),
+        "after": after,
     }
+    if at_least(request.user, Role.ADMIN):
+        context["destroys"] = destroyed(deployment)
     return render(request, "deployments/detail.html", context)
 
 
-def _jobs(federation: str) -> list[Any]:
-    return list(apps.get_model("launchers", "Job")._default_manager.filter(federation=federation)[:200])
+@require_safe
+@viewers_only
+def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpResponseBase:
+    """A part of that page alone, for htmx to put in the place of the old one."""
+    deployment = find(federation)
+    rounds = runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+    context: dict[str, Any]
+    match name:
+        case "actions":
+            context = {}
+        case "standing":
+            context = _standing(deployment)
+        case "learning":
+            context = _learning(request, deployment, rounds)
+        case "grid":
+            context = _grid(request, deployment, rounds)
+        case "rounds":
+            context = _rounds(deployment, rounds)
+        case "lanes":
+            context = _lanes(rounds)
+        case "refusals":
+            context = _refusals(deployment)
+        case _:
+            raise Http404
+    context["deployment"] = deployment
+    return render(request, f"deployments/parts/{name}.html", context)
+
+
+@require_safe
+@viewers_only
+def deployment_curves(request: HttpRequest, federation: str) -> HttpResponseBase:
+    """The charts' figures as JSON, for the rounds and clients that the page's address names."""
+    deployment = find(federation)
+    rounds = runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+    page = _clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page"))
+    names = [member.client for member in page]
+    return JsonResponse(runs.curves(deployment, rounds, request.GET.get("metric", "loss")[:128], names))
+
+
+def destroyed(deployment: Deployment) -> list[str]:
+    """What deleting the deployment destroys, in words."""
+    doomed = services.destroys(deployment)
+    lines = [
+        f"{doomed['rounds']} rounds and {doomed['versions']} versions of the model",
+        f"the topics {', '.join(doomed['topics'])} with every update in them",
+    ]
+    if doomed["jobs"]:
+        lines.append(f"{doomed['jobs']} training Jobs, which are ended")
+    return lines
+
+
+# ---------------------------------------------------------------- parts
+def _clients(deployment: Deployment, q: str, page: str | None) -> Page[Member]:
+    members = deployment.members.order_by("client")
+    if q:
+        members = members.filter(client__icontains=q)
+    return Paginator(members, runs.CLIENTS).get_page(page)
+
+
+def _learning(request: HttpRequest, deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
+    metrics = runs.metric_names(deployment, rounds)
+    asked = request.GET.get("metric", "")
+    return {"metrics": metrics, "metric": asked if asked in metrics else next(iter(metrics), ""), "rounds": rounds}
+
+
+def _grid(request: HttpRequest, deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
+    upto, q = number_of(request.GET.get("upto")), request.GET.get("q", "").strip()
+    metrics = runs.metric_names(deployment, rounds)
+    show = request.GET.get("show", "")
+    show = show if show in metrics else ""
+    current = None if upto else runs.open_round(deployment, rounds)
+    page = _clients(deployment, q, request.GET.get("page"))
+    return {
+        "metrics": metrics,
+        "rounds": rounds,
+        "current": current,
+        "upto": upto,
+        "earlier": rounds[0].number - 1 if len(rounds) == runs.ROUNDS and rounds[0].number > 1 else None,
+        "show": show,
+        "q": q,
+        "clients_page": page,
+        "many": page.paginator.count > runs.CLIENTS or q,
+        "rows": runs.grid(deployment, rounds, list(page), current, show),
+        "legend": LEGEND,
+    }
+
+
+def _standing(deployment: Deployment) -> dict[str, Any]:
+    members = list(deployment.members.all()[:1000])
+    gone = ("left", "failed", "silent")
+    return {
+        "waits_for": deployment.waits_for(members),
+        "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
+        "timeline": runs.timeline(deployment),
+        "best": _newest_measure(deployment),
+    }
+
+
+def _newest_measure(deployment: Deployment) -> dict[str, Any] | None:
+    """The newest version that was measured: its accuracy where there is one, else its loss or what there is."""
+    measured = deployment.versions.exclude(evaluation=None).order_by("-number").only("number", "evaluation")
+    for version in measured[:3]:
+        found = values(version.evaluation)
+        for name in ("accuracy", "loss", *found):
+            if name in found:
+                return {"name": name, "value": f"{found[name]:.4f}", "version": version.number}
+    return None
+
+
+def _rounds(deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
+    metrics = runs.metric_names(deployment, rounds)
+    versions = deployment.versions.filter(number__in=[round_.version for round_ in rounds])
+    measured = {number: values(found) for number, found in versions.values_list("number", "evaluation")}
+
+    def told(round_: Round) -> list[str]:
+        found = measured.get(round_.version, {})
+        return [f"{found[name]:.4f}" if name in found else "–" for name in metrics]  # noqa: RUF001
+
+    return {"metrics": metrics, "rounds_desc": [(round_, told(round_)) for round_ in reversed(rounds)]}
+
+
+def _lanes(rounds: list[Round]) -> dict[str, Any]:
+    return {"lanes": runs.lanes(rounds[-1], list(rounds[-1].clients.all()), LANES) if rounds else None}
+
+
+def _refusals(deployment: Deployment) -> dict[str, Any]:
+    rows = deployment.refusals.order_by("-offset")
+    return {"refusals": rows[:REFUSALS], "refusals_count": rows.count()}

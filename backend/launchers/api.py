@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from backend.config.problems import Problem
-from backend.launchers import matching
-from backend.launchers.models import Job, JobState
+from backend.launchers import services
+from backend.launchers.models import Job
 from backend.launchers.options import log_reader
 from backend.launchers.serializers import JobSerializer
 
@@ -48,9 +48,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     def stop(self, request: Request, name: str) -> Response:
         """End the Job; it stays ended until somebody retries it."""
         job = self.get_object()
-        if job.state in (JobState.SUCCEEDED, JobState.FAILED):
-            raise Problem(status.HTTP_409_CONFLICT, f"The Job has ended already: it is {job.state}.")
-        Job.objects.filter(pk=job.pk).update(wanted=False)
+        services.stop(job)
         return self._answer(job)
 
     @extend_schema(request=None, responses=JobSerializer)
@@ -58,18 +56,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     def retry(self, request: Request, name: str) -> Response:
         """Start a Job that has failed or was stopped once more, with its failures forgotten."""
         job = self.get_object()
-        if job.deployment is None or job.deployment.state not in matching.OPEN:
-            raise Problem(status.HTTP_409_CONFLICT, "The Job's federation is not open: resume it first.")
-        if job.wanted and job.state not in (JobState.FAILED, JobState.STOPPED):
-            raise Problem(status.HTTP_409_CONFLICT, f"The Job is {job.state}; only a failed or stopped one is retried.")
-        if not matching.take_slot(job):
-            raise Problem(
-                status.HTTP_409_CONFLICT, "All places of the federation (max_clients) are taken by other Jobs."
-            )
-        Job.objects.filter(pk=job.pk, state__in=[JobState.FAILED, JobState.STOPPED]).update(
-            state=JobState.PENDING, detail="", due_at=None
-        )
-        Job.objects.filter(pk=job.pk).update(wanted=True, failures=0)
+        services.retry(job)
         return self._answer(job)
 
     def _answer(self, job: Job) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -16,9 +15,9 @@ from backend.launchers.meters import FAILURES, LAUNCHES
 from backend.launchers.models import Job, JobState
 from backend.launchers.options import Options
 from backend.launchers.plan import LAUNCHED, Action, Candidate, Decision, Standing, View, admit, decide
+from backend.launchers.specs import spec_of
 from mainstem import logs
 from mainstem.errors import LaunchRefused, MainstemError
-from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus, Launcher
 
 log = logging.getLogger(__name__)
@@ -155,7 +154,9 @@ class Reconciler:
             )
             log.info("Job %s starts, attempt %d", job.name, job.attempts)
             try:
-                self._launcher.launch(job.name, self._spec(job), job.deployment.job if job.deployment else None)
+                self._launcher.launch(
+                    job.name, spec_of(job, self._options), job.deployment.job if job.deployment else None
+                )
                 LAUNCHES.labels("started").inc()
             except LaunchRefused as error:
                 LAUNCHES.labels("refused").inc()
@@ -200,22 +201,3 @@ class Reconciler:
             return False
         rests = self._now() - job.ended_at.timestamp()
         return rests >= RETURN_SECONDS and deployment.round < matching.rules_of(deployment).rounds
-
-    def _spec(self, job: Job) -> JobSpec:
-        source, options = job.source, self._options
-        return JobSpec(
-            cloud_bootstrap=options.cloud_bootstrap,
-            data_bootstrap=options.data_bootstrap,
-            data_topic=source.topic,
-            input_format=source.input_format,
-            input_config=json.dumps(source.input_config),
-            federation=job.federation,
-            client_id=job.client_id,
-            validation_rate=source.validation_rate,
-            test_rate=source.test_rate,
-            total_msg=source.total_msg,
-            incremental=source.incremental,
-            unsupervised_topic=source.unsupervised_topic or None,
-            cloud_client_config=options.cloud_client_config,
-            data_client_config=options.data_client_config,
-        )

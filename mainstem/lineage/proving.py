@@ -43,7 +43,7 @@ def verify(log: MessageLog, federation: str) -> Iterator[Proof]:
     yield _proof(0, opened.weights, lambda: updates.read(log, opened.topics.data, opened.weights))
     for head, record in history.steps():
         if isinstance(record, Round):
-            yield _round(log, head, record)
+            yield prove(log, head, record)
     for stray in history.strays:
         yield Proof(stray.version, stray.sha256, "differs", stray.detail)
 
@@ -103,7 +103,9 @@ def _told(item: Accepted) -> tuple[object, ...]:
     return item.client, item.base, item.number, item.examples, item.sha256, item.nbytes, item.report
 
 
-def _round(log: MessageLog, head: Head, record: Round) -> Proof:
+def prove(log: MessageLog, head: Head, record: Round) -> Proof:
+    """The verdict on the version that `record` makes of `head`; raises LogError."""
+
     def made() -> list[Tensor]:
         _check(head, record)
         updates.read(log, head.opened.topics.data, record.weights)  # what was published is what the record says

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -366,8 +367,16 @@ def test_pages_show_the_run(client_of: Callable[[str], APIClient], user: Callabl
     browser.force_login(user("viewer"))
     assert FEDERATION.encode() in browser.get("/deployments/").content
     page = browser.get(f"/deployments/{FEDERATION}/").content.decode()
-    for text in ("finished", "site-a", "accuracy 0.7500", "duplicate", "v1.keras", "digits"):
+    for text in ("finished", "site-a", "accuracy", "duplicate", "digits"):
         assert text in page
+    curves = browser.get(f"/deployments/{FEDERATION}/curves/", {"metric": "accuracy"}).json()
+    assert curves["clients"]["site-a"] == [0.75]
+    assert "0.7500" in browser.get(f"/deployments/{FEDERATION}/rounds/1/").content.decode()
+    assert "versions/1/model.keras" in browser.get(f"/deployments/{FEDERATION}/versions/").content.decode()
+    assert "site-a" in browser.get(f"/deployments/{FEDERATION}/clients/").content.decode()
+    tape = browser.get(f"/deployments/{FEDERATION}/recorder/tape/").getvalue().decode().splitlines()
+    assert {"opened", "round", "finished"} <= {json.loads(line)["kind"] for line in tape}
+    assert "site-a" in browser.get(f"/deployments/{FEDERATION}/rounds.csv").getvalue().decode()
     assert b"no model yet" in browser.get("/models/").content
 
 

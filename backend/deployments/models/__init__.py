@@ -7,6 +7,7 @@ from backend.deployments.models.deployment import (
     OutboxKind,
     State,
 )
+from backend.deployments.models.examination import Examination
 from backend.deployments.models.runs import (
     ClientRound,
     ControlRecord,
@@ -20,6 +21,7 @@ __all__ = [
     "ClientRound",
     "ControlRecord",
     "Deployment",
+    "Examination",
     "FederationId",
     "Member",
     "OutboxEntry",

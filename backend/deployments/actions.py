@@ -1,0 +1,92 @@
+"""What a person does with a run on its page: each answers with the page and a sentence about what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+from rest_framework.serializers import Serializer
+
+from backend.accounts.models import User
+from backend.accounts.pages import operators_only
+from backend.accounts.roles import Role, at_least
+from backend.config.problems import Problem
+from backend.deployments import services
+from backend.deployments.models import Deployment
+from backend.deployments.pages import find
+from backend.deployments.serializers import DeadlineSerializer, RollbackSerializer
+from mainstem.errors import MainstemError
+
+
+@require_POST
+@operators_only
+def act(request: HttpRequest, federation: str, action: str) -> HttpResponseBase:
+    """Do it, or say in the run's own page why it cannot be done."""
+    deployment = find(federation)
+    if action not in ACTIONS:
+        raise Http404
+    if action == "delete" and not at_least(request.user, Role.ADMIN):
+        raise PermissionDenied
+    user = request.user if isinstance(request.user, User) else None
+    try:
+        address, said = ACTIONS[action](request, deployment, user)
+    except (Problem, MainstemError) as error:
+        messages.error(request, str(error.detail) if isinstance(error, Problem) else str(error))
+        return redirect(request.headers.get("Referer") or "deployment-page", federation)
+    messages.success(request, said)
+    return redirect(*address)
+
+
+Answer = tuple[tuple[str, ...], str]
+
+
+def _stop(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+    services.stop(deployment, user)
+    return ("deployment-page", deployment.federation), "The run is asked to stop; what the open round has is kept."
+
+
+def _resume(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+    services.resume(deployment, user)
+    return ("deployment-page", deployment.federation), "The run goes on from its last commit."
+
+
+def _restart(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+    made = services.restart(deployment, user)
+    return ("deployment-page", made.federation), f"Federation {made.federation} was opened with the same settings."
+
+
+def _deadline(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+    seconds = _checked(DeadlineSerializer(data=request.POST), "round_deadline")
+    services.change_deadline(deployment, float(seconds), user)
+    return ("deployment-page", deployment.federation), f"Rounds now have {float(seconds):g} s."
+
+
+def _rollback(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+    version = int(_checked(RollbackSerializer(data=request.POST), "version"))
+    services.rollback(deployment, version, user)
+    return ("versions-page", deployment.federation), f"The run goes on from version {version}."
+
+
+def _delete(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+    services.delete(deployment, request.POST.get("confirm", "").strip())
+    return ("deployment-list-page",), f"Federation {deployment.federation} is being deleted."
+
+
+def _checked(form: Serializer[object], field: str) -> float:
+    if form.is_valid():
+        return float(form.validated_data[field])
+    raise Problem(400, " ".join(str(reason) for reasons in form.errors.values() for reason in reasons))
+
+
+ACTIONS: dict[str, Callable[[HttpRequest, Deployment, User | None], Answer]] = {
+    "stop": _stop,
+    "resume": _resume,
+    "restart": _restart,
+    "deadline": _deadline,
+    "rollback": _rollback,
+    "delete": _delete,
+}

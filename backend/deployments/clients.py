@@ -1,0 +1,68 @@
+"""The page of a run's clients: what each is doing, when it was last heard, and the Job that runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.core.paginator import Paginator
+from django.db.models import Count, Max, Sum
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from backend.accounts.pages import viewers_only
+from backend.deployments.models import ClientRound, Deployment, Member
+from backend.deployments.pages import find, tabbed
+
+CLIENTS = 100
+STATES = ("waiting", "training", "accepted", "refused", "silent", "left", "failed")
+
+
+@require_safe
+@viewers_only
+def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
+    """Clients with their Jobs; `?state=` and `?q=` narrow it. The table alone where htmx asks for it."""
+    deployment = find(federation)
+    state, q = request.GET.get("state", ""), request.GET.get("q", "").strip()
+    members = deployment.members.order_by("client")
+    if state in STATES:
+        members = members.filter(state=state)
+    if q:
+        members = members.filter(client__icontains=q)
+    page = Paginator(members, CLIENTS).get_page(request.GET.get("page"))
+    context = {
+        **tabbed(deployment, "clients-page"),
+        "page": page, "rows": _rows(deployment, list(page)), "state": state, "q": q, "states": STATES,
+        "lonely": _lonely(deployment) if page.number == 1 and not (state or q) else [],
+    }  # fmt: skip
+    part = request.headers.get("HX-Request")
+    return render(request, "deployments/parts/members.html" if part else "deployments/clients.html", context)
+
+
+def _jobs(deployment: Deployment) -> Any:
+    return apps.get_model("launchers", "Job")._default_manager.filter(federation=deployment.federation)
+
+
+def _rows(deployment: Deployment, members: list[Member]) -> list[dict[str, Any]]:
+    names = [member.client for member in members]
+    jobs = {job.client_id: job for job in _jobs(deployment).filter(client_id__in=names)}
+    sent = ClientRound.objects.filter(round__deployment=deployment, client__in=names).values("client")
+    sums = {row["client"]: row for row in sent.annotate(n=Count("id"), nbytes=Sum("nbytes"), last=Max("received_ms"))}
+    refused = deployment.refusals.filter(client__in=names).values("client").annotate(n=Count("id"))
+    counts = {row["client"]: row["n"] for row in refused}
+    return [
+        {
+            "member": member,
+            "job": jobs.get(member.client),
+            "sent": sums.get(member.client),
+            "refused": counts.get(member.client, 0),
+        }
+        for member in members
+    ]
+
+
+def _lonely(deployment: Deployment) -> list[Any]:
+    """Jobs whose client has not joined."""
+    joined = deployment.members.values("client")
+    return list(_jobs(deployment).exclude(client_id__in=joined)[:CLIENTS])

@@ -1,0 +1,38 @@
+"""The process that examines one version: reads the log, re-derives the version, measures its updates, prints JSON.
+
+`python -m backend.deployments.examiner FEDERATION VERSION`. A process of its own, at a low priority, so that the web
+workers never do this work; it needs Kafka's variables and nothing of Django.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from mainstem.errors import MainstemError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.log import KafkaLog
+from mainstem.lineage import examine
+
+NICE = 10
+
+
+def main(federation: str, version: int) -> int:
+    """Print `{"proof": ..., "norm": ..., "measures": [...]}`, or `{"error": ...}` and answer 1."""
+    os.nice(NICE)
+    config = client_config(os.environ["KML_CLOUD_BOOTSTRAP_SERVERS"], os.environ.get("KML_CLOUD_CLIENT_CONFIG") or None)
+    log = KafkaLog(config)
+    try:
+        print(json.dumps(asdict(examine(log, federation, version))))
+    except MainstemError as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    finally:
+        log.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,209 @@
+"""What the pages of a run show, read from its rows: rounds, the grid of clients, curves, the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from django.db.models import Avg, Max, QuerySet, Sum
+
+from backend.deployments.events import values
+from backend.deployments.models import ClientRound, ControlRecord, Deployment, Member, Round, State
+
+ROUNDS = 50
+"""Rounds that a page shows at a time."""
+CLIENTS = 100
+"""Clients that a page shows at a time."""
+
+CODES: Mapping[str, str] = {
+    "waiting": "w", "training": "t", "uploaded": "u", "accepted": "a", "stale": "s", "refused": "r", "dead": "d",
+}  # fmt: skip
+"""What a client is doing in a round, and the class of its cell."""
+SIGNS: Mapping[str, str] = {"w": "·", "t": "▸", "u": "↑", "a": "✓", "s": "↺", "r": "✕", "d": "∅", "": ""}
+LIVE: Mapping[str, str] = {
+    "waiting": "w", "training": "t", "accepted": "u", "refused": "r", "silent": "d", "left": "d", "failed": "d",
+}  # fmt: skip
+"""A member's state while its round is open."""
+MOMENTS = ("opened", "stopped", "resumed", "rolled_back", "changed", "finished", "failed")
+
+
+def told_rounds(deployment: Deployment, upto: int | None = None) -> list[Round]:
+    """The newest rounds that the run's model descends from (up to round `upto`), in order, with their sums."""
+    lineage = set(deployment.head.get("lineage", ()))
+    rows = deployment.rounds.all() if upto is None else deployment.rounds.filter(number__lte=upto)
+    newest = with_sums(rows.order_by("-seq"))[: ROUNDS * 2]
+    return [row for row in newest if row.version in lineage][:ROUNDS][::-1]
+
+
+def with_sums(rounds: QuerySet[Round]) -> QuerySet[Round]:
+    """Each round with `train_avg`, `train_max`, `upload_avg`, `upload_max` in seconds and `nbytes`."""
+    return rounds.annotate(
+        train_avg=Avg("clients__train_seconds"),
+        train_max=Max("clients__train_seconds"),
+        upload_avg=Avg("clients__upload_seconds"),
+        upload_max=Max("clients__upload_seconds"),
+        nbytes=Sum("clients__nbytes"),
+    )
+
+
+def open_round(deployment: Deployment, rounds: Sequence[Round]) -> int | None:
+    """The number of the round that is open; None where none is."""
+    if deployment.ended or deployment.state == State.OPENING:
+        return None
+    return (rounds[-1].number if rounds else deployment.round) + 1
+
+
+# ---------------------------------------------------------------- grid
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A client's line in the grid: (class, text) a round."""
+
+    client: str
+    cells: list[tuple[str, str]]
+
+
+def grid(
+    deployment: Deployment, rounds: Sequence[Round], members: Sequence[Member], current: int | None, show: str = ""
+) -> list[Row]:
+    """A row for each of `members`: `rounds`, then the open one. `show` names a metric in the place of signs."""
+    cells: dict[str, dict[int, tuple[str, str]]] = {member.client: {} for member in members}
+    base = {round_.pk: round_.base_version for round_ in rounds}
+    column = {round_.pk: index for index, round_ in enumerate(rounds)}
+    numbers = {round_.number: index for index, round_ in enumerate(rounds)}
+    refused = deployment.refusals.filter(round__in=numbers, client__in=cells)
+    for client, number, reason in refused.values_list("client", "round", "reason"):
+        if client is not None:
+            code = "s" if reason == "stale" else "r"
+            cells[client][numbers[number]] = (code, SIGNS[code])
+    fields = ("round_id", "client", "base_version", *(("training",) if show else ()))
+    taken = ClientRound.objects.filter(round__in=list(column), client__in=cells).values_list(*fields)
+    for round_id, client, started, *measured in taken:
+        code = "a" if started == base[round_id] else "s"
+        text = _figure(values(measured[0]).get(show)) if show else SIGNS[code]
+        cells[client][column[round_id]] = (code, text)
+    empty = ("", "")
+    found = []
+    for member in members:
+        row = [cells[member.client].get(index, empty) for index in range(len(rounds))]
+        if current is not None:
+            code = LIVE.get(member.state, "w")
+            row.append((code, SIGNS[code]))
+        found.append(Row(member.client, row))
+    return found
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+# ---------------------------------------------------------------- curves
+def metric_names(deployment: Deployment, rounds: Sequence[Round]) -> list[str]:
+    """The metrics that this run has, the loss first."""
+    names: set[str] = set()
+    for round_ in rounds[-2:]:
+        names |= set(values(round_.evaluation))
+        for client in round_.clients.all()[:3]:
+            names |= set(values(client.training))
+    names |= set(values(deployment.evaluation))
+    return sorted(names, key=lambda name: (name != "loss", name))
+
+
+def curves(deployment: Deployment, rounds: Sequence[Any], metric: str, clients: Iterable[str]) -> dict[str, Any]:
+    """One metric over `rounds`: of the global model and of each of `clients`; and the seconds of each phase.
+
+    The global model of a round is measured by the next round's clients, so the newest point may be missing.
+    """
+    versions = deployment.versions.filter(number__in=[round_.version for round_ in rounds])
+    measured = {number: values(found) for number, found in versions.values_list("number", "evaluation")}
+    column = {round_.pk: index for index, round_ in enumerate(rounds)}
+    lines: dict[str, list[float | None]] = {client: [None] * len(rounds) for client in clients}
+    taken = ClientRound.objects.filter(round__in=list(column), client__in=lines)
+    for round_id, client, training in taken.values_list("round_id", "client", "training"):
+        lines[client][column[round_id]] = _short(values(training).get(metric))
+    return {
+        "metric": metric,
+        "rounds": [round_.number for round_ in rounds],
+        "global": [_short(measured.get(round_.version, {}).get(metric)) for round_ in rounds],
+        "clients": lines,
+        "phases": {
+            "train": [_short(round_.train_max) for round_ in rounds],
+            "upload": [_short(round_.upload_max) for round_ in rounds],
+            "commit": [_short((round_.committed_ms - round_.closed_ms) / 1000) for round_ in rounds],
+        },
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+# ---------------------------------------------------------------- lanes
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A client's time in a round, as parts of the drawing's width (0 to 1000)."""
+
+    client: str
+    train: tuple[float, float]
+    upload: tuple[float, float]
+    seconds: float
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """One round's lanes, the slowest client first; `closed` is where the round closed."""
+
+    round: Round
+    lanes: list[Lane]
+    closed: float
+    seconds: float
+    total: int = 0
+    marks: list[tuple[float, str]] = field(default_factory=list)
+
+
+def lanes(round_: Round, clients: Sequence[ClientRound], most: int) -> Lanes:
+    """Where each client's time went between the round's opening and its commit, told by the client itself."""
+    span = max(1, round_.committed_ms - round_.opened_ms)
+
+    def place(ms: float) -> float:
+        return round(min(1000.0, max(0.0, (ms - round_.opened_ms) * 1000 / span)), 1)
+
+    found = []
+    for client in sorted(clients, key=lambda client: -client.received_ms)[:most]:
+        sent = client.received_ms - client.upload_seconds * 1000
+        began = sent - client.train_seconds * 1000
+        start, middle, end = place(began), place(sent), place(client.received_ms)
+        seconds = (client.received_ms - round_.opened_ms) / 1000
+        stale = client.base_version != round_.base_version
+        found.append(Lane(client.client, (start, middle - start), (middle, max(1.5, end - middle)), seconds, stale))
+    marks = [(part * 250.0, f"{span * part / 4000:.2f}") for part in range(5)]
+    return Lanes(round_, found, place(round_.closed_ms), span / 1000, len(clients), marks)
+
+
+# ---------------------------------------------------------------- timeline
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A turn of the run: what happened, when, and for how long it stayed so (None: it still does)."""
+
+    kind: str
+    at_ms: int
+    seconds: float | None
+
+
+def timeline(deployment: Deployment) -> list[Moment]:
+    """The run's turns in order; rounds and progress are no turns."""
+    rows = ControlRecord.objects.filter(
+        cluster_id=deployment.cluster_id,
+        topic_id=deployment.topic_id,
+        federation=deployment.federation,
+        kind__in=MOMENTS,
+        problem="",
+    ).order_by("offset")
+    turns = [(kind, at) for kind, at in rows.values_list("kind", "timestamp_ms")][-60:]
+    first = deployment.rounds.order_by("seq").values_list("opened_ms", flat=True).first()
+    if first is not None and turns and turns[0][0] == "opened":
+        turns.insert(1, ("running", max(first, turns[0][1])))
+    moments = [Moment(kind, at, (after - at) / 1000) for (kind, at), (_, after) in pairwise(turns)]
+    return moments + [Moment(kind, at, None) for kind, at in turns[-1:]]
