@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ class Cluster:
             if _TOKEN.exists():
                 kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
-                kube_config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=os.environ.get("KUBECONFIG") or None, client_configuration=configuration
+                )
         except (kube_config.ConfigException, OSError) as error:
             raise ClusterError(f"no cluster is known: {error}; run it in a pod, or set KUBECONFIG") from error
         return Cluster(client.ApiClient(configuration), namespace)

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ from mainstem.ports import JobStatus
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.slow,
-    pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="KUBECONFIG names no cluster"),
 ]
 
 IMAGE = os.environ.get("MAINSTEM_TEST_BASE_IMAGE", "python:3.11-slim")
@@ -268,3 +268,63 @@ def test_a_deleted_pod_starts_again_and_does_not_count_as_a_failure(make: Make, 
     kubectl("delete", "-n", namespace, pod)
     until(launcher, name, lambda s: s.state == "running" and pod.split("/")[1] not in launcher.log(name))
     launcher.stop(name)
+
+
+# ---------------------------------------------------------------- with the accounts of kustomize/base
+RBAC = Path(__file__).resolve().parents[2] / "kustomize/base/launcher-rbac.yaml"
+
+
+@pytest.fixture
+def account(namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Cluster]:
+    """Makes a connection as a ServiceAccount of the base, with the verbs that it is given there."""
+    kubectl("apply", "-n", namespace, "-f", str(RBAC))
+
+    def connect(name: str) -> Cluster:
+        view = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+        token = kubectl("create", "token", name, "-n", namespace).strip()
+        view["users"] = [{"name": view["contexts"][0]["context"]["user"], "user": {"token": token}}]
+        config = tmp_path / name
+        config.write_text(json.dumps(view))
+        with monkeypatch.context() as patch:
+            patch.setenv("KUBECONFIG", str(config))
+            return Cluster.connect(namespace)
+
+    return connect
+
+
+def test_the_launcher_s_account_can_do_all_that_it_needs(account: Callable[[str], Cluster], name: str) -> None:
+    """Create, look, tell why one waits, read the log, forget, start anew, stop: nothing is forbidden."""
+    settings = JobSettings().overridden(SMALL)
+    launcher = KubernetesLauncher(account("mainstem-launcher"), settings, command=["python", "-c", "print('done')"])
+    launcher.launch(name, SPEC)
+    assert until(launcher, name, over).state == "succeeded"
+    assert "done" in launcher.log(name)
+    launcher.stop(name)
+    launcher.launch(name, SPEC)
+    assert launcher._cluster.warnings("no-such-uid") == []
+    launcher.stop(name)
+    assert until(launcher, name, lambda s: s.state == "absent")
+
+
+def test_the_accounts_may_do_nothing_else(
+    account: Callable[[str], Cluster], make: Make, name: str, namespace: str
+) -> None:
+    """The web process reads logs and launches nothing; neither reads Secrets, runs commands in pods, or leaves home."""
+    launcher = make("print('done')")
+    launcher.launch(name, SPEC)
+    until(launcher, name, over)
+    web = KubernetesLauncher(account("mainstem-backend"), JobSettings(), command=["true"])
+    assert "done" in web.log(name)
+    with pytest.raises(LaunchRefused, match="forbidden"):
+        web.launch(f"{name}-x", SPEC)
+    asked = [
+        ("get", "secrets"), ("create", "pods"), ("create", "pods/exec"), ("delete", "pods"), ("update", "jobs"),
+        ("deletecollection", "jobs"), ("get", "configmaps"), ("create", "roles"),
+    ]  # fmt: skip
+    for who in ("mainstem-launcher", "mainstem-backend"):
+        user = f"--as=system:serviceaccount:{namespace}:{who}"
+        for verb, what, where in [*((verb, what, namespace) for verb, what in asked), ("create", "jobs", "default")]:
+            done = subprocess.run(
+                ["kubectl", "auth", "can-i", verb, what, "-n", where, user], capture_output=True, text=True, check=False
+            )
+            assert done.stdout.strip() == "no", f"{who} may {verb} {what} in {where}"
