@@ -1,0 +1,125 @@
+// The table of clients and rounds, changed in place: no event adds a row or a column without bound.
+
+export const SIGNS = { w: "·", t: "▸", u: "↑", a: "✓", s: "↺", r: "✕", d: "∅" };
+const LIVE = { waiting: "w", training: "t", accepted: "u", refused: "r", silent: "d", left: "d", failed: "d" };
+const MOST_ROUNDS = 50;
+const MOST_CLIENTS = 100;
+
+export class Grid {
+  constructor(table) {
+    this.table = table;
+    this.head = table.tHead.rows[0];
+    this.body = table.tBodies[0];
+    this.show = table.dataset.show;
+    this.rows = new Map([...this.body.rows].map((row) => [row.dataset.client, row]));
+    this.rounds = [...this.head.cells].slice(1).map((cell) => Number(cell.dataset.round));
+  }
+
+  /** Empties it, for a replay. */
+  clear() {
+    this.rows.clear();
+    this.rounds = [];
+    this.body.replaceChildren();
+    while (this.head.cells.length > 1) this.head.lastElementChild.remove();
+  }
+
+  apply(event) {
+    if (event.kind === "progress") this.#progress(event);
+    else if (event.kind === "round") this.#round(event);
+    else if (event.kind === "finished" || event.kind === "stopped" || event.kind === "failed") this.#end();
+  }
+
+  #progress(event) {
+    if (event.phase === "unborn") return;
+    const column = this.#column(event.round);
+    if (column < 0) return;
+    for (const [client, state] of event.members) this.#set(client, column, LIVE[state] ?? "w");
+  }
+
+  #round(event) {
+    const column = this.#column(event.round);
+    if (column < 0) return;
+    const head = this.head.cells[column + 1];
+    head.classList.remove("open");
+    if (this.table.dataset.roundUrl && !head.firstElementChild) {
+      const link = document.createElement("a");
+      link.href = `${this.table.dataset.roundUrl}${event.seq}/`;
+      link.textContent = event.round;
+      head.replaceChildren(link);
+    }
+    const sent = new Set();
+    for (const client of event.clients) {
+      sent.add(client.client);
+      const value = client.training[this.show];
+      const text = this.show ? (value === undefined ? "" : value.toFixed(3)) : undefined;
+      this.#set(client.client, column, client.base === event.base ? "a" : "s", text);
+    }
+    for (const [client, reason] of event.refused) {
+      if (client && !sent.has(client)) this.#set(client, column, reason === "stale" ? "s" : "r");
+      sent.add(client);
+    }
+    for (const [client, row] of this.rows) {
+      const code = row.cells[column + 1].className;
+      if (!sent.has(client) && code !== "d") this.#paint(row.cells[column + 1], "", "");
+    }
+  }
+
+  #end() {
+    const last = this.head.lastElementChild;
+    if (!last.classList.contains("open")) return;
+    const column = this.rounds.length - 1;
+    last.remove();
+    this.rounds.pop();
+    for (const row of this.rows.values()) row.cells[column + 1].remove();
+  }
+
+  #set(client, column, code, text) {
+    const row = this.#row(client);
+    if (row) this.#paint(row.cells[column + 1], code, text ?? (this.show ? "" : SIGNS[code]));
+  }
+
+  #paint(cell, code, text) {
+    if (cell.className !== code) cell.className = code;
+    if (cell.textContent !== text) cell.textContent = text;
+  }
+
+  /** The index of a round's column, made at the end where it is new; -1 for a round that has scrolled out. */
+  #column(round) {
+    const found = this.rounds.lastIndexOf(round);
+    if (found >= 0) return found;
+    if (this.rounds.length && round < this.rounds[0]) return -1;
+    while (this.rounds.length && this.rounds.at(-1) >= round) this.#drop(this.rounds.length - 1); // rolled back
+    const head = document.createElement("th");
+    head.scope = "col";
+    head.dataset.round = round;
+    head.className = "open";
+    head.textContent = round;
+    this.head.append(head);
+    this.rounds.push(round);
+    for (const row of this.rows.values()) row.append(document.createElement("td"));
+    if (this.rounds.length > MOST_ROUNDS) this.#drop(0);
+    return this.rounds.length - 1;
+  }
+
+  #drop(column) {
+    this.rounds.splice(column, 1);
+    this.head.cells[column + 1].remove();
+    for (const row of this.rows.values()) row.cells[column + 1].remove();
+  }
+
+  #row(client) {
+    const found = this.rows.get(client);
+    if (found || this.rows.size >= MOST_CLIENTS || this.table.dataset.only) return found;
+    const row = document.createElement("tr");
+    row.dataset.client = client;
+    const head = document.createElement("th");
+    head.scope = "row";
+    head.textContent = client;
+    row.append(head);
+    for (let index = 0; index < this.rounds.length; index += 1) row.append(document.createElement("td"));
+    const after = [...this.rows.keys()].filter((name) => name > client).sort()[0];
+    this.body.insertBefore(row, after ? this.rows.get(after) : null);
+    this.rows.set(client, row);
+    return row;
+  }
+}

@@ -1,0 +1,97 @@
+// The live page of a run: the stream's events change the grid and the charts in place; the parts that the server
+// renders (where it stands, the tables) are asked for again, at most once a second.
+
+import { GLOBAL, learning, phases } from "./charts.js";
+import { Grid } from "./grid.js";
+import { Live } from "./live.js";
+
+const SETTLE_MS = 1000;
+const TURNS = ["stopped", "resumed", "failed", "finished", "rolled_back"];
+const WORDS = { live: "live", waiting: "reconnecting", ended: "deleted" };
+
+const box = document.getElementById("live");
+let grid = found();
+let charts = await drawn();
+
+let said = "";
+const live = new Live(box.dataset.events, Number(box.dataset.after), tell, (state) => {
+  said = state;
+  sayState();
+});
+live.open();
+document.addEventListener("htmx:afterSettle", sayState);
+
+function sayState() {
+  const place = document.getElementById("link-state");
+  if (!place) return;
+  place.textContent = WORDS[said] ?? "";
+  place.dataset.state = said;
+}
+
+function found() {
+  const table = document.getElementById("grid");
+  return table && !("past" in table.dataset) ? new Grid(table) : null;
+}
+
+// A part that had nothing to show until now came from the server as a whole.
+document.addEventListener("htmx:afterSwap", async (event) => {
+  if (event.target.id === "clients") grid = found();
+  if (event.target.id === "learning") charts = await drawn();
+});
+
+async function drawn() {
+  const curves = document.getElementById("curves");
+  if (!curves) return null;
+  const answer = await fetch(curves.dataset.source);
+  if (!answer.ok) return null;
+  const told = await answer.json();
+  const clients = Object.keys(told.clients);
+  const curve = learning(curves, clients);
+  curve.set([told.rounds, ...clients.map((client) => told.clients[client]), told.global]);
+  const phase = phases(document.getElementById("phases"));
+  phase.set([told.rounds, told.phases.train, told.phases.upload, told.phases.commit]);
+  return { metric: told.metric, curve, phase };
+}
+
+function tell(event) {
+  grid?.apply(event);
+  if (event.kind === "progress" && event.members.length && !document.getElementById("grid")) soon("joined");
+  if (event.kind === "round") {
+    draw(event);
+    soon("round");
+  }
+  if (event.refused?.length) soon("refused");
+  if (TURNS.includes(event.kind)) soon("turn");
+  soon("refresh");
+}
+
+function draw(event) {
+  if (!charts) {
+    if (Object.keys(event.clients[0]?.training ?? {}).length) soon("measured");
+    return;
+  }
+  const { metric, curve, phase } = charts;
+  const points = {};
+  for (const client of event.clients) {
+    if (metric in client.training) points[client.client] = client.training[metric];
+  }
+  curve.put(event.round, points);
+  if (metric in event.measured && curve.data[0].includes(event.round - 1)) {
+    curve.put(event.round - 1, { [GLOBAL]: event.measured[metric] });
+  }
+  phase.put(event.round, {
+    train: Math.max(0, ...event.clients.map((client) => client.train)),
+    upload: Math.max(0, ...event.clients.map((client) => client.upload)),
+    commit: (event.committed - event.closed) / 1000,
+  });
+}
+
+// What comes often is said once a second, its last word included.
+const waiting = new Map();
+function soon(name) {
+  if (waiting.has(name)) return;
+  waiting.set(name, setTimeout(() => {
+    waiting.delete(name);
+    document.dispatchEvent(new CustomEvent(`mainstem:${name}`));
+  }, SETTLE_MS));
+}
