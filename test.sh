@@ -3,26 +3,29 @@
 #   ./test.sh                 lint, types, layers, then all tests but those marked slow
 #   ./test.sh --all           those too (--slow is the same)
 #   ./test.sh --only GROUP    lint, types, layers, postgres, or a folder of tests/ such as unit or kafka (may be repeated)
+#   ./test.sh --cluster       also those on the cluster that KUBECONFIG names, where ./build.sh's images must be (20 min)
 #   ./test.sh -- ARGUMENTS    the rest goes to pytest
 set -uo pipefail
 cd "$(dirname "$0")"
 . requirements/environment.sh
 
-all=no only=() extra=()
+all=no cluster=no only=() extra=()
 while [ $# -gt 0 ]; do
     case $1 in
         --all | --slow) all=yes ;;
+        --cluster) cluster=yes ;;
         --only)
             [ $# -ge 2 ] || die "--only needs a group: lint, types, layers, postgres, or a folder of tests/"
             only+=("$2")
             shift
             ;;
         --) shift && extra=("$@") && break ;;
-        -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0" && exit 0 ;;
         *) die "unknown option $1; see ./test.sh --help" ;;
     esac
     shift
 done
+[ $cluster = no ] || [ -n "${KUBECONFIG:-}" ] || die "--cluster needs KUBECONFIG: which cluster?"
 make_environment
 
 summary=() failed=0
@@ -60,11 +63,16 @@ for group in "${only[@]}"; do
     [ -d "tests/$group" ] || die "--only $group: there is no folder tests/$group"
 done
 [ $all = yes ] || left_out "tests marked slow" "they take long; --all runs them"
+[ $cluster = yes ] || left_out "tests marked cluster" "they need a Kubernetes cluster; --cluster runs them"
 
 closing=""
 if [ ${#paths[@]} -gt 0 ]; then
-    marks=()
-    [ $all = yes ] || marks=(-m "not slow")
+    case $all-$cluster in
+        no-no) marks=(-m "not slow and not cluster") ;;
+        yes-no) marks=(-m "not cluster") ;;
+        no-yes) marks=(-m "not slow or cluster") ;;
+        yes-yes) marks=() ;;
+    esac
     log=$(mktemp)
     printf '\n=== pytest %s\n' "${paths[*]}"
     begin=$SECONDS
