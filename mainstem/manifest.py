@@ -105,7 +105,7 @@ def _pod(
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(command) or None,
-        "env": [{"name": n, "value": value} for n, value in {"HOME": HOME, **environ}.items()],
+        "env": [{"name": n, "value": value} for n, value in {"HOME": HOME, **_devices(settings), **environ}.items()],
         "resources": _resources(settings),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -132,6 +132,11 @@ def _pod(
             "volumes": volumes,
         }
     )
+
+
+def _devices(settings: JobSettings) -> dict[str, str]:
+    """The training program uses no GPU unless told; in the container those that it was given count from 0."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(settings.gpus)))} if settings.gpus else {}
 
 
 def _resources(settings: JobSettings) -> dict[str, Any]:

@@ -104,7 +104,11 @@ def test_a_whole_manifest() -> None:
                             "image": "training:1",
                             "imagePullPolicy": "IfNotPresent",
                             "command": ["true"],
-                            "env": [{"name": "HOME", "value": "/home/mainstem"}, {"name": "A", "value": "1"}],
+                            "env": [
+                                {"name": "HOME", "value": "/home/mainstem"},
+                                {"name": "CUDA_VISIBLE_DEVICES", "value": "0"},
+                                {"name": "A", "value": "1"},
+                            ],
                             "resources": {
                                 "requests": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"},
                                 "limits": {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"},
