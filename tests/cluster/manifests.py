@@ -31,7 +31,7 @@ OVERLAYS = ("local", "production", "edge")
 ADDED: dict[str, tuple[str, ...]] = {
     name: (f"../components/{name}",)
     for name in ("gpu", "monitoring", "operator")
-    if (KUSTOMIZE / "components" / name).is_dir()
+    if (KUSTOMIZE / "components" / name / "kustomization.yaml").is_file()
 }
 """Components that an overlay may add: each is rendered as part of `local`."""
 
