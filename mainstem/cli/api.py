@@ -94,6 +94,10 @@ class Api:
         response = self._call("POST", path, json=body or {})
         return response.json() if response.content else None
 
+    def delete(self, path: str, **params: Any) -> None:
+        """DELETE a resource below /api/."""
+        self._call("DELETE", path, params=params)
+
     def download(self, path: str, target: Path) -> None:
         """GET a file."""
         response = self._call("GET", path, stream=True)

@@ -111,7 +111,6 @@ HTTP_REQUESTS = _counter(
 HTTP_SECONDS = _histogram("http_request_seconds", "Until the answer begins.", "route", buckets=HTTP_BUCKETS)
 
 # operator
-RECONCILES = _counter("operator_reconciles", "Looks at a FederatedDeployment: ok, refused, away.", "outcome")
-RESOURCES = _gauge("operator_resources", "FederatedDeployments by phase.", "phase")
+RECONCILES = _counter("operator_reconciles", "Looks at a FederatedDeployment: synced, refused, away, gone.", "outcome")
 
 ALL: Final = tuple(_ALL)

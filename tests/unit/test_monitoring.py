@@ -93,5 +93,4 @@ EXTRA = {
     "mainstem_loop_failures",
     "mainstem_federation_round_age_seconds",  # a deadline's worth is normal, so no threshold fits all
     "mainstem_operator_reconciles",  # where the operator is installed
-    "mainstem_operator_resources",
 }
