@@ -169,10 +169,12 @@ def test_secrets_reach_pods_as_files(overlay: str) -> None:
 
 @each_overlay
 def test_what_pods_refer_to_is_there(overlay: str) -> None:
-    """ConfigMaps, Secrets and volumes by the names that the overlay makes, or that production asks for beforehand."""
+    """ConfigMaps, Secrets and volumes by the names that the overlay makes, or that are asked for beforehand."""
     made = {(item["kind"], item["metadata"]["name"]) for item in ALL[overlay]}
     if overlay == "production":
         made |= {("Secret", "mainstem"), ("Secret", "mainstem-kafka")}
+    if overlay == "local-operator":
+        made |= {("Secret", "mainstem-operator")}
     for name, pod in templates(overlay):
         for volume in pod.get("volumes", []):
             if "secret" in volume:

@@ -15,6 +15,7 @@ from mainstem.cli.api import Api
 from tests.cluster import manifests
 from tests.cluster.kube import NAMESPACE, kubectl, objects, pods, ready, refusal, until
 from tests.cluster.runs import Run
+from tests.cluster.test_manifests import NOT_BUILT_IN
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -147,11 +148,7 @@ def test_accounts_may_do_what_they_need_and_no_more(account: str, allowed: dict[
 @pytest.mark.parametrize("overlay", sorted(manifests.rendered()))
 def test_the_api_server_takes_every_overlay(overlay: str) -> None:
     """Each built-in object, in a dry run with strict validation; a namespace that is not there yet is made first."""
-    items = [
-        item
-        for item in manifests.rendered()[overlay]
-        if item["apiVersion"].split("/")[0] not in ("monitoring.coreos.com", "mainstem.io")
-    ]
+    items = [item for item in manifests.rendered()[overlay] if item["apiVersion"] not in NOT_BUILT_IN]
     for item in items:
         if item["kind"] == "Deployment" and item["metadata"]["name"] == "backend":
             item["metadata"]["name"] = "dry-run-backend"  # the strategy of the one that runs may be another
