@@ -1,22 +1,75 @@
-"""The first page: what runs now, and what needs a person."""
+"""The first page: what runs now, how the platform is, and what needs a person."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
 from backend.catalog.models import Model
-from backend.deployments.models import Deployment, State
+from backend.deployments import health
+from backend.deployments.events import values
+from backend.deployments.models import Deployment, Refusal, State, Version
 
 OPEN = (State.OPENING, State.WAITING, State.RUNNING)
+CARDS = 24
+NEWEST = 8
+POINTS = 60
 
 
 @require_safe
 @viewers_only
-def overview(request: HttpRequest) -> HttpResponse:
-    """Federations that are open, and whether there is anything to start from."""
-    rows = Deployment.objects.defer("architecture")
-    context = {"open": rows.filter(state__in=OPEN)[:50], "has_models": Model.objects.exists()}
-    return render(request, "deployments/overview.html", context)
+def overview(request: HttpRequest) -> HttpResponseBase:
+    """Open federations with their curves, recent refusals and failures. The inside alone where htmx asks for it."""
+    rows = Deployment.objects.defer("architecture").select_related("model")
+    open_ = list(rows.filter(state__in=OPEN)[:CARDS])
+    ended = list(rows.exclude(state__in=OPEN).order_by("-ended_ms", "-id")[:NEWEST])
+    context = {
+        "cards": [_card(deployment) for deployment in open_],
+        "ended": [_card(deployment) for deployment in ended],
+        "refusals": Refusal.objects.select_related("deployment").order_by("-id")[:NEWEST],
+        "failed_jobs": apps.get_model("launchers", "Job")._default_manager.filter(state="failed")[:NEWEST],
+        "failed": rows.filter(Q(state=State.FAILED) | ~Q(error=""))[:NEWEST],
+        "any": bool(open_ or ended),
+        "has_models": Model.objects.exists(),
+    }
+    part = request.headers.get("HX-Request")
+    return render(request, "deployments/parts/overview.html" if part else "deployments/overview.html", context)
+
+
+@require_safe
+@viewers_only
+def health_part(request: HttpRequest) -> HttpResponseBase:
+    """How Kafka and the platform's parts are; a part of its own, since Kafka may take its time to answer."""
+    return render(request, "deployments/parts/health.html", {"signs": health.signs()})
+
+
+def _card(deployment: Deployment) -> dict[str, Any]:
+    measured = Version.objects.filter(deployment=deployment).exclude(evaluation=None).order_by("-number")
+    found = [values(evaluation) for evaluation in measured.values_list("evaluation", flat=True)[:POINTS]][::-1]
+    name = next((name for name in ("accuracy", "loss") if any(name in one for one in found)), "")
+    points = [one[name] for one in found if name in one]
+    rounds = deployment.rules.get("rounds") or 0
+    return {
+        "deployment": deployment,
+        "metric": name,
+        "newest": f"{points[-1]:.4f}" if points else "",
+        "line": spark(points),
+        "rounds": rounds,
+        "share": round(min(1.0, deployment.round / rounds) * 100) if rounds else 0,
+    }
+
+
+def spark(points: list[float]) -> str:
+    """The points of a polyline in a drawing of 100 by 24; empty where there is no line to draw."""
+    if len(points) < 2:
+        return ""
+    low, high = min(points), max(points)
+    span = high - low or 1.0
+    width = 100 / (len(points) - 1)
+    return " ".join(f"{at * width:.1f},{22 - (point - low) / span * 20:.1f}" for at, point in enumerate(points))

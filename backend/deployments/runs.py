@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -159,8 +159,7 @@ class Lanes:
     lanes: list[Lane]
     closed: float
     seconds: float
-    total: int = 0
-    marks: list[tuple[float, str]] = field(default_factory=list)
+    total: int
 
 
 def lanes(round_: Round, clients: Sequence[ClientRound], most: int) -> Lanes:
@@ -178,8 +177,7 @@ def lanes(round_: Round, clients: Sequence[ClientRound], most: int) -> Lanes:
         seconds = (client.received_ms - round_.opened_ms) / 1000
         stale = client.base_version != round_.base_version
         found.append(Lane(client.client, (start, middle - start), (middle, max(1.5, end - middle)), seconds, stale))
-    marks = [(part * 250.0, f"{span * part / 4000:.2f}") for part in range(5)]
-    return Lanes(round_, found, place(round_.closed_ms), span / 1000, len(clients), marks)
+    return Lanes(round_, found, place(round_.closed_ms), span / 1000, len(clients))
 
 
 # ---------------------------------------------------------------- timeline

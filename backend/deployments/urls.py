@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from backend.deployments import actions, clients, exports, new_page, overview, pages, recorder, rounds, stream, versions
+from backend.deployments import (
+    actions,
+    clients,
+    compare,
+    exports,
+    new_page,
+    overview,
+    pages,
+    recorder,
+    rounds,
+    stream,
+    versions,
+)
 
 ONE = "deployments/(?P<federation>[a-z0-9]{8})/"
 
 urlpatterns = [
     path("", overview.overview, name="overview-page"),
+    path("overview/health/", overview.health_part, name="health-part"),
+    path("compare/", compare.compare, name="compare-page"),
+    path("compare/curves/", compare.compare_curves, name="compare-curves"),
     path("deployments/", pages.deployment_list, name="deployment-list-page"),
     path("deployments/new/", new_page.deployment_new, name="deployment-new-page"),
     path("deployments/new/preview/", new_page.deployment_preview, name="deployment-preview"),

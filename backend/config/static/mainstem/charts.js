@@ -52,7 +52,7 @@ export class Chart {
       stroke: colour(one.colour),
       width: one.width ?? 1.5,
       spanGaps: true,
-      points: { show: one.points ?? false, size: 6 },
+      points: { show: (plot) => (one.points ?? false) || plot.data[0].length < 3, size: 6 },
       value: (_, value) => (value == null ? "–" : value.toPrecision(4)),
     }));
     const least = this.least;

@@ -40,17 +40,20 @@ document.addEventListener("htmx:afterSwap", async (event) => {
 });
 
 async function drawn() {
-  const curves = document.getElementById("curves");
-  if (!curves) return null;
-  const answer = await fetch(curves.dataset.source);
+  const place = document.getElementById("charts");
+  if (!place) return null;
+  const answer = await fetch(place.dataset.source);
   if (!answer.ok) return null;
   const told = await answer.json();
-  const clients = Object.keys(told.clients);
-  const curve = learning(curves, clients);
-  curve.set([told.rounds, ...clients.map((client) => told.clients[client]), told.global]);
-  const phase = phases(document.getElementById("phases"));
-  phase.set([told.rounds, told.phases.train, told.phases.upload, told.phases.commit]);
-  return { metric: told.metric, curve, phase };
+  const made = { metric: told.metric, phase: phases(document.getElementById("phases")) };
+  made.phase.set([told.rounds, told.phases.train, told.phases.upload, told.phases.commit]);
+  const curves = document.getElementById("curves");
+  if (curves) {
+    const clients = Object.keys(told.clients);
+    made.curve = learning(curves, clients);
+    made.curve.set([[...told.rounds], ...clients.map((client) => told.clients[client]), told.global]);
+  }
+  return made;
 }
 
 function tell(event) {
@@ -66,11 +69,17 @@ function tell(event) {
 }
 
 function draw(event) {
-  if (!charts) {
-    if (Object.keys(event.clients[0]?.training ?? {}).length) soon("measured");
+  if (!charts || (!charts.curve && Object.keys(event.clients[0]?.training ?? {}).length)) {
+    soon("measured"); // the first round: the server draws the frame
     return;
   }
   const { metric, curve, phase } = charts;
+  phase.put(event.round, {
+    train: Math.max(0, ...event.clients.map((client) => client.train)),
+    upload: Math.max(0, ...event.clients.map((client) => client.upload)),
+    commit: (event.committed - event.closed) / 1000,
+  });
+  if (!curve) return;
   const points = {};
   for (const client of event.clients) {
     if (metric in client.training) points[client.client] = client.training[metric];
@@ -79,11 +88,6 @@ function draw(event) {
   if (metric in event.measured && curve.data[0].includes(event.round - 1)) {
     curve.put(event.round - 1, { [GLOBAL]: event.measured[metric] });
   }
-  phase.put(event.round, {
-    train: Math.max(0, ...event.clients.map((client) => client.train)),
-    upload: Math.max(0, ...event.clients.map((client) => client.upload)),
-    commit: (event.committed - event.closed) / 1000,
-  });
 }
 
 // What comes often is said once a second, its last word included.

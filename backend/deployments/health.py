@@ -1,0 +1,83 @@
+"""How the platform is, for the overview: Kafka, the projection, the outbox, the Jobs. Asked once for all who look."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db.models import Count
+
+from backend.deployments.kafka import message_log
+from backend.deployments.models import Deployment, OutboxEntry, State
+from mainstem.errors import MainstemError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.overview import broker_count
+from mainstem.topics import control_topic
+
+FRESH_SECONDS = 5.0
+KAFKA_SECONDS = 3.0
+WATCHED = 20
+"""Open federations whose control topic is compared with what was folded."""
+LATE = 20
+"""Records that the projection may be behind without a word: a batch on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One thing's state: `ok`, `waiting` or `away`, and a sentence."""
+
+    name: str
+    state: str
+    text: str
+
+
+_lock = threading.Lock()
+_found: tuple[float, list[Sign]] = (float("-inf"), [])
+
+
+def signs() -> list[Sign]:
+    """At most FRESH_SECONDS old; who asks while another finds out waits for that one's answer."""
+    global _found
+    with _lock:
+        if time.monotonic() - _found[0] > FRESH_SECONDS:
+            _found = (time.monotonic(), [*_kafka(), _outbox(), _jobs()])
+        return _found[1]
+
+
+def _kafka() -> list[Sign]:
+    try:
+        config = client_config(settings.KAFKA_BOOTSTRAP, settings.KAFKA_CLIENT_CONFIG or None)
+        brokers = broker_count(config, KAFKA_SECONDS)
+        kafka = Sign("Kafka", "ok", f"{brokers} broker{'s' if brokers != 1 else ''} at {settings.KAFKA_BOOTSTRAP}")
+        return [kafka, _projection()]
+    except MainstemError as error:
+        return [Sign("Kafka", "away", f"{error} Runs go on by themselves once it is back.")]
+
+
+def _projection() -> Sign:
+    """How far the database is behind the open federations' logs."""
+    open_ = Deployment.objects.filter(state__in=(State.WAITING, State.RUNNING)).exclude(topic_id="")
+    behind = 0
+    for federation, folded in open_.values_list("federation", "folded")[:WATCHED]:
+        behind = max(behind, message_log().bounds(control_topic(federation), 0)[1] - folded)
+    if behind > LATE:
+        return Sign("Log", "waiting", f"these pages are {behind} records behind the log: look at the control logger")
+    return Sign("Log", "ok", "these pages are up with it")
+
+
+def _outbox() -> Sign:
+    waiting = OutboxEntry.objects.filter(done_at=None).count()
+    if not waiting:
+        return Sign("Commands", "ok", "all are written to Kafka")
+    return Sign("Commands", "waiting", f"{waiting} wait to be written to Kafka")
+
+
+def _jobs() -> Sign:
+    jobs: Any = apps.get_model("launchers", "Job")._default_manager
+    counts = dict(jobs.order_by().values_list("state").annotate(n=Count("id")))
+    said = ", ".join(f"{counts[state]} {state}" for state in ("running", "pending", "failed") if counts.get(state))
+    return Sign("Jobs", "ok", said or "none runs")
