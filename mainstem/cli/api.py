@@ -37,6 +37,7 @@ class Api:
         self.address = address.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = not self.address.startswith(("http://127.", "http://localhost"))  # no proxy for those
+        self._session.headers["Connection"] = "close"  # a kept one may die unseen behind `kubectl port-forward`
         self._ours = False
         if token:
             self._session.headers["Authorization"] = f"Token {token}"

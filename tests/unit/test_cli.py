@@ -152,6 +152,30 @@ def test_the_api_logs_in_and_reads_pages(backend: str) -> None:
     assert Backend.asked[-1][2] == "Token abc"
 
 
+def test_each_request_has_a_connection_of_its_own() -> None:
+    """A kept one may have died unseen behind `kubectl port-forward`, and a POST cannot simply be repeated."""
+
+    class OnceOnly(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self.requestline != vars(self).setdefault("first", self.requestline):
+                self.close_connection = True
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnceOnly) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        with Api(f"http://127.0.0.1:{server.server_port}") as api:
+            assert [api.get("a/"), api.get("b/")] == [{}, {}]
+        server.shutdown()
+
+
 def test_a_refusal_names_the_field(backend: str) -> None:
     """Problem documents become one sentence; an answer that is none still gives its status."""
     problem = {"title": "Bad request", "errors": [{"field": "rounds", "message": "Must be at least 1."}]}
