@@ -201,20 +201,20 @@ class Assembler:
         """Take the next chunk; raises RefusedError where it is not the one that must come."""
         data = value if value is not None else b""
         if self._tensor >= len(self._tensors):
-            raise RefusedError(Reason.CHECKSUM, "there are more chunks than the tensors have room for")
+            raise self._refusal(Reason.CHECKSUM, "there are more chunks than the tensors have room for")
         mine = (self._weights.writer.encode(), self._weights.update.encode())
         if not is_chunk(headers) or (headers.get(WRITER), headers.get(UPDATE)) != mine:
-            raise RefusedError(Reason.MISSING_CHUNKS, "a named offset holds something else than this update's chunk")
+            raise self._refusal(Reason.MISSING_CHUNKS, "a named offset holds something else than this update's chunk")
         place = (str(self._tensor).encode(), str(self._index).encode())
         if (headers.get(TENSOR), headers.get(INDEX)) != place:
-            raise RefusedError(Reason.MISSING_CHUNKS, f"chunk {self._index} of tensor {self._tensor} is out of order")
+            raise self._refusal(Reason.MISSING_CHUNKS, f"chunk {self._index} of tensor {self._tensor} is out of order")
         checksum = headers.get(CRC, b"")
         if not _CHECKSUM.fullmatch(checksum):
-            raise RefusedError(Reason.CHECKSUM, f"chunk {self._index} of tensor {self._tensor} has no checksum")
+            raise self._refusal(Reason.CHECKSUM, f"chunk {self._index} of tensor {self._tensor} has no checksum")
         target = _bytes_of(self._tensors[self._tensor])
         end = self._filled + len(data)
         if end > target.nbytes or (not data and target.nbytes):
-            raise RefusedError(Reason.CHECKSUM, f"the chunks of tensor {self._tensor} do not add up to its size")
+            raise self._refusal(Reason.CHECKSUM, f"the chunks of tensor {self._tensor} do not add up to its size")
         target[self._filled : end] = data
         self._checksums.append((self._tensor, self._index, target[self._filled : end], checksum))
         self._hasher.add(self._tensor, data)
@@ -226,17 +226,17 @@ class Assembler:
     def finish(self) -> list[Tensor]:
         """The tensors, in native byte order; raises RefusedError where some are missing or the hash differs."""
         if self._tensor < len(self._tensors):
-            raise RefusedError(Reason.MISSING_CHUNKS, f"the chunks of tensor {self._tensor} are not all there")
+            raise self._refusal(Reason.MISSING_CHUNKS, f"the chunks of tensor {self._tensor} are not all there")
         if self._hasher.finish() != self._weights.sha256:
-            raise RefusedError(Reason.CHECKSUM, self._culprit())
+            raise self._refusal(Reason.CHECKSUM, "the tensors do not hash to the manifest's sha256")
         return [tensor.astype(tensor.dtype.newbyteorder("="), copy=False) for tensor in self._tensors]
 
-    def _culprit(self) -> str:
-        """Which chunk spoils the hash: only then are the chunks' own checksums worth a pass over all bytes."""
+    def _refusal(self, reason: str, detail: str) -> RefusedError:
+        """Why, and first of all which chunk's bytes are wrong: only now are checksums worth a pass over all of them."""
         for tensor, index, data, checksum in self._checksums:
             if checksum != f"{zlib.crc32(data):08x}".encode():
-                return f"chunk {index} of tensor {tensor} has a wrong checksum"
-        return "the tensors do not hash to the manifest's sha256"
+                return RefusedError(Reason.CHECKSUM, f"chunk {index} of tensor {tensor} has a wrong checksum")
+        return RefusedError(reason, detail)
 
 
 def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> None:
