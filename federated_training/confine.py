@@ -137,12 +137,12 @@ def volunteer() -> None:
             Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
-def enter_guest(directory: Path, *, seconds: int, file_bytes: int) -> None:
+def enter_guest(directory: Path, *, seconds: int, file_bytes: int, parent: int) -> None:
     """Confine the calling process, which is about to run foreign code, to `directory`. There is no way back.
 
     It keeps its memory and threads, reads this Python installation, and may write below `directory` (at most
     `file_bytes` a file). It has no other files, no network, no other processes, no new programs, no
-    capabilities, and at most `seconds` of processor time on each of its cores; it dies with its parent.
+    capabilities, and at most `seconds` of processor time on each of its cores; it dies with its `parent`.
     Memory is watched by the parent: a limit of address space does not suit TensorFlow.
     Raises ConfinementError when the kernel refuses any of it.
     """
@@ -151,7 +151,7 @@ def enter_guest(directory: Path, *, seconds: int, file_bytes: int) -> None:
         raise ConfinementError(reason)
     libc = _libc()
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() == 1:
+    if os.getppid() != parent:  # in a container the parent may well be process 1
         raise ConfinementError("The process that asked for this one is gone.")
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     cores = os.cpu_count() or 1

@@ -21,7 +21,8 @@ def main() -> None:
     directory = Path.cwd()
     request = json.loads(Path("request.json").read_text("utf-8"))
     try:
-        confine.enter_guest(directory, seconds=request["seconds"], file_bytes=request["file_bytes"])
+        limits = {name: request[name] for name in ("seconds", "file_bytes", "parent")}
+        confine.enter_guest(directory, **limits)
     except confine.ConfinementError as error:
         answer: dict[str, Any] = {"ok": False, "error": {"field": "source", "message": str(error), "line": None}}
     else:

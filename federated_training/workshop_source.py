@@ -73,6 +73,7 @@ class Guest:
         self._error: FieldError | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="guest-", dir=directory))
         request = {**parts, "seed": seed, "seconds": limits.seconds, "file_bytes": limits.disk}
+        request["parent"] = os.getpid()
         (self._directory / "request.json").write_text(json.dumps(request), "utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-B", "-c", _START],

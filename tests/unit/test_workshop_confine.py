@@ -17,7 +17,7 @@ import ctypes, json, os, resource, socket, subprocess, sys, threading
 from pathlib import Path
 from federated_training import confine
 outside, inside = Path(sys.argv[1]), Path(sys.argv[2])
-confine.enter_guest(inside, seconds=20, file_bytes=1 << 20)
+confine.enter_guest(inside, seconds=20, file_bytes=1 << 20, parent=os.getppid())
 attempts = {
     "read a file of ours": lambda: (outside / "settings.env").read_text(),
     "list a directory of ours": lambda: os.listdir(outside),
@@ -58,6 +58,17 @@ print(json.dumps(result))
 """
 
 needs_landlock = pytest.mark.skipif(confine.why_not() is not None, reason=str(confine.why_not()))
+
+
+@needs_landlock
+def test_a_guest_whose_parent_is_gone_does_not_run(tmp_path: Path) -> None:
+    """It would never be ended; a parent that is process 1, as in a container, is another matter."""
+    program = (
+        "import sys; from pathlib import Path; from federated_training import confine\n"
+        "confine.enter_guest(Path(sys.argv[1]), seconds=1, file_bytes=1, parent=1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "is gone" in done.stderr
 
 
 @needs_landlock
