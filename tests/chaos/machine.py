@@ -136,7 +136,7 @@ class Machine:
 
 def finished(demo: subprocess.Popen[str]) -> dict[str, Any]:
     """The demo's result."""
-    out, _ = demo.communicate(timeout=600)
+    out, _ = demo.communicate(timeout=900)
     assert demo.returncode == 0, out
     result: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     return result

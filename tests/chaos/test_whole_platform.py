@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.machine import Machine, finished
-from tests.chaos.trainers import Trainers, check
+from tests.chaos.trainers import Trainers
 
 pytestmark = [pytest.mark.chaos, pytest.mark.training]
 
@@ -44,7 +44,6 @@ def test_kills_change_no_bit(machine: Machine) -> None:
     assert (disturbed["rounds"], disturbed["versions"]) == (undisturbed["rounds"], undisturbed["versions"])
     machine.until(lambda: all(job["state"] == "succeeded" for job in machine.jobs(federation)), 60)
     assert max(job["attempts"] for job in machine.jobs(federation)) >= 2
-    check(machine, federation)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from tests.chaos import account
 from tests.chaos.machine import Machine, finished
 
 PARTS = ("web", "control_logger", "data_control_logger", "launchers", "aggregator")
+DEPLOYED_SECONDS = 600.0
 MOST_KILLS = 2
 """Kills of one Job in a run: with a third in a row its launcher rightly gives it up."""
 
@@ -36,7 +37,9 @@ class Trainers:
         machine, chance = self.machine, random.Random(f"{self.seed}/{number}/trainer")
         before = machine.newest()
         demo = machine.demo()
-        machine.until(lambda: machine.newest() != before and len(machine.jobs(machine.newest())) == CLIENTS, 120)
+        machine.until(
+            lambda: machine.newest() != before and len(machine.jobs(machine.newest())) == CLIENTS, DEPLOYED_SECONDS
+        )
         federation = machine.newest()
         names = sorted(job["name"] for job in machine.jobs(federation))
         kills = dict.fromkeys(range(CLIENTS), 0)
