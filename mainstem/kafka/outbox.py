@@ -118,7 +118,10 @@ class Outbox:
                 self.heard = time.monotonic()
                 self._nbytes -= item.size
                 lane.under_way -= 1
-                item.delivered(error, message.offset() or 0)
+                offset = message.offset()
+                if error is None and (offset is None or offset < 0):  # a retry was taken for the record itself
+                    error = KafkaError(KafkaError._FAIL, "a record was acknowledged without its offset")
+                item.delivered(error, -1 if offset is None else offset)
                 try:
                     for waiting in (lane, *self._lanes.values()):
                         self._send(waiting)
