@@ -64,7 +64,7 @@ def user_new(request: HttpRequest) -> HttpResponse:
     if form.is_bound:
 
         def make() -> User:
-            asked = UserSerializer(data={"role": "", "password": "", **form.typed()})
+            asked = UserSerializer(data={"username": "", "role": "", "password": "", **form.typed()})
             asked.is_valid(raise_exception=True)
             return asked.save()
 

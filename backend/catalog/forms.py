@@ -67,13 +67,13 @@ class ModelForm(Form):
 
     def body(self) -> dict[str, Any]:
         """What is sent to REST."""
-        sent = self.typed("name", "description", "kind", "seed")
+        sent = self.only("name", "description", "kind", "seed")
         if self.kind_chosen == ModelKind.TEMPLATE:
             sent["template"] = self._template()
         elif self.kind_chosen == ModelKind.SOURCE:
-            sent["source"] = self.typed("imports", "code")
+            sent["source"] = self.only("imports", "code")
         else:
-            sent |= self.typed("config" if self.kind_chosen == ModelKind.JSON else "file")
+            sent |= self.only("config" if self.kind_chosen == ModelKind.JSON else "file")
         return sent
 
     def _template(self) -> dict[str, Any]:

@@ -40,10 +40,13 @@ class Form(forms.Form):
         for name in self.fields:
             yield name, self[name].data
 
-    def typed(self, *names: str) -> dict[str, Any]:
-        """The fields of those names (default: all) in which something was typed, by name."""
-        found = {name: value for name, value in self._typed() if not names or name in names}
-        return {name: value for name, value in found.items() if value not in (None, "", [])}
+    def typed(self) -> dict[str, Any]:
+        """The fields in which something was typed, by name."""
+        return {name: value for name, value in self._typed() if value not in (None, "", [])}
+
+    def only(self, *names: str) -> dict[str, Any]:
+        """Of those, the fields of these names."""
+        return {name: value for name, value in self.typed().items() if name in names}
 
     def judged(self, act: Callable[[], _Made]) -> _Made | None:
         """What `act` makes; None where it was refused, with each sentence at its field."""

@@ -16,6 +16,8 @@ RESOURCES = {
     "deployments": "deployment-list",
     "results": "result-list",
     "datasources": "datasource-list",
+    "injections": "injection-list",
+    "topics": "topic-list",
     "jobs": "job-list",
     "token": "token",
     "account": "account",

@@ -171,5 +171,7 @@ LOGGING_CONFIG = None  # `mainstem.logs.configure` has the word
 
 KAFKA_BOOTSTRAP = env.text("KML_CLOUD_BOOTSTRAP_SERVERS")
 KAFKA_CLIENT_CONFIG = env.text("KML_CLOUD_CLIENT_CONFIG")
+DATA_BOOTSTRAP = env.text("DATA_BOOTSTRAP_SERVERS", KAFKA_BOOTSTRAP)
+DATA_CLIENT_CONFIG = env.text("DATA_CLIENT_CONFIG", KAFKA_CLIENT_CONFIG if DATA_BOOTSTRAP == KAFKA_BOOTSTRAP else "")
 KAFKA_SECONDS = env.number("MAINSTEM_KAFKA_SECONDS", 10)
 """How long a request waits for Kafka before it says that Kafka is away."""

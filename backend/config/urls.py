@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_required
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from backend.config import programs_page
 from backend.config.health import health
 from backend.config.root import RootView
 
@@ -33,8 +34,10 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("api/", include(api)),
+    path("programs/", programs_page.programs, name="api-page"),
     path("", include("backend.accounts.urls")),
     path("", include("backend.catalog.urls")),
     path("", include("backend.deployments.urls")),
+    path("", include("backend.streams.urls")),
     path("", include("backend.launchers.urls")),
 ]

@@ -1,4 +1,4 @@
-"""The backend's connection to the cloud's Kafka, one a process, made when it is first needed."""
+"""The backend's connections to Kafka, one a process and cluster, made when they are first needed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from django.conf import settings
 from mainstem.errors import LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.overview import Config
 from mainstem.ports import MessageLog
 
 _lock = threading.Lock()
 _log: MessageLog | None = None
+_streams: MessageLog | None = None
 
 
 def message_log() -> MessageLog:
@@ -20,8 +22,28 @@ def message_log() -> MessageLog:
     global _log
     with _lock:
         if _log is None:
-            if not settings.KAFKA_BOOTSTRAP:
-                raise LogError("KML_CLOUD_BOOTSTRAP_SERVERS is not set")
-            config = client_config(settings.KAFKA_BOOTSTRAP, settings.KAFKA_CLIENT_CONFIG or None)
-            _log = KafkaLog(config, timeout=settings.KAFKA_SECONDS)
+            _log = KafkaLog(cloud_config(), timeout=settings.KAFKA_SECONDS)
         return _log
+
+
+def stream_log() -> MessageLog:
+    """The Kafka of the data streams, whose producers may use transactions; raises LogError likewise."""
+    global _streams
+    with _lock:
+        if _streams is None:
+            _streams = KafkaLog(data_config(), timeout=settings.KAFKA_SECONDS, committed=True)
+        return _streams
+
+
+def cloud_config() -> Config:
+    """Settings of any client of the cloud's Kafka; raises LogError."""
+    if not settings.KAFKA_BOOTSTRAP:
+        raise LogError("KML_CLOUD_BOOTSTRAP_SERVERS is not set")
+    return client_config(settings.KAFKA_BOOTSTRAP, settings.KAFKA_CLIENT_CONFIG or None)
+
+
+def data_config() -> Config:
+    """Settings of any client of the data streams' Kafka; raises LogError."""
+    if not settings.DATA_BOOTSTRAP:
+        raise LogError("DATA_BOOTSTRAP_SERVERS is not set")
+    return client_config(settings.DATA_BOOTSTRAP, settings.DATA_CLIENT_CONFIG or None)

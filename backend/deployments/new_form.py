@@ -172,19 +172,19 @@ class DeploymentForm(Form):
 
     def body(self) -> dict[str, Any]:
         """What is sent to REST: without what belongs to another choice, and without what was left empty."""
-        sent = self.typed(*PLAIN)
+        sent = self.only(*PLAIN)
         sent["shuffle"] = bool(self["shuffle"].data)
         if self["check"].data:
             sent["check"] = True
         for name in ("optimizer", "loss"):
-            if typed := self.typed(name).get(name):
+            if typed := self.only(name).get(name):
                 sent[name] = _object(typed)
-        if metrics := self.typed("metrics").get("metrics"):
+        if metrics := self.only("metrics").get("metrics"):
             sent["metrics"] = [word.strip() for word in metrics.split(",") if word.strip()]
         if not self["federated"].data:
             return {name: value for name, value in sent.items() if name not in OF_FEDERATION} | ALONE
         mode = str(self["mode"].data)
-        sent |= self.typed(*(name for name in OF_MODE.get(mode, ()) if name != "selection"))
+        sent |= self.only(*(name for name in OF_MODE.get(mode, ()) if name != "selection"))
         sent["strategy"] = self._strategy()
         selection = str(self["selection"].data)
         if mode == "sync" and selection != "all":
@@ -195,8 +195,8 @@ class DeploymentForm(Form):
     def _strategy(self) -> dict[str, Any]:
         name = str(self["strategy"].data)
         if name == "fedavg":
-            return {"name": name, "params": self.typed("weighting")}
-        return {"name": name, "params": _object(str(self.typed("strategy_params").get("strategy_params", "{}")))}
+            return {"name": name, "params": self.only("weighting")}
+        return {"name": name, "params": _object(str(self.only("strategy_params").get("strategy_params", "{}")))}
 
     def home(self, path: str) -> str | None:
         """A strategy's parameters stand where that strategy has them."""

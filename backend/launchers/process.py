@@ -1,4 +1,4 @@
-"""The launcher process' two loops: the outbox to Kafka, and the Jobs. Neither waits for the other."""
+"""The launcher process' loops: the outbox to Kafka, sample data, and the Jobs. None waits for another."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from backend.launchers.local import LocalLauncher
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
 from backend.launchers.options import Options, cluster_launcher, local_launcher
 from backend.launchers.reconciler import Reconciler
+from backend.streams.injections import Injector
 from mainstem.metrics.health import Health
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ CLUSTER_SECONDS = 2.0
 
 
 def run(stop: threading.Event, every: float, end_seconds: float, health: Health) -> None:
-    """Run both loops until `stop`, then end the Jobs of this machine; those of a cluster go on without us.
+    """Run the loops until `stop`, then end the Jobs of this machine; those of a cluster go on without us.
 
     `every` is the seconds between two rounds of a loop.
     """
@@ -38,12 +39,14 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
         daemon=True,
     )
     outbox.start()
+    samples = threading.Thread(target=repeat, args=("samples", Injector().step, stop, every), daemon=True)
+    samples.start()
     health.ready = True
     pause = every if options.cluster is None else max(every, CLUSTER_SECONDS)
     repeat("Jobs", reconciler.tick, stop, pause, turn=health.turn)
     if isinstance(launcher, LocalLauncher):
         reconciler.shut_down(partial(launcher.end, seconds=end_seconds))
-    outbox.join(end_seconds)
+    outbox.join(end_seconds)  # the daemon that injects dies with us, and its child with it
 
 
 def repeat(

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
-from drf_spectacular.utils import extend_schema
-from rest_framework import viewsets
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from backend.accounts.permissions import LoggerPermission
+from backend.catalog.api import user_of
+from backend.config.problems import Problem
 from backend.launchers import matching
-from backend.streams import intake
+from backend.streams import intake, topics
+from backend.streams.decoding import as_json
 from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
-from backend.streams.models import DataSource
-from backend.streams.serializers import DataSourceSerializer, FitSerializer
-from mainstem.topics import DATA_CONTROL
+from backend.streams.models import DataSource, Injection
+from backend.streams.serializers import (
+    DataSourceSerializer,
+    FitSerializer,
+    InjectionSerializer,
+    MessageSerializer,
+    TopicDetailSerializer,
+    TopicSerializer,
+)
+from mainstem.topics import DATA_CONTROL, federation_of
 
 
 class DataSourceViewSet(viewsets.ReadOnlyModelViewSet[DataSource]):
@@ -34,6 +46,91 @@ class DataSourceViewSet(viewsets.ReadOnlyModelViewSet[DataSource]):
     def fits(self, request: Request, pk: str) -> Response:
         """Each open federation with whether this stream fits it, why not, and the Job that trains on it there."""
         return Response(FitSerializer(matching.explain(self.get_object()), many=True).data)
+
+
+class InjectionViewSet(
+    mixins.CreateModelMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Injection]
+):
+    """Sample data to inject: real digits, divided among clients. The launcher takes them within a second."""
+
+    queryset = Injection.objects.select_related("created_by")
+    serializer_class = InjectionSerializer
+    filterset_fields = ("state",)
+    ordering_fields = ("id",)
+
+    def perform_create(self, serializer: BaseSerializer[Injection]) -> None:
+        """Remember who asked."""
+        serializer.save(created_by=user_of(self.request))
+
+
+AT = OpenApiParameter("at", str, description="data: the Kafka of the data streams, where it is another.")
+
+
+class TopicViewSet(viewsets.ViewSet):
+    """Kafka's topics: whose they are, who reads them, their messages decoded. 503 while Kafka is away."""
+
+    lookup_url_kwarg = "name"
+    lookup_value_regex = r"[A-Za-z0-9._-]{1,249}"
+
+    @extend_schema(parameters=[AT], responses=TopicSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """All topics but Kafka's own."""
+        found = topics.overview(self._where())
+        reasons = topics.kept_because([one.name for one in found])
+        return Response([asdict(one) | _told(one.name, reasons[one.name]) for one in found])
+
+    @extend_schema(parameters=[AT], responses=TopicDetailSerializer)
+    def retrieve(self, request: Request, name: str) -> Response:
+        """One topic with its partitions and the consumers' lag."""
+        found = topics.inspection(self._where(), name)
+        if found is None:
+            raise Problem(status.HTTP_404_NOT_FOUND, f"There is no topic {name}.")
+        return Response(asdict(found) | _told(name, topics.kept_because([name])[name]))
+
+    @extend_schema(
+        parameters=[
+            AT,
+            OpenApiParameter("partition", int, description="0"),
+            OpenApiParameter("from", int, description="The first offset; without it, the newest are shown."),
+        ],
+        responses=MessageSerializer(many=True),
+    )
+    @action(detail=True)
+    def messages(self, request: Request, name: str) -> Response:
+        """At most 20 messages, decoded with the protocol's schema where they are of it."""
+        partition, start = self._number("partition") or 0, self._number("from")
+        where = self._where()
+        found = topics.inspection(where, name)
+        part = next((one for one in found.partitions if one.number == partition), None) if found else None
+        if part is None:
+            raise Problem(status.HTTP_404_NOT_FOUND, f"There is no partition {partition} of a topic {name}.")
+        newest = max(part.first, part.end - topics.AT_ONCE)
+        begin = newest if start is None else min(max(part.first, start), part.end)
+        return Response([as_json(message) for message in topics.messages(where, name, partition, begin, part.end)])
+
+    @extend_schema(
+        parameters=[AT, OpenApiParameter("confirm", str, required=True, description="The topic's name, to be sure.")],
+        responses={204: None},
+    )
+    def destroy(self, request: Request, name: str) -> Response:
+        """Delete a topic of a federation that is over."""
+        topics.delete(self._where(), name, request.query_params.get("confirm", ""))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _where(self) -> topics.Cluster:
+        return topics.cluster(self.request.query_params.get("at", ""))
+
+    def _number(self, name: str) -> int | None:
+        asked = self.request.query_params.get(name)
+        if asked is None:
+            return None
+        if not asked.isascii() or not asked.isdigit() or len(asked) > 18:
+            raise Problem(status.HTTP_400_BAD_REQUEST, f"{name} must be a whole number.", field=name)
+        return int(asked)
+
+
+def _told(name: str, reason: str) -> dict[str, Any]:
+    return {"purpose": topics.purpose(name), "federation": federation_of(name), "kept_because": reason}
 
 
 class IngestDataView(APIView):

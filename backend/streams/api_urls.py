@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from backend.streams.api import DataSourceViewSet, IngestDataView
+from backend.streams.api import DataSourceViewSet, IngestDataView, InjectionViewSet, TopicViewSet
 
 router = SimpleRouter()
 router.register("datasources", DataSourceViewSet)
+router.register("injections", InjectionViewSet)
+router.register("topics", TopicViewSet, basename="topic")
 
 urlpatterns = [
     path("", include(router.urls)),

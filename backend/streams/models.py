@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from mainstem.streams import DataAnnouncement
@@ -75,3 +77,38 @@ class DataSource(models.Model):
         """12 hexadecimal digits that name this record for ever: of the sha256 of its place."""
         place = f"{self.cluster_id},{self.topic_id},{self.partition},{self.offset}"
         return hashlib.sha256(place.encode()).hexdigest()[:12]
+
+
+class InjectionState(models.TextChoices):
+    """Where an injection stands."""
+
+    WAITING = "waiting", "waiting"
+    RUNNING = "running", "running"
+    SUCCEEDED = "succeeded", "succeeded"
+    FAILED = "failed", "failed"
+
+
+class Injection(models.Model):
+    """Sample data that somebody asked for: real digits, divided among clients. The launcher process injects it."""
+
+    clients = models.IntegerField(default=3, validators=[MinValueValidator(1), MaxValueValidator(1000)])
+    train_samples = models.IntegerField(default=500, validators=[MinValueValidator(1), MaxValueValidator(1796)])
+    test_samples = models.IntegerField(default=50, validators=[MinValueValidator(0), MaxValueValidator(1796)])
+    alpha = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.001), MaxValueValidator(1000)])
+    """Of the Dirichlet distribution that skews the clients' labels; None: all alike."""
+    seed = models.BigIntegerField(default=0, validators=[MinValueValidator(0), MaxValueValidator((1 << 32) - 1)])
+    topic = models.CharField(max_length=200, default="digits")
+    input_format = models.CharField(max_length=10, default="RAW")
+    restriction = models.JSONField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=InjectionState, default=InjectionState.WAITING, db_index=True)
+    detail = models.TextField(blank=True)
+    """What was announced, or why it failed."""
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"digits for {self.clients} clients into {self.topic}"

@@ -6,7 +6,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from backend.streams.models import DataSource
+from backend.accounts.models import User
+from backend.catalog.services import LARGEST_SEED
+from backend.deployments.serializers import JsonField
+from backend.streams.models import DataSource, Injection
+from mainstem.codecs import FORMATS
+from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
 
 
 class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
@@ -37,3 +42,86 @@ class FitSerializer(serializers.Serializer[Any]):
     fits = serializers.BooleanField()
     reason = serializers.CharField(allow_blank=True)
     job = serializers.CharField(allow_null=True)
+
+
+class InjectionSerializer(serializers.ModelSerializer[Injection]):
+    """Sample data to inject: real digits, the same for the same seed."""
+
+    topic = serializers.RegexField(
+        r"\A[A-Za-z0-9._-]{1,200}\Z",
+        required=False,
+        error_messages={"invalid": "A topic's name has 1 to 200 characters of A-Z a-z 0-9 . _ -"},
+    )
+    input_format = serializers.ChoiceField(choices=FORMATS, required=False)
+    seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False)
+    restriction = JsonField(required=False, allow_null=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+
+    class Meta:
+        model = Injection
+        fields = (
+            "id", "clients", "train_samples", "test_samples", "alpha", "seed", "topic", "input_format", "restriction",
+            "state", "detail", "created_by", "created_at", "ended_at",
+        )  # fmt: skip
+        read_only_fields = ("state", "detail", "created_at", "ended_at")
+
+    def validate_topic(self, value: str) -> str:
+        """The protocol's own topics hold no samples, and Kafka keeps two names for itself."""
+        if value in (MODEL_CONTROL, DATA_CONTROL, ".", "..") or value.startswith("__") or federation_of(value):
+            raise serializers.ValidationError(f"{value} is not a topic for samples: choose another name.")
+        return value
+
+
+class TopicSerializer(serializers.Serializer[Any]):
+    """A topic; `kept_because` says why it cannot be deleted here."""
+
+    name = serializers.CharField()
+    partitions = serializers.IntegerField()
+    records = serializers.IntegerField()
+    written = serializers.IntegerField()
+    purpose = serializers.CharField()
+    federation = serializers.CharField(allow_null=True)
+    kept_because = serializers.CharField(allow_blank=True)
+
+
+class PartitionSerializer(serializers.Serializer[Any]):
+    """A partition's readable offsets, [first, end)."""
+
+    number = serializers.IntegerField()
+    first = serializers.IntegerField()
+    end = serializers.IntegerField()
+
+
+class ReaderSerializer(serializers.Serializer[Any]):
+    """A consumer group at a partition."""
+
+    group = serializers.CharField()
+    state = serializers.CharField()
+    members = serializers.IntegerField()
+    partition = serializers.IntegerField()
+    committed = serializers.IntegerField(allow_null=True)
+    lag = serializers.IntegerField(allow_null=True)
+
+
+class TopicDetailSerializer(serializers.Serializer[Any]):
+    """A topic with its partitions and readers."""
+
+    name = serializers.CharField()
+    partitions = PartitionSerializer(many=True)
+    readers = ReaderSerializer(many=True)
+    purpose = serializers.CharField()
+    federation = serializers.CharField(allow_null=True)
+    kept_because = serializers.CharField(allow_blank=True)
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    """A message as text; `problem` says why it is not of the protocol."""
+
+    offset = serializers.IntegerField()
+    timestamp_ms = serializers.IntegerField()
+    kind = serializers.CharField()
+    key = serializers.CharField()
+    headers = serializers.DictField(child=serializers.CharField())
+    body = serializers.CharField()
+    size = serializers.IntegerField()
+    problem = serializers.CharField()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from mainstem.errors import LogError
+
+Config = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,38 +26,64 @@ class TopicOverview:
     written: int
 
 
-def topic_overviews(config: Mapping[str, str | int | float | bool], timeout: float = 10.0) -> list[TopicOverview]:
+def topic_overviews(config: Config, timeout: float = 10.0) -> list[TopicOverview]:
     """All topics but Kafka's own, by name; raises LogError where the brokers do not answer within `timeout` seconds."""
-    consumer = _asking(config)
+    admin = AdminClient({**config, "log_level": 0})
+    with translated(config):
+        found = admin.list_topics(timeout=timeout).topics
+        numbers = {name: sorted(found[name].partitions) for name in sorted(found) if not name.startswith("__")}
+        places = [TopicPartition(name, number) for name, many in numbers.items() for number in many]
+        first, end = bounds(admin, places, timeout)
+    return [
+        TopicOverview(
+            name,
+            len(many),
+            sum(end[name, number] - first[name, number] for number in many),
+            sum(end[name, number] for number in many),
+        )
+        for name, many in numbers.items()
+    ]
+
+
+Offsets = dict[tuple[str, int], int]
+"""(topic, partition) to an offset."""
+
+
+def bounds(admin: AdminClient, places: Iterable[TopicPartition], timeout: float) -> tuple[Offsets, Offsets]:
+    """The first readable and the next offset of each place, all asked at once; raises KafkaException."""
+    wanted = list(places)
+    if not wanted:
+        return {}, {}
+    first, end = (
+        admin.list_offsets(dict.fromkeys(wanted, which), request_timeout=timeout)
+        for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    )
+    return _settled(first), _settled(end)
+
+
+def _settled(futures: Mapping[TopicPartition, Future[Any]]) -> Offsets:
+    return {(place.topic, place.partition): int(future.result().offset) for place, future in futures.items()}
+
+
+@contextlib.contextmanager
+def translated(config: Config) -> Iterator[None]:
+    """Kafka's exceptions as LogError that names the servers."""
     try:
-        found = consumer.list_topics(timeout=timeout).topics
-        overviews = []
-        for name in sorted(name for name in found if not name.startswith("__")):
-            bounds = [
-                consumer.get_watermark_offsets(TopicPartition(name, number), timeout=timeout)
-                for number in sorted(found[name].partitions)
-            ]
-            known = [pair for pair in bounds if pair is not None]
-            records = sum(high - low for low, high in known)
-            overviews.append(TopicOverview(name, len(bounds), records, sum(high for _, high in known)))
-        return overviews
+        yield
     except KafkaException as error:
         raise LogError(f"Kafka at {config.get('bootstrap.servers')} does not answer: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
 
 
-def broker_count(config: Mapping[str, str | int | float | bool], timeout: float = 5.0) -> int:
+def broker_count(config: Config, timeout: float = 5.0) -> int:
     """How many brokers the cluster has; raises LogError where none answers within `timeout` seconds."""
     consumer = _asking(config)
     try:
-        return len(consumer.list_topics(timeout=timeout).brokers)
-    except KafkaException as error:
-        raise LogError(f"Kafka at {config.get('bootstrap.servers')} does not answer: {error.args[0].str()}") from error
+        with translated(config):
+            return len(consumer.list_topics(timeout=timeout).brokers)
     finally:
         consumer.close()
 
 
-def _asking(config: Mapping[str, str | int | float | bool]) -> Consumer:
+def _asking(config: Config) -> Consumer:
     """A consumer that only asks; what goes wrong is raised, so librdkafka need not print it as well."""
     return Consumer({**config, "group.id": "mainstem-overview", "enable.auto.commit": False, "log_level": 0})

@@ -1,7 +1,8 @@
-"""What the backend's tests share: a tiny model, a clock, a workshop that answers at once."""
+"""What the backend's tests share: a tiny model, a clock, a workshop that answers at once, a browser."""
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.test import Client
 
 from backend.catalog import workshop
 
@@ -18,6 +20,22 @@ TENSORS = [
     {"name": "dense/kernel", "dtype": "float32", "shape": [4, 2]},
     {"name": "dense/bias", "dtype": "float32", "shape": [2]},
 ]
+
+
+XSS = "<script>alert('x')</script>\"'><img src=x onerror=y>"
+"""A name that would be markup."""
+
+
+def logged_in(user: Any) -> Client:
+    """A browser in which this user is logged in."""
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+def text(response: Any) -> str:
+    """The page's source with its entities resolved."""
+    return html.unescape(response.content.decode())
 
 
 class Ticking:

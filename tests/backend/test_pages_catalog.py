@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from typing import Any
 
@@ -14,35 +13,17 @@ from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
 from backend.config.problems import Problem
 from backend.deployments import services as deployments
-from tests.backend.support import FakeWorkshop
+from tests.backend.support import XSS, FakeWorkshop, logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
-XSS = "<script>alert('x')</script>\"'><img src=x onerror=y>"
 MODEL: dict[str, Any] = {"name": "digits", "kind": "template", "template": "mlp", "mlp-input_shape": "784", "seed": "7"}
 
 
-@pytest.fixture
-def browser_of(user: Callable[[str], Any]) -> Callable[[str], Client]:
-    """A browser in which somebody of that role is logged in."""
-
-    def make(role: str) -> Client:
-        browser = Client()
-        browser.force_login(user(role))
-        return browser
-
-    return make
-
-
-def text(response: Any) -> str:
-    """The page as a reader of its source sees it, with entities resolved."""
-    return html.unescape(response.content.decode())
-
-
-def test_template(browser_of: Callable[[str], Client], fake_workshop: FakeWorkshop) -> None:
+def test_template(user: Callable[[str], Any], fake_workshop: FakeWorkshop) -> None:
     """A template's parameters go to the workshop as numbers and lists, those of other templates do not."""
     form = MODEL | {"mlp-units": "64, 32", "mlp-dropout": "0.5", "lenet-classes": "3", "cnn-filters": "x"}
-    answer = browser_of("operator").post("/models/new/", form)
+    answer = logged_in(user("operator")).post("/models/new/", form)
     model = Model.objects.get()
     assert answer["Location"] == f"/models/{model.pk}/"
     params = {"input_shape": [784], "units": [64, 32], "dropout": 0.5}
@@ -50,11 +31,11 @@ def test_template(browser_of: Callable[[str], Client], fake_workshop: FakeWorksh
     assert fake_workshop.asked[0]["seed"] == 7
 
 
-def test_every_page_of_a_model(browser_of: Callable[[str], Client], configuration: Configuration) -> None:
+def test_every_page_of_a_model(user: Callable[[str], Any], configuration: Configuration) -> None:
     """List and detail show layers, shapes, where it is used, and each page answers without a script in it."""
     (model,) = configuration.models.all()
     deployments.create({"configuration": configuration}, None)
-    browser = browser_of("admin")
+    browser = logged_in(user("admin"))
     for path in (
         "/models/", "/models/new/", f"/models/{model.pk}/", "/configurations/", "/configurations/new/",
         f"/configurations/{configuration.pk}/", "/models/?q=nothing", "/configurations/?q=nothing",
@@ -67,9 +48,9 @@ def test_every_page_of_a_model(browser_of: Callable[[str], Client], configuratio
     assert "curl -s" in shown and f"/api/models/{model.pk}/" in shown
 
 
-def test_wrong_values_stay(browser_of: Callable[[str], Client], fake_workshop: FakeWorkshop, model: Model) -> None:
+def test_wrong_values_stay(user: Callable[[str], Any], fake_workshop: FakeWorkshop, model: Model) -> None:
     """Each wrong value keeps what was typed and has REST's own sentence; nothing is made."""
-    browser = browser_of("operator")
+    browser = logged_in(user("operator"))
     cases: list[tuple[dict[str, Any], str]] = [
         ({"name": ""}, "This field may not be blank."),
         ({"name": "x" * 101}, "no more than 100 characters"),
@@ -91,27 +72,27 @@ def test_wrong_values_stay(browser_of: Callable[[str], Client], fake_workshop: F
     assert list(Model.objects.all()) == [model]
 
 
-def test_file_that_is_no_model(browser_of: Callable[[str], Client], fake_workshop: FakeWorkshop) -> None:
+def test_file_that_is_no_model(user: Callable[[str], Any], fake_workshop: FakeWorkshop) -> None:
     """A file of another name is refused by its name; the rest of the form stays."""
     upload = SimpleUploadedFile("holiday.jpg", b"\xff\xd8\xff")
-    answer = browser_of("operator").post("/models/new/", {"name": "photo", "kind": "keras", "file": upload})
+    answer = logged_in(user("operator")).post("/models/new/", {"name": "photo", "kind": "keras", "file": upload})
     assert answer.status_code == 400
     assert "The file's name must end in .keras" in text(answer) and 'value="photo"' in text(answer)
 
 
-def test_oversized_upload(browser_of: Callable[[str], Client], settings: Any) -> None:
+def test_oversized_upload(user: Callable[[str], Any], settings: Any) -> None:
     """What is too long is refused by its announced length, with how much is allowed."""
     settings.MAX_UPLOAD_BYTES = 1000
     upload = SimpleUploadedFile("big.keras", b"x" * 2000)
-    answer = browser_of("operator").post("/models/new/", {"name": "big", "kind": "keras", "file": upload})
+    answer = logged_in(user("operator")).post("/models/new/", {"name": "big", "kind": "keras", "file": upload})
     assert answer.status_code == 413 and "at most 1,000 are taken here" in text(answer)
 
 
 def test_the_workshops_errors_stand_at_their_fields(
-    browser_of: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
+    user: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A parameter's error stands at the parameter, a line's error at the code with its line."""
-    browser = browser_of("operator")
+    browser = logged_in(user("operator"))
     for field, sentence, place in (
         ("template.params.units", "units must be a list", "id_mlp-units-wrong"),
         ("template.params.nonsense", "there is no nonsense", "id_template-wrong"),
@@ -138,9 +119,9 @@ def test_the_workshops_errors_stand_at_their_fields(
     assert "line 2: name 'Dens'" in slot[: slot.index("</div>")]
 
 
-def test_check_keeps_nothing(browser_of: Callable[[str], Client], fake_workshop: FakeWorkshop) -> None:
+def test_check_keeps_nothing(user: Callable[[str], Any], fake_workshop: FakeWorkshop) -> None:
     """The check shows layers, shapes and parameters, also without scripts and without a name, and makes no model."""
-    browser = browser_of("operator")
+    browser = logged_in(user("operator"))
     fragment = text(browser.post("/models/check/", MODEL | {"name": ""}, headers={"HX-Request": "true"}))
     assert "This model can be made" in fragment and "Dense" in fragment and "<html" not in fragment
     page = text(browser.post("/models/check/", MODEL))
@@ -148,10 +129,10 @@ def test_check_keeps_nothing(browser_of: Callable[[str], Client], fake_workshop:
     assert not Model.objects.exists()
 
 
-def test_rename_and_delete_a_model(browser_of: Callable[[str], Client], configuration: Configuration) -> None:
+def test_rename_and_delete_a_model(user: Callable[[str], Any], configuration: Configuration) -> None:
     """Names change; a model in use is not deleted and says by what it is kept."""
     (model,) = configuration.models.all()
-    browser = browser_of("admin")
+    browser = logged_in(user("admin"))
     page = f"/models/{model.pk}/"
     assert "may not be blank" in text(browser.post(page, {"name": ""}))
     browser.post(page, {"name": "renamed", "description": "d"})
@@ -165,9 +146,9 @@ def test_rename_and_delete_a_model(browser_of: Callable[[str], Client], configur
     assert not Model.objects.exists()
 
 
-def test_configurations(browser_of: Callable[[str], Client], model: Model) -> None:
+def test_configurations(user: Callable[[str], Any], model: Model) -> None:
     """Make, refuse, change, duplicate, delete."""
-    browser = browser_of("admin")
+    browser = logged_in(user("admin"))
     assert "checked" in text(browser.get(f"/configurations/new/?model={model.pk}"))
     refused = browser.post("/configurations/new/", {"name": "none chosen"})
     assert refused.status_code == 400 and "may not be empty" in text(refused) and "none chosen" in text(refused)
@@ -185,10 +166,10 @@ def test_configurations(browser_of: Callable[[str], Client], model: Model) -> No
     assert [c.name for c in Configuration.objects.all()] == ["study of digits (2)"]
 
 
-def test_a_viewer_only_reads(browser_of: Callable[[str], Client], configuration: Configuration) -> None:
+def test_a_viewer_only_reads(user: Callable[[str], Any], configuration: Configuration) -> None:
     """A viewer's and an operator's attempts at what is not theirs are refused, and their pages offer none of it."""
     (model,) = configuration.models.all()
-    viewer, operator = browser_of("viewer"), browser_of("operator")
+    viewer, operator = logged_in(user("viewer")), logged_in(user("operator"))
     for path in (
         "/models/new/", "/models/check/", f"/models/{model.pk}/", "/configurations/new/",
         f"/configurations/{configuration.pk}/", f"/configurations/{configuration.pk}/duplicate/",
@@ -202,9 +183,9 @@ def test_a_viewer_only_reads(browser_of: Callable[[str], Client], configuration:
     assert "Delete" not in text(operator.get(f"/models/{model.pk}/"))
 
 
-def test_names_are_text(browser_of: Callable[[str], Client], fake_workshop: FakeWorkshop) -> None:
+def test_names_are_text(user: Callable[[str], Any], fake_workshop: FakeWorkshop) -> None:
     """A name that would be markup is shown as it was typed, everywhere."""
-    browser = browser_of("admin")
+    browser = logged_in(user("admin"))
     browser.post("/models/new/", MODEL | {"name": XSS, "description": XSS})
     model = Model.objects.get()
     browser.post("/configurations/new/", {"name": XSS, "description": XSS, "models": [model.pk]})

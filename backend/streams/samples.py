@@ -1,0 +1,106 @@
+"""A few decoded samples of a stream, read from the site's Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.streams.models import DataSource
+from backend.streams.pictures import picture
+from mainstem.codecs import codec_for
+from mainstem.errors import DecodeError
+from mainstem.ports import Record, Source
+from mainstem.streams import StreamRange
+
+AT_ONCE = 12
+MOST_VALUES = 16
+MOST_BYTES = 8 << 20
+"""Of records that are read for one look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A record: where it is, its label and data for people, or why it cannot be decoded."""
+
+    place: str
+    label: str
+    values: str
+    picture: str | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Samples from `start` on, of `total` in the stream as far as that is known."""
+
+    samples: list[Sample]
+    start: int
+    total: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def look(log: Source, source: DataSource, start: int) -> Look:
+    """The samples from the `start`-th on; raises ConfigError for a config that cannot be, LogError."""
+    codec = codec_for(source.input_format, source.input_config)
+    pieces = list(_pieces(log, source.announcement.ranges))
+    total = sum(end - first for _, _, first, end in pieces)
+    start = max(0, min(start, total - 1))
+    samples = [_sample(codec, record) for record in _records(log, pieces, start)]
+    return Look(samples, start, total, codec.x_shape, codec.x_dtype.name)
+
+
+def _pieces(log: Source, ranges: tuple[StreamRange, ...]) -> Iterator[tuple[str, int, int, int]]:
+    """(topic, partition, start, end) of what is still readable."""
+    for piece in ranges:
+        numbers = range(log.partitions(piece.topic)) if piece.partition is None else [piece.partition]
+        for number in numbers:
+            first, end = log.bounds(piece.topic, number)
+            start = max(first, piece.start or 0)
+            stop = end if piece.end is None else min(end, piece.end)
+            if start < stop:
+                yield piece.topic, number, start, stop
+
+
+def _records(log: Source, pieces: list[tuple[str, int, int, int]], skip: int) -> Iterator[Record]:
+    left, size = AT_ONCE, 0
+    for topic, partition, start, end in pieces:
+        begin = start + skip
+        skip = max(0, skip - (end - start))
+        if begin >= end:
+            continue
+        for record in log.read(topic, partition, begin, min(end, begin + left)):
+            yield record
+            left, size = left - 1, size + len(record.value or b"")
+            if not left or size > MOST_BYTES:
+                return
+
+
+def _sample(codec: Any, record: Record) -> Sample:
+    place = f"{record.topic}:{record.partition}:{record.offset}"
+    try:
+        x, y = codec.decode(record.key, record.value)
+    except DecodeError as error:
+        return Sample(place, "", "", None, str(error))
+    return Sample(place, _label(y), _values(x), picture(x))
+
+
+def _label(y: NDArray[Any] | None) -> str:
+    """A class' number where the label is one-hot or a single value."""
+    if y is None:
+        return "no label"
+    if y.size == 1:
+        return f"{y.reshape(-1)[0]:g}"
+    if y.ndim == 1 and np.count_nonzero(y) == 1 and y.max() == 1:
+        return str(int(y.argmax()))
+    return _values(y)
+
+
+def _values(array: NDArray[Any]) -> str:
+    flat = array.reshape(-1)
+    shown = ", ".join(f"{value:g}" for value in flat[:MOST_VALUES])
+    return shown + (f", and {flat.size - MOST_VALUES} more" if flat.size > MOST_VALUES else "")
