@@ -78,9 +78,29 @@ class KafkaLog:
                 return int(first), int(end)
             except KafkaException as error:
                 # a partition that was just created, or whose broker just came back, has no leader for a moment
-                if error.args[0].code() not in PASSING or time.monotonic() > deadline:
+                passing = error.args[0].code() in PASSING or self._leaderless(error, topic, partition)
+                if not passing or time.monotonic() > deadline:
                     raise LogError(f"asking for the offsets of {topic}: {error.args[0].str()}") from error
                 time.sleep(0.05)
+
+    def _leaderless(self, error: KafkaException, topic: str, partition: int) -> bool:
+        """Whether a partition that librdkafka calls unknown does exist.
+
+        What a client heard while there was no leader it keeps for `metadata.max.age.ms`, 15 minutes: the next
+        question goes to a new one.
+        """
+        if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+            return False
+        with self._lock:
+            if self._asker is not None:
+                self._asker.close()
+                self._asker = None
+        try:
+            found = self._administering().list_topics(topic, timeout=self._timeout).topics.get(topic)
+        except KafkaException:
+            return False
+        time.sleep(0.2)  # clients are not made by the dozen
+        return found is not None and partition in found.partitions
 
     def partitions(self, topic: str) -> int:
         """See `ports.MessageLog`."""

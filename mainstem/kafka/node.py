@@ -40,6 +40,9 @@ def node_properties(environ: Mapping[str, str], data: Path) -> dict[str, str]:
         advertised.append(f"EXTERNAL://{outside}")
         protocols.append("EXTERNAL:PLAINTEXT")
     extra = {
+        # There is no other node to take over: being fenced on a busy machine would only cost. Kafka's own default.
+        "broker.session.timeout.ms": "9000",
+        "broker.heartbeat.interval.ms": "1000",
         "listeners": ",".join(listeners),
         "advertised.listeners": ",".join(advertised),
         "listener.security.protocol.map": ",".join(protocols),
