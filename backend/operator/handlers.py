@@ -79,6 +79,10 @@ def registry(health: Health, connect: Callable[[], Api] = api_from_environ) -> k
         health.ready = True
         asyncio.get_running_loop().create_task(_turn(health))
 
+    @kopf.on.login(**where)
+    def login(**about: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**about) or kopf.login_with_kubeconfig(**about)
+
     @kopf.timer(mapping.GROUP, mapping.VERSION, mapping.PLURAL, interval=EVERY_SECONDS, sharp=False, **where)
     def look(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
         resource = resource_of(body)
