@@ -54,9 +54,15 @@ check lint "$venv/bin/ruff" check .
 check types "$venv/bin/mypy"
 check layers "$venv/bin/lint-imports"
 
+chromium=${MAINSTEM_CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)}
 paths=()
 for folder in $(printf '%s\n' tests/*/test_*.py | xargs -n 1 dirname | sort -u); do
-    wanted "${folder#tests/}" && paths+=("$folder")
+    wanted "${folder#tests/}" || continue
+    if [ "$folder" = tests/browser ] && [ -z "$chromium" ]; then
+        left_out tests/browser "no Chromium on the PATH: install the package chromium, or name one in MAINSTEM_CHROMIUM"
+        continue
+    fi
+    paths+=("$folder")
 done
 for group in "${only[@]}"; do
     case $group in lint | types | layers | postgres) continue ;; esac

@@ -1,0 +1,169 @@
+"""A whole platform for browser tests: `mainstem up` in a directory of its own, and light clients that train nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mainstem.platform.home import Home, Running
+from mainstem.processes import descendants, free_port
+
+PASSWORD = "river-delta-7431"
+
+
+class Platform:
+    """A running `mainstem up`. Start it once for all tests of a package: it takes some seconds and 500 MB."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root)
+        kafka = free_port()
+        self.port = free_port(avoid={kafka})
+        self.base = f"http://127.0.0.1:{self.port}"
+        ours = ("MAINSTEM_", "KML_", "DATA_", "DATABASE_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self.environment = inherited | {"MAINSTEM_CACHE": os.environ.get("MAINSTEM_CACHE", "")}
+        self._log = (root.parent / "up.err").open("wb")
+        command = [sys.executable, "-m", "mainstem.cli", "up", "--home", str(root)]
+        ports = ["--port", str(self.port), "--kafka-port", str(kafka)]
+        self._process = subprocess.Popen([*command, *ports], env=self.environment, stderr=self._log)
+        self.running = self._until(lambda running: running.ready)
+        self._token = self._first_token()
+
+    def close(self) -> None:
+        """End all of it."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(60)
+        self._log.close()
+
+    def _until(self, condition: Callable[[Running], bool], seconds: float = 180) -> Running:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            running = self.home.running()
+            if running is not None and running.pid == self._process.pid and condition(running):
+                return running
+            assert self._process.poll() is None, Path(self._log.name).read_text()
+            time.sleep(0.1)
+        raise AssertionError(Path(self._log.name).read_text())
+
+    def kill_web(self) -> None:
+        """Kill the web server with its worker, and wait until the supervisor has another one that answers."""
+        pid, _ = self._until(lambda running: "web" in running.processes).processes["web"]
+        for doomed in [pid, *descendants(pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(doomed, signal.SIGKILL)
+        self._until(lambda running: running.processes.get("web", (pid, None))[0] != pid)
+        until(self._answers, 120)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self._call("GET", "health/")["status"] == "ok")
+        return False
+
+    # ------------------------------------------------------------ people
+    @property
+    def admin_password(self) -> str:
+        """Of `admin`, as the first start made it."""
+        found = re.search(r"^MAINSTEM_ADMIN_PASSWORD=['\"]?([^'\"\n]+)", self.home.settings.read_text(), re.MULTILINE)
+        assert found is not None
+        return found[1]
+
+    def _first_token(self) -> str:
+        login = {"username": "admin", "password": self.admin_password}
+        return str(self._call("POST", "auth/token/", login)["token"])
+
+    def person(self, role: str) -> str:
+        """The name of a user of that role, whose password is PASSWORD; made when it is first asked for."""
+        name = f"test-{role}"
+        if not self.api("GET", f"users/?username={name}")["results"]:
+            self.api("POST", "users/", {"username": name, "role": role, "password": PASSWORD})
+        return name
+
+    # ------------------------------------------------------------ runs
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON answer of the API to the admin; fails on any error."""
+        return self._call(method, path, body, {"Authorization": f"Token {self._token}"})
+
+    def _call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        request = urllib.request.Request(f"{self.base}/api/{path}", data, sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+        return json.loads(content) if content else None
+
+    def deliver(self, envelope: Any) -> None:
+        """Post control records in the logger's name."""
+        found = re.search(r"^MAINSTEM_TOKEN=['\"]?([^'\"\n]+)", self.home.settings.read_text(), re.MULTILINE)
+        assert found is not None
+        taken = self._call("POST", "ingest/control/", envelope, {"Authorization": f"Token {found[1]}"})
+        assert taken["accepted"] == len(envelope["records"]), taken
+
+    def configuration(self) -> int:
+        """A configuration with a small model; made when it is first asked for."""
+        found = self.api("GET", "configurations/?name=light")["results"]
+        if found:
+            return int(found[0]["id"])
+        template = {"name": "mlp", "params": {"classes": 10, "units": [8]}}
+        model = self.api("POST", "models/", {"name": "light", "template": template, "seed": 7})
+        return int(self.api("POST", "configurations/", {"name": "light", "models": [model["id"]]})["id"])
+
+    def federation(self, name: str, **settings: Any) -> str:
+        """Open a federation and wait until clients may join it; its id."""
+        asked = {"configuration": self.configuration(), "name": name, **settings}
+        made = str(self.api("POST", "deployments/", asked)["federation"])
+        until(lambda: self.state(made) == "waiting")
+        return made
+
+    def state(self, federation: str) -> str:
+        """What the API says of it."""
+        return str(self.api("GET", f"deployments/{federation}/")["state"])
+
+    @contextlib.contextmanager
+    def clients(self, federation: str, count: int, seconds: float = 0.0, prefix: str = "site-") -> Iterator[None]:
+        """So many light clients of a federation at work, each of whose training takes `seconds`."""
+        command = [
+            sys.executable, "-m", "mainstem.cli", "clients", "--home", str(self.home.root), "--federation", federation,
+            "--count", str(count), "--seconds", str(seconds), "--prefix", prefix,
+        ]  # fmt: skip
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=self._log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def finished(self, name: str, rounds: int = 3, count: int = 3, **settings: Any) -> str:
+        """A federation that `count` light clients have finished; its id."""
+        federation = self.federation(name, rounds=rounds, min_clients=count, **settings)
+        with self.clients(federation, count):
+            until(lambda: self.state(federation) == "finished", 120)
+        return federation
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Poll until it holds; what it gave then."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"it never came to that within {seconds:g} s")

@@ -1,0 +1,96 @@
+"""Takes the pictures of docs/images from a platform that runs, light, dark and as a phone shows them.
+
+    ./run.sh --demo                                          # in another terminal, until the run has finished
+    .venv/bin/python tools/screenshots.py [--home .mainstem] [--federation ID]
+
+The federation is the newest finished one unless another is named. Needs Chromium (or MAINSTEM_CHROMIUM) and Playwright.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from mainstem.platform.home import Home
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+LARGEST = 150_000
+"""Bytes of a picture."""
+WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 780}
+LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "light": {"viewport": WIDE, "color_scheme": "light"},
+    "dark": {"viewport": WIDE, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "color_scheme": "light"},
+}
+PAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "overview": ("/", ("light", "dark")),
+    "live": ("/deployments/{federation}/", ("light", "dark", "phone")),
+    "round": ("/deployments/{federation}/rounds/1/", ("light",)),
+    "versions": ("/deployments/{federation}/versions/?a=1&b=5", ("light",)),
+    "recorder": ("/deployments/{federation}/recorder/?t=1000000", ("dark",)),
+}
+"""Name: address, and the looks in which it is taken."""
+
+
+def main() -> int:
+    """Take all of them; 1 where a picture is too large."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, default=Path(os.environ.get("MAINSTEM_HOME") or ".mainstem"))
+    parser.add_argument("--federation", help="the run that is shown (default: the newest finished one)")
+    options = parser.parse_args()
+    home = Home(options.home.resolve())
+    running = home.running()
+    if running is None:
+        parser.error(f"nothing runs in {home.root}: start ./run.sh --demo")
+    found = re.search(r"^MAINSTEM_ADMIN_PASSWORD=['\"]?([^'\"\n]+)", home.settings.read_text(), re.MULTILINE)
+    if found is None:
+        parser.error(f"{home.settings} holds no admin's password")
+    program = os.environ.get("MAINSTEM_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        large = [path for look in LOOKS for path in taken(browser, look, running.api, found[1], options.federation)]
+        browser.close()
+    for path in large:
+        print(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST:,} are wanted", file=sys.stderr)
+    return 1 if large else 0
+
+
+def taken(browser: Browser, look: str, base: str, password: str, federation: str | None) -> list[Path]:
+    """Take the pictures of one look; those that came out too large."""
+    context = browser.new_context(base_url=base, **LOOKS[look])
+    page = context.new_page()
+    page.goto("/login/")
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Overview").wait_for()
+    chosen = federation or newest(page)
+    large = []
+    for name, (address, looks) in PAGES.items():
+        if look in looks:
+            page.goto(address.format(federation=chosen))
+            page.wait_for_timeout(2500)  # the parts that come after the page
+            path = IMAGES / f"{name}-{look}.png"
+            page.screenshot(path=path)
+            if path.stat().st_size > LARGEST:
+                large.append(path)
+    context.close()
+    return large
+
+
+def newest(page: Page) -> str:
+    """The newest finished federation."""
+    page.goto("/deployments/?state=finished")
+    return page.locator("tbody tr td code").first.inner_text()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
