@@ -16,21 +16,17 @@ from typing import Any
 import pytest
 
 from mainstem.cli.api import Api
-from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.overview import topic_overviews
 from mainstem.platform.home import Home
 from mainstem.processes import free_port
 from mainstem.topics import DATA_CONTROL
+from tests.support.sightings import records, sightings, windows
 
-pytestmark = [pytest.mark.kafka, pytest.mark.training, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.training]
 
-ROUNDS, WINDOW, STEP = 2, 64, 4
+ROUNDS = 2
 PATIENCE = 600.0
 """Seconds: three platforms and two trainings on a busy machine."""
-
-"""A sample is recognised by any 16 neighbouring pixels of it that are not mostly black."""
 
 SITES = {"north": 1, "south": 2}
 """Each with the seed of its samples."""
@@ -112,37 +108,6 @@ def platforms(
             platform.stop()
 
 
-def records(kafka: EmbeddedKafka) -> Iterator[tuple[str, bytes]]:
-    """Every byte that a broker's topics hold: topic, and each record's key, value and headers."""
-    log = KafkaLog(client_config(kafka.bootstrap_servers))
-    try:
-        for topic in topic_overviews(client_config(kafka.bootstrap_servers)):
-            for partition in range(topic.partitions):
-                for record in log.read(topic.name, partition, *log.bounds(topic.name, partition)):
-                    for part in (record.key, record.value, *record.headers.values()):
-                        yield topic.name, part or b""
-    finally:
-        log.close()
-
-
-def windows(samples: list[bytes]) -> set[bytes]:
-    """Pieces of samples, every one that shows something: at least half of its numbers are not zero."""
-    pieces = {sample[at : at + WINDOW] for sample in samples for at in range(0, len(sample) - WINDOW + 1, STEP)}
-    zero = bytes(4)
-    return {p for p in pieces if sum(p[i : i + 4] != zero for i in range(0, WINDOW, 4)) >= WINDOW // 8}
-
-
-def sightings(pieces: set[bytes], found: Iterator[tuple[str, bytes]]) -> dict[str, int]:
-    """In which topics any of the pieces occurs, at whatever place in a record, and how often."""
-    seen: dict[str, int] = {}
-    anchors = {piece[:8] for piece in pieces}
-    for topic, part in found:
-        for at in range(len(part) - WINDOW + 1):
-            if part[at : at + 8] in anchors and part[at : at + WINDOW] in pieces:
-                seen[topic] = seen.get(topic, 0) + 1
-    return seen
-
-
 def inject(kafka: EmbeddedKafka, site: str, seed: int) -> str:
     """Run the public script against a site's Kafka; the data topic."""
     topic = f"{site}-digits"
@@ -197,12 +162,14 @@ def test_sites_train_one_model_and_keep_their_samples(
         running = platforms[site].home.running()
         assert running is not None and "aggregator" not in running.processes
 
-    samples = [part for site in SITES for topic, part in records(kafkas[site]) if topic == topics[site]]
+    samples = [
+        part for site in SITES for topic, part in records(kafkas[site].bootstrap_servers) if topic == topics[site]
+    ]
     pieces = windows([sample for sample in samples if len(sample) == 784 * 4])
     assert len(pieces) > 10_000
     for site in SITES:  # the search finds what is there
-        assert sightings(pieces, records(kafkas[site])).keys() == {topics[site]}
-    cloud = list(records(kafkas["cloud"]))
+        assert sightings(pieces, records(kafkas[site].bootstrap_servers)).keys() == {topics[site]}
+    cloud = list(records(kafkas["cloud"].bootstrap_servers))
     assert sightings(pieces, iter(cloud)) == {}
     held = {topic for topic, _ in cloud}
     assert DATA_CONTROL not in held and {name for name in held if "digits" in name} == set()
