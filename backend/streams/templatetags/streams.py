@@ -38,3 +38,9 @@ def topics_of(source: DataSource) -> list[str]:
 def thousands(value: Any) -> str:
     """`1,234,567`."""
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def cut_space(value: str) -> str:
+    """The text on one line."""
+    return " ".join(value[:1000].split())

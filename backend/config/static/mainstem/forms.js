@@ -90,6 +90,7 @@ function mark() {
     }
   }
   for (const area of document.querySelectorAll("[data-editor]")) lines(area);
+  for (const part of document.querySelectorAll("details.more")) if (part.querySelector(".wrong")) part.open = true;
 }
 
 for (const form of document.querySelectorAll("main form[method=post]")) {
