@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--namespace", action="append", help="to watch; may be repeated (default: the pod's own)")
     options = parser.parse_args(arguments)
     logs.configure("operator")
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of every look
     health = Health()
     try:
         api_from_environ()

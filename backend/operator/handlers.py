@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,7 @@ def registry(health: Health, connect: Callable[[], Api] = api_from_environ) -> k
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="mainstem.dev")
         settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="mainstem.dev")
         settings.scanning.disabled = True  # the namespaces are given, so no right to list them is needed
-        settings.posting.enabled = False  # kopf's own events tell of handlers; ours tell of federations
+        settings.posting.level = logging.CRITICAL + 1  # kopf's own events tell of handlers; ours tell of federations
         health.ready = True
         asyncio.get_running_loop().create_task(_turn(health))
 
@@ -83,7 +84,7 @@ def registry(health: Health, connect: Callable[[], Api] = api_from_environ) -> k
     def login(**about: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**about) or kopf.login_with_kubeconfig(**about)
 
-    @kopf.timer(mapping.GROUP, mapping.VERSION, mapping.PLURAL, interval=EVERY_SECONDS, sharp=False, **where)
+    @kopf.timer(mapping.GROUP, mapping.VERSION, mapping.PLURAL, id="look", interval=EVERY_SECONDS, **where)
     def look(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
         resource = resource_of(body)
         with logs.bind(federation=resource.federation), connect() as api:
@@ -95,7 +96,7 @@ def registry(health: Health, connect: Callable[[], Api] = api_from_environ) -> k
         if changes:
             patch.status.update(changes)
 
-    @kopf.on.delete(mapping.GROUP, mapping.VERSION, mapping.PLURAL, **where)
+    @kopf.on.delete(mapping.GROUP, mapping.VERSION, mapping.PLURAL, id="remove", **where)
     def remove(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
         resource, say = resource_of(body), _sayer(body)
         if (body["metadata"].get("annotations") or {}).get(ORPHAN) == "true":
