@@ -19,6 +19,8 @@ from backend.deployments.models import Deployment, Examination, Round
 
 SECONDS = 600
 """Longest that one examination may take."""
+FEWEST = 5
+"""Updates below which none is marked for its distance."""
 STRAY = 3.5
 """An update is marked from this modified z-score on (Iglewicz and Hoaglin, 1993), or where it points away."""
 
@@ -51,10 +53,10 @@ def current(deployment: Deployment, round_: Round) -> Examination | None:
 def outliers(measures: Sequence[dict[str, Any]]) -> set[int]:
     """The offsets of the updates that went unusually far, or away from where the version went."""
     norms = [measure["norm"] for measure in measures if measure["norm"] is not None]
-    if not norms:
-        return set()
-    middle = statistics.median(norms)
-    spread = statistics.median(abs(norm - middle) for norm in norms)
+    if len(norms) < FEWEST:
+        norms = []  # a handful has no usual distance to stand out from
+    middle = statistics.median(norms) if norms else 0.0
+    spread = statistics.median(abs(norm - middle) for norm in norms) if norms else 0.0
     far = {
         measure["offset"]
         for measure in measures

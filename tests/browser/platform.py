@@ -62,6 +62,10 @@ class Platform:
         for doomed in [pid, *descendants(pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(doomed, signal.SIGKILL)
+        self.until_web_is_back(pid)
+
+    def until_web_is_back(self, pid: int) -> None:
+        """Wait for a web server that is not the process `pid`."""
         self._until(lambda running: running.processes.get("web", (pid, None))[0] != pid)
         until(self._answers, 120)
 

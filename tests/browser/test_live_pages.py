@@ -128,7 +128,7 @@ def test_versions_are_compared_and_rolled_back(platform: Platform, page: Page, f
     page.goto(f"/deployments/{run}/versions/")
     page.get_by_role("row").filter(has=page.locator("#a1")).get_by_role("button", name="Roll back").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
-    expect(page.get_by_text("The run goes on from version 1.")).to_be_visible()
+    expect(page.get_by_text("The run goes on from version 1.", exact=True)).to_be_visible()
     until(lambda: platform.api("GET", f"deployments/{run}/")["version"] == 1)
     page.reload()
     expect(page.get_by_text("rolled back", exact=True).first).to_be_visible()

@@ -1,12 +1,13 @@
 // Several runs' curves in one chart.
 
 import { Chart } from "./charts.js";
+import { figures } from "./fetching.js";
 
 const box = document.getElementById("overlay");
 if (box) {
-  const answer = await fetch(box.dataset.source);
-  if (answer.ok) {
-    const { rounds, runs } = await answer.json();
+  const told = await figures(box.dataset.source);
+  if (told) {
+    const { rounds, runs } = told;
     const names = Object.keys(runs);
     const series = names.map((label, index) => ({ label, colour: `m${index + 1}`, width: 2.25, points: rounds.length < 60 }));
     new Chart(box, series).set([rounds, ...names.map((name) => runs[name])]);

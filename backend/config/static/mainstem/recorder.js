@@ -24,12 +24,14 @@ let state = "–";
 await read();
 
 async function read() {
-  const answer = await fetch(box.dataset.tape);
-  if (!answer.ok) {
-    clock.value = `the server answered ${answer.status}`;
+  try {
+    const answer = await fetch(box.dataset.tape);
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    tape = (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  } catch (error) {
+    clock.value = `the log cannot be read: ${error.message}`;
     return;
   }
-  tape = (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
   if (!tape.length) {
     clock.value = "nothing has happened yet";
     return;

@@ -2,6 +2,7 @@
 // renders (where it stands, the tables) are asked for again, at most once a second.
 
 import { GLOBAL, learning, phases } from "./charts.js";
+import { figures } from "./fetching.js";
 import { Grid } from "./grid.js";
 import { Live } from "./live.js";
 
@@ -42,9 +43,8 @@ document.addEventListener("htmx:afterSwap", async (event) => {
 async function drawn() {
   const place = document.getElementById("charts");
   if (!place) return null;
-  const answer = await fetch(place.dataset.source);
-  if (!answer.ok) return null;
-  const told = await answer.json();
+  const told = await figures(place.dataset.source);
+  if (!told) return null;
   const made = { metric: told.metric, phase: phases(document.getElementById("phases")) };
   made.phase.set([told.rounds, told.phases.train, told.phases.upload, told.phases.commit]);
   const curves = document.getElementById("curves");
@@ -70,7 +70,7 @@ function tell(event) {
 
 function draw(event) {
   if (!charts || (!charts.curve && Object.keys(event.clients[0]?.training ?? {}).length)) {
-    soon("measured"); // the first round: the server draws the frame
+    soon("measured"); // the first round, or the figures did not come: the server draws the frame
     return;
   }
   const { metric, curve, phase } = charts;
