@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from rest_framework import exceptions, status
@@ -102,6 +103,9 @@ def _translate(error: Exception) -> exceptions.APIException | None:
             return Problem(status.HTTP_410_GONE, str(error))
         case LogError():
             return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka cannot be reached: {error}")
+        case OperationalError() | InterfaceError():
+            log.error("the database does not answer: %s", error, exc_info=error)
+            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The database does not answer now; try again.")
         case ConfigError():
             return Problem(status.HTTP_400_BAD_REQUEST, str(error), field=getattr(error, "field", None))
         case MainstemError():

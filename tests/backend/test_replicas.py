@@ -204,3 +204,16 @@ def test_an_id_is_given_away_once(backends: Backends) -> None:
     )
     assert sorted(answers) == [201] + [409] * 7
     assert backends.server.psql("SELECT count(*) FROM deployments_outboxentry", "replicas") == "1"
+
+
+def test_a_database_that_dies_is_503_until_it_is_back(backends: Backends) -> None:
+    """A killed server makes both replicas say 503, which loggers wait out; back, it needs no restart of theirs."""
+    asked = "/api/ingest/control/", {"cluster_id": CLUSTER, "records": []}
+    backends.server.kill()
+    try:
+        assert [backends.ask(number, "POST", *asked)[0] for number in range(4)] == [503] * 4
+        assert backends.ask(0, "GET", "/api/health/")[0] == 503
+    finally:
+        backends.server.start()
+    for number in range(2):
+        wait_until(lambda number=number: backends.ask(number, "POST", *asked)[0] == 200)  # type: ignore[misc]
