@@ -12,11 +12,14 @@ register = template.Library()
 
 
 @register.inclusion_tag("components/use_api.html", takes_context=True)
-def use_api(context: template.Context, method: str, address: str, body: Any = None) -> dict[str, Any]:
+def use_api(
+    context: template.Context, method: str, address: str, body: Any = None, title: str = "Use the API for this"
+) -> dict[str, Any]:
     """`{% use_api "GET" "/api/models/" %}`: the request as a curl command and as a Python program."""
     request = context.get("request")
     base = f"{request.scheme}://{request.get_host()}" if request is not None else "http://localhost:8000"
     return {
+        "title": title,
         "id": f"api-{zlib.crc32(f'{method} {address}'.encode()):08x}",
         "curl": curl(base, method, address, body),
         "python": python(base, method, address, body),

@@ -12,7 +12,7 @@ RESOURCES = (
     ("models", "Models: what is trained.", "GET", "/api/models/", None),
     (
         "a model",
-        "A model from a template; `/api/models/templates/` lists them.",
+        "A model from a template; /api/models/templates/ lists them.",
         "POST",
         "/api/models/",
         {"name": "digits", "template": {"name": "cnn", "params": {"classes": 10}}, "seed": 7},
@@ -26,7 +26,7 @@ RESOURCES = (
     ("data sources", "Streams that sites have announced.", "GET", "/api/datasources/", None),
     ("sample data", "Real digits for some clients.", "POST", "/api/injections/", {"clients": 3}),
     ("topics", "What is in Kafka.", "GET", "/api/topics/", None),
-    ("Jobs", "Training Jobs; `/api/jobs/NAME/log/` has the output.", "GET", "/api/jobs/", None),
+    ("Jobs", "Training Jobs; /api/jobs/NAME/log/ has the output.", "GET", "/api/jobs/", None),
 )  # fmt: skip
 """Title, what it is, method, address, body."""
 

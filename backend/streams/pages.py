@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -90,7 +90,7 @@ def _list(request: HttpRequest, form: InjectionForm) -> HttpResponse:
     rows: QuerySet[DataSource] = DataSource.objects.defer("value").annotate(trains=Count("jobs"))
     rows = rows.order_by("-id")
     if sought:
-        rows = rows.filter(topic__icontains=sought) | rows.filter(description__icontains=sought)
+        rows = rows.filter(Q(topic__icontains=sought) | Q(description__icontains=sought))
     if input_format in FORMATS:
         rows = rows.filter(input_format=input_format)
     if refused in ("yes", "no"):
