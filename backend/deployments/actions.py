@@ -36,7 +36,7 @@ def act(request: HttpRequest, federation: str, action: str) -> HttpResponseBase:
         address, said = ACTIONS[action](request, deployment, user)
     except (Problem, MainstemError) as error:
         messages.error(request, str(error.detail) if isinstance(error, Problem) else str(error))
-        return redirect(request.headers.get("Referer") or "deployment-page", federation)
+        return redirect("versions-page" if action == "rollback" else "deployment-page", federation)
     messages.success(request, said)
     return redirect(*address)
 
