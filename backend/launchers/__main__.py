@@ -24,12 +24,12 @@ END_SECONDS = 15.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT, then end the Jobs of this machine and return 0; 1 with a sentence when it cannot start."""
+    """Run until SIGTERM or SIGINT, end this machine's Jobs and return 0; 1 with a sentence when it cannot start."""
     parser = argparse.ArgumentParser(
         prog="python -m backend.launchers",
         description="Opens deployments in Kafka, matches streams with federations, and runs their training Jobs. "
-        "On SIGTERM it ends the Jobs of this machine; a cluster's go on. Killed, it leaves all of them running, and the "
-        "next one finds them.",
+        "On SIGTERM it ends the Jobs of this machine; a cluster's go on. Killed, it leaves all of them running, and "
+        "the next one finds them.",
         epilog="MAINSTEM_LAUNCHER: local (processes of this machine, the default) or kubernetes. "
         "MAINSTEM_MAX_JOBS: training processes at a time (default: CPU cores, at least 3; some 0.5 GB each). "
         "MAINSTEM_JOB_BACKOFF_LIMIT: how often in a row a failed Job starts again (default: 3).",
