@@ -17,11 +17,11 @@ from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
 
 KAFKA = "localhost:31162"
-CLIENTS, ROUNDS, SEED = 3, 4, 7
+CLIENTS, ROUNDS, SEED = 3, 3, 7
 TEMPLATE = {"name": "mlp", "params": {"input_shape": [784], "units": [256], "classes": 10, "dropout": 0.3}}
-TRAINING = {"batch_size": 32, "epochs": 12, "optimizer": "adam", "learning_rate": 0.001,
+TRAINING = {"batch_size": 32, "epochs": 8, "optimizer": "adam", "learning_rate": 0.001,
             "loss": "categorical_crossentropy", "metrics": ["accuracy"]}  # fmt: skip
-SECONDS = 420.0
+SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
