@@ -10,6 +10,7 @@ from pathlib import Path
 
 import kopf
 
+from backend.operator.definition import wait_for_definition
 from backend.operator.handlers import api_from_environ, registry
 from mainstem import logs
 from mainstem.errors import MainstemError
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         api_from_environ()
         with serving("operator", health):
+            wait_for_definition(health)
             kopf.run(registry=registry(health), standalone=True, namespaces=options.namespace or [own_namespace()])
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -27,6 +27,9 @@ EVERY_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 10.0
 """After the API did not do what a resource's end asks for."""
 
+ANSWER_SECONDS: Final = 20.0
+"""How long the API may take to answer: a look that hangs would hold up the resource's end."""
+
 FINALIZER: Final = "mainstem.dev/deployment"
 ORPHAN: Final = "mainstem.dev/orphan"
 """Annotation: with "true" a resource goes at once, and its deployment stays as it is."""
@@ -48,7 +51,7 @@ def api_from_environ() -> Api:
         raise ConfigError(
             "MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing: give the token of a user with role admin"
         )
-    return Api(address, token)
+    return Api(address, token, timeout=ANSWER_SECONDS)
 
 
 def resource_of(body: Any) -> Resource:
@@ -96,7 +99,7 @@ def registry(health: Health, connect: Callable[[], Api] = api_from_environ) -> k
         if changes:
             patch.status.update(changes)
 
-    @kopf.on.delete(mapping.GROUP, mapping.VERSION, mapping.PLURAL, id="remove", **where)
+    @kopf.on.delete(mapping.GROUP, mapping.VERSION, mapping.PLURAL, id="remove", backoff=AGAIN_SECONDS, **where)
     def remove(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
         resource, say = resource_of(body), _sayer(body)
         if (body["metadata"].get("annotations") or {}).get(ORPHAN) == "true":

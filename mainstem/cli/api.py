@@ -28,13 +28,13 @@ class ApiError(MainstemError):
 
 
 class Api:
-    """One login; as a context manager it ends the token that it was given for a password.
+    """One login; as a context manager it ends the token that it was given for a password. `timeout` is in seconds.
 
     Raises ApiError with what the backend says, naming the field.
     """
 
-    def __init__(self, address: str, token: str | None = None) -> None:
-        self.address = address.rstrip("/")
+    def __init__(self, address: str, token: str | None = None, *, timeout: float = TIMEOUT) -> None:
+        self.address, self._timeout = address.rstrip("/"), timeout
         self._session = requests.Session()
         self._session.trust_env = not self.address.startswith(("http://127.", "http://localhost"))  # no proxy for those
         self._session.headers["Connection"] = "close"  # a kept one may die unseen behind `kubectl port-forward`
@@ -109,7 +109,7 @@ class Api:
     def _call(self, method: str, path: str, **arguments: Any) -> requests.Response:
         url = path if path.startswith("http") else f"{self.address}/api/{path}"
         try:
-            response = self._session.request(method, url, timeout=TIMEOUT, **arguments)
+            response = self._session.request(method, url, timeout=self._timeout, **arguments)
         except requests.RequestException as error:
             raise ApiError(
                 f"the backend at {self.address} does not answer ({type(error).__name__}): is `mainstem up` running?"
