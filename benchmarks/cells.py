@@ -47,12 +47,22 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def measured_by(told: Mapping[str, Any]) -> str:
-    """The command, how often, when, and the load average before and after."""
-    by_command: dict[str, list[str]] = {}
+    """The command, how many times, when, and the load average before and after."""
+    by_command: dict[str, list[Mapping[str, Any]]] = {}
     for one in told["measured"]:
-        when = f"{one['date']}, load average {one['load_before']:g} before and {one['load_after']:g} after"
-        by_command.setdefault(one["command"], []).append(when)
-    return "; ".join(f"`{command}` ({'; '.join(when)})" for command, when in by_command.items())
+        by_command.setdefault(one["command"], []).append(one)
+    return "; ".join(f"`{command}` ({_times(found)})" for command, found in by_command.items())
+
+
+def _times(found: Sequence[Mapping[str, Any]]) -> str:
+    first, last = found[0]["date"], found[-1]["date"]
+    when = first if len(found) == 1 else f"{len(found)} times, {first} to {last}"
+    return f"{when}, load average {_range(found, 'load_before')} before and {_range(found, 'load_after')} after"
+
+
+def _range(found: Sequence[Mapping[str, Any]], key: str) -> str:
+    low, high = min(one[key] for one in found), max(one[key] for one in found)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def last_date(told: Mapping[str, Any]) -> str:
