@@ -24,7 +24,7 @@ from mainstem.platform.home import Home
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 LARGEST = 150_000
 """Bytes of a picture."""
-WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 780}
+WIDE, PHONE = {"width": 1280, "height": 930}, {"width": 390, "height": 844}
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     "light": {"viewport": WIDE, "color_scheme": "light"},
     "dark": {"viewport": WIDE, "color_scheme": "dark"},

@@ -14,7 +14,7 @@ from django.db.models import Prefetch, QuerySet
 
 from backend.deployments.models import ClientRound, ControlRecord, Deployment, Refusal, Round
 from mainstem.errors import DecodeError
-from mainstem.messages import Progress, Selected, decode_control
+from mainstem.messages import Finished, Progress, RolledBack, Selected, decode_control
 
 BATCH = 200
 """Events that are made at one time."""
@@ -112,16 +112,26 @@ def values(metrics: Any) -> dict[str, float]:
 def _of(row: ControlRecord) -> dict[str, Any] | None:
     if row.problem or row.kind in SILENT:
         return None
-    if row.kind not in ("progress", "selected"):
+    if row.kind not in ("progress", "selected", "finished", "rolled_back"):
         return {}
     try:
         record = decode_control(None if row.value is None else bytes(row.value))
     except DecodeError:
         return None
-    if isinstance(record, Selected):
-        return {"round": record.round, "clients": list(record.clients)}
-    if not isinstance(record, Progress):
-        return None  # a selection long enough to be paged: the next progress record names who takes part
+    match record:
+        case Progress():
+            return _progress(record)
+        case Selected():
+            return {"round": record.round, "clients": list(record.clients)}
+        case RolledBack():
+            return {"version": record.version}
+        case Finished():
+            measured = record.evaluation.values if record.evaluation is not None else {}
+            return {"version": record.version, "measured": values({"values": measured})}
+    return {}  # long enough to be paged: it is told without its details
+
+
+def _progress(record: Progress) -> dict[str, Any]:
     return {
         "phase": record.phase,
         "round": record.round,

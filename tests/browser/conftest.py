@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.browser.platform import PASSWORD, Platform
 
@@ -18,6 +18,7 @@ AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 WIDE = {"width": 1360, "height": 900}
 
 Open = Callable[..., Page]
+expect.set_options(timeout=20_000)  # of a busy machine; nothing here waits longer than it must
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,7 @@ TRAINED = 300_000
 def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_path: Path) -> None:
     """Sign in, make a model, configure it, deploy it, inject digits, watch real Jobs train it, download the result."""
     page = open_page(role=None)
+    page.context.set_default_timeout(STARTED)
     page.goto("/models/")
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill("not the password")
@@ -151,6 +152,7 @@ def test_a_file_too_large_is_not_sent(page: Page, tmp_path: Path) -> None:
 def test_a_file_that_is_no_model(page: Page, tmp_path: Path, watch: Watch) -> None:
     """The workshop opens it and says what it is not; the form stays."""
     watch.expect("400")
+    page.context.set_default_timeout(STARTED)
     upload = tmp_path / "letter.keras"
     upload.write_bytes(b"Dear model")
     page.goto("/models/new/?kind=keras")

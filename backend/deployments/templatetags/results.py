@@ -44,7 +44,7 @@ def clock(value: Any) -> str:
 
 @register.filter
 def moment(value: Any) -> SafeString | str:
-    """Milliseconds since the epoch as a time of day, UTC, which the browser says as "12 s ago" where it can."""
+    """Milliseconds since the epoch as a time of day, UTC; the element names the day as well."""
     iso = _time(value, "%Y-%m-%dT%H:%M:%SZ")
     return iso if iso == NOTHING else format_html('<time datetime="{}">{}</time>', iso, _time(value, "%H:%M:%S"))
 

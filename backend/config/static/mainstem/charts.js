@@ -3,6 +3,7 @@
 
 const HEIGHT = 240;
 const MOST_POINTS = 200;
+const MOST_DOTS = 26; // a longer line is clearer without
 
 /** A colour of the style sheet as the browser resolves it (`light-dark()` included). */
 export function colour(name) {
@@ -19,7 +20,7 @@ function axes(count) {
   const line = colour("line");
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
   const whole = (_, splits) => splits.map((value) => (Number.isInteger(value) ? value : null));
-  return [{ ...axis, grid: { show: false }, values: whole, incrs: [1, 2, 5, 10, 20, 50, 100] }, { ...axis, size: count }];
+  return [{ ...axis, size: 34, grid: { show: false }, values: whole, incrs: [1, 2, 5, 10, 20, 50, 100] }, { ...axis, size: count }];
 }
 
 export class Chart {
@@ -52,7 +53,7 @@ export class Chart {
       stroke: colour(one.colour),
       width: one.width ?? 1.5,
       spanGaps: true,
-      points: { show: (plot) => (one.points ?? false) || plot.data[0].length < 3, size: 6 },
+      points: { show: (plot) => plot.data[0].length < (one.points ? MOST_DOTS : 3), size: 6 },
       value: (_, value) => (value == null ? "–" : value.toPrecision(4)),
     }));
     const least = this.least;

@@ -9,7 +9,7 @@ if (box) {
   if (told) {
     const { rounds, runs } = told;
     const names = Object.keys(runs);
-    const series = names.map((label, index) => ({ label, colour: `m${index + 1}`, width: 2.25, points: rounds.length < 60 }));
+    const series = names.map((label, index) => ({ label, colour: `m${index + 1}`, width: 2.25, points: true }));
     new Chart(box, series).set([rounds, ...names.map((name) => runs[name])]);
   }
 }

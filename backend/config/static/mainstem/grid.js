@@ -4,6 +4,7 @@ export const SIGNS = { w: "·", t: "▸", u: "↑", a: "✓", s: "↺", r: "✕"
 const LIVE = { waiting: "w", training: "t", accepted: "u", refused: "r", silent: "d", left: "d", failed: "d" };
 const MOST_ROUNDS = 50;
 const MOST_CLIENTS = 100;
+const NEAR = 40; // pixels from the end within which the table follows the newest round
 
 export class Grid {
   constructor(table) {
@@ -13,6 +14,8 @@ export class Grid {
     this.show = table.dataset.show;
     this.rows = new Map([...this.body.rows].map((row) => [row.dataset.client, row]));
     this.rounds = [...this.head.cells].slice(1).map((cell) => Number(cell.dataset.round));
+    this.box = table.parentElement;
+    this.box.scrollLeft = this.box.scrollWidth; // the newest round is what one comes for
   }
 
   /** Empties it, for a replay. */
@@ -26,13 +29,14 @@ export class Grid {
   apply(event) {
     if (event.kind === "progress") this.#progress(event);
     else if (event.kind === "round") this.#round(event);
+    else if (event.kind === "rolled_back") this.#back(event.version);
     else if (event.kind === "finished" || event.kind === "stopped" || event.kind === "failed") this.#end();
   }
 
   #progress(event) {
     if (event.phase === "unborn") return;
     const column = this.#column(event.round);
-    if (column < 0) return;
+    if (column < 0 || !this.head.cells[column + 1].classList.contains("open")) return; // a late word: it is committed
     for (const [client, state] of event.members) this.#set(client, column, LIVE[state] ?? "w");
   }
 
@@ -41,6 +45,7 @@ export class Grid {
     if (column < 0) return;
     const head = this.head.cells[column + 1];
     head.classList.remove("open");
+    head.dataset.version = event.version;
     if (this.table.dataset.roundUrl && !head.firstElementChild) {
       const link = document.createElement("a");
       link.href = `${this.table.dataset.roundUrl}${event.seq}/`;
@@ -61,6 +66,15 @@ export class Grid {
     for (const [client, row] of this.rows) {
       const code = row.cells[column + 1].className;
       if (!sent.has(client) && code !== "d") this.#paint(row.cells[column + 1], "", "");
+    }
+  }
+
+  /** The rounds behind an earlier version are gone from the run. */
+  #back(version) {
+    while (this.rounds.length) {
+      const made = Number(this.head.lastElementChild.dataset.version ?? Infinity);
+      if (made <= version) break;
+      this.#drop(this.rounds.length - 1);
     }
   }
 
@@ -94,10 +108,12 @@ export class Grid {
     head.dataset.round = round;
     head.className = "open";
     head.textContent = round;
+    const { scrollLeft, clientWidth, scrollWidth } = this.box;
     this.head.append(head);
     this.rounds.push(round);
     for (const row of this.rows.values()) row.append(document.createElement("td"));
     if (this.rounds.length > MOST_ROUNDS) this.#drop(0);
+    if (scrollLeft + clientWidth > scrollWidth - NEAR) this.box.scrollLeft = this.box.scrollWidth;
     return this.rounds.length - 1;
   }
 

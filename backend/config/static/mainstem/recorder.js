@@ -1,6 +1,6 @@
 // The flight recorder: the run's own events, put on a clock that a person moves.
 
-import { GLOBAL, learning } from "./charts.js";
+import { learning } from "./charts.js";
 import { Grid } from "./grid.js";
 
 const FRAME_MS = 100;
@@ -20,6 +20,7 @@ let next = 0; // the first event that has not happened yet
 let first = 0;
 let timer = 0;
 let state = "–";
+const made = new Map(); // the version of each round
 
 await read();
 
@@ -71,10 +72,16 @@ function happen(event) {
   grid.apply(event);
   if (event.kind === "progress") state = event.phase;
   else if (event.kind !== "round" && event.kind !== "selected") state = event.kind.replace("_", " ");
-  if (event.kind === "rolled_back" && chart) chart.data = [[], ...clients.map(() => []), []];
+  if (event.kind === "rolled_back" && chart) {
+    while (chart.data[0].length && made.get(chart.data[0].at(-1)) > event.version) chart.data.forEach((row) => row.pop());
+  }
+  if (event.kind === "finished" && chart && metric in (event.measured ?? {})) {
+    chart.data.at(-1)[chart.data[0].length - 1] = event.measured[metric];
+  }
   if (event.kind !== "round" || !chart) return;
   const [rounds, ...rows] = chart.data;
   const at = rounds.push(event.round) - 1;
+  made.set(event.round, event.version);
   const sent = new Map(event.clients.map((client) => [client.client, client.training[metric]]));
   clients.forEach((client, index) => { rows[index][at] = sent.get(client) ?? null; });
   rows.at(-1)[at] = null;

@@ -64,6 +64,12 @@ function tell(event) {
     soon("round");
   }
   if (event.refused?.length) soon("refused");
+  if (event.kind === "finished" && charts?.curve && charts.metric in (event.measured ?? {})) {
+    charts.curve.put(charts.curve.data[0].at(-1), { [GLOBAL]: event.measured[charts.metric] });
+  }
+  if (event.kind === "rolled_back") {
+    for (const part of ["joined", "measured", "round"]) soon(part); // the run has other rounds now
+  }
   if (TURNS.includes(event.kind)) soon("turn");
   soon("refresh");
 }
