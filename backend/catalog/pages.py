@@ -75,7 +75,7 @@ def model_check(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"form": form, "built": built.answer if built else None, "refused": built is None}
     context["example"] = EXAMPLE
     if request.headers.get("HX-Request"):
-        return render(request, "catalog/checked.html", context, status=422 if built is None else 200)
+        return render(request, "catalog/checked.html", context)
     return render(request, "catalog/model_new.html", context, status=form.status)
 
 

@@ -156,6 +156,13 @@ class DeploymentForm(Form):
         }
 
     @property
+    def model_is_offered(self) -> bool:
+        """Whether the chosen model is one of the chosen configuration's, or none is chosen."""
+        field = self.fields["model"]
+        assert isinstance(field, forms.ChoiceField)
+        return self["model"].data in ("", None) or field.valid_value(self["model"].data)
+
+    @property
     def other_strategies(self) -> str:
         """The strategies whose parameters are typed as JSON."""
         return " ".join(name for name in STRATEGIES if name != "fedavg")

@@ -81,8 +81,11 @@ def deployment_preview(request: HttpRequest) -> HttpResponse:
     form = DeploymentForm(request.POST)
     if not request.headers.get("HX-Request"):
         return _page(request, form)
-    context = _context(form)
-    return render(request, "deployments/new_verdict.html", context, status=422 if form.errors else 200)
+    if not form.model_is_offered:  # another configuration was chosen: the page is about to offer that one's models
+        typed = request.POST.copy()
+        typed["model"] = ""
+        form = DeploymentForm(typed)
+    return render(request, "deployments/new_verdict.html", _context(form))
 
 
 def _page(request: HttpRequest, form: DeploymentForm) -> HttpResponse:

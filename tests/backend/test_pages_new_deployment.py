@@ -65,6 +65,8 @@ def test_defaults_are_rests(browser: Client, form: dict[str, Any]) -> None:
     answer = browser.post(PAGE, form)
     made = Deployment.objects.get()
     assert answer["Location"] == f"/deployments/{made.federation}/"
+    assert f"/api/results/{made.federation}/" in text(browser.get(answer["Location"]))
+    assert "curl -s" in text(browser.get("/deployments/"))
     rules, training = Rules(rounds=5), Training()
     assert made.rules["rounds"] == rules.rounds and made.rules["deadline_ms"] == rules.deadline_ms
     assert made.rules["wait_limit_ms"] == rules.wait_limit_ms and made.rules["mode"] == "sync"
@@ -151,7 +153,7 @@ def test_wrong_values(browser: Client, form: dict[str, Any], change: dict[str, s
         if name not in ("configuration", "strategy", "mode", "selection", "below_quorum", "weighting"):
             assert typed in text(page), name
     live = browser.post(PREVIEW, form | change, headers=FRAGMENT)
-    assert live.status_code == 422 and sentence in slot(text(live), field)
+    assert live.status_code == 200 and sentence in slot(text(live), field)
     assert not Deployment.objects.exists()
 
 
@@ -189,6 +191,15 @@ def test_several_models(browser: Client, form: dict[str, Any], configuration: Co
     assert Deployment.objects.count() == 2
     browser.post(PAGE, form | {"model": str(other.pk), "federation": "ddy6heod"})
     assert Deployment.objects.get(federation="ddy6heod").model == other
+
+
+def test_another_configuration_offers_its_models(browser: Client, form: dict[str, Any], model: Model) -> None:
+    """A model that was chosen before the configuration is no error while one looks, and one if it is sent."""
+    old = form | {"model": "4711"}
+    live = text(browser.post(PREVIEW, old, headers=FRAGMENT))
+    assert f'<option value="{model.pk}"' in live and "Some fields" not in live
+    sent = browser.post(PAGE, old)
+    assert sent.status_code == 400 and "4711" in slot(text(sent), "model")
 
 
 def test_training_settings_are_tried(
