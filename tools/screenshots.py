@@ -30,14 +30,14 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     "dark": {"viewport": WIDE, "color_scheme": "dark"},
     "phone": {"viewport": PHONE, "color_scheme": "light"},
 }
-PAGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "overview": ("/", ("light", "dark")),
-    "live": ("/deployments/{federation}/", ("light", "dark", "phone")),
-    "round": ("/deployments/{federation}/rounds/1/", ("light",)),
-    "versions": ("/deployments/{federation}/versions/?a=1&b=5", ("light",)),
-    "recorder": ("/deployments/{federation}/recorder/?t=1000000", ("dark",)),
+PAGES: Mapping[str, tuple[str, tuple[str, ...], int]] = {
+    "overview": ("/", ("light", "dark"), 700),
+    "live": ("/deployments/{federation}/", ("light", "dark", "phone"), 930),
+    "round": ("/deployments/{federation}/rounds/1/", ("light",), 800),
+    "versions": ("/deployments/{federation}/versions/?a=1&b=5", ("light",), 930),
+    "recorder": ("/deployments/{federation}/recorder/?t=1000000", ("dark",), 930),
 }
-"""Name: address, and the looks in which it is taken."""
+"""Name: address, the looks in which it is taken, and how many pixels of its top are shown."""
 
 
 def main() -> int:
@@ -74,12 +74,15 @@ def taken(browser: Browser, look: str, base: str, password: str, federation: str
     page.get_by_role("heading", name="Overview").wait_for()
     chosen = federation or newest(page)
     large = []
-    for name, (address, looks) in PAGES.items():
+    for name, (address, looks, tall) in PAGES.items():
         if look in looks:
             page.goto(address.format(federation=chosen))
             page.wait_for_timeout(2500)  # the parts that come after the page
             path = IMAGES / f"{name}-{look}.png"
-            page.screenshot(path=path)
+            size = page.viewport_size or WIDE
+            page.screenshot(
+                path=path, clip={"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], tall)}
+            )
             if path.stat().st_size > LARGEST:
                 large.append(path)
     context.close()
