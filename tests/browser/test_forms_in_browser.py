@@ -16,6 +16,7 @@ from tests.browser.platform import PASSWORD, Platform
 STARTED = 120_000
 """Milliseconds: TensorFlow starts in the workshop, and in each of three Jobs."""
 TRAINED = 300_000
+expect.set_options(timeout=30_000)  # machines that run tests are busy
 
 
 def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
 
     page.get_by_role("link", name="Use in a configuration").click()
     page.get_by_label("Name", exact=True).fill("digits by clicks")
-    expect(page.get_by_label(re.compile("^digits by clicks"))).to_be_checked()
+    expect(page.get_by_label(re.compile("digits by clicks:"))).to_be_checked()
     page.get_by_role("button", name="Make the configuration").click()
 
     page.get_by_role("link", name="Deploy", exact=True).click()
@@ -88,17 +89,17 @@ def test_live_validation(platform: Platform, page: Page) -> None:
     rounds = page.get_by_label("Rounds", exact=True)
     rounds.fill("none")
     rounds.press("Tab")
-    expect(page.locator("#id_rounds-wrong")).to_have_text("✕ A valid integer is required.", use_inner_text=True)
+    expect(page.locator("#id_rounds-wrong")).to_have_text("A valid integer is required.")
     expect(rounds).to_have_attribute("aria-invalid", "true")
     rounds.fill("12")
     rounds.press("Tab")
     expect(page.locator("#id_rounds-wrong")).to_be_empty()
     expect(rounds).not_to_have_attribute("aria-invalid", "true")
     expect(page.locator("#preview")).to_contain_text("12, sync, fedavg")
-    expect(page.get_by_label("Buffer")).to_be_hidden()
-    page.get_by_label(re.compile("^buffered")).check()
-    expect(page.get_by_label("Buffer")).to_be_visible()
-    expect(page.get_by_label("Target")).to_be_hidden()
+    expect(page.get_by_label("Buffer", exact=True)).to_be_hidden()
+    page.get_by_label(re.compile("buffered:")).check()
+    expect(page.get_by_label("Buffer", exact=True)).to_be_visible()
+    expect(page.get_by_label("Target optional")).to_be_hidden()
     expect(page.locator("#preview")).to_contain_text("12, buffered, fedavg")
     page.get_by_role("switch").uncheck()
     expect(rounds).to_be_hidden()
@@ -124,7 +125,7 @@ def test_typed_text_survives_the_session(open_page: Open, platform: Platform) ->
     page.goto("/models/new/?kind=json")
     page.get_by_label("Name", exact=True).fill("kept over a login")
     page.get_by_label("Keras JSON", exact=True).last.fill('{"class_name": "Sequential"}')
-    page.context.clear_cookies()
+    page.context.clear_cookies(name="sessionid")
     page.get_by_role("button", name="Check it first").click()
     page.wait_for_url(re.compile("/login/"))
     page.get_by_label("User name").fill(platform.person("operator"))
