@@ -102,6 +102,7 @@ class Hub:
         for federation, feed in watched.items():
             row = found.get(federation)
             if row is None or _place(row) != _place(feed.deployment):
+                log.info("%s: its live pages begin anew", federation)
                 with self.changed:
                     feed.deleted = row is None
                     if row is not None:

@@ -18,7 +18,8 @@ from backend.deployments.events import events
 from backend.deployments.hub import DELETED, RESET, STANDING, Feed, hub
 from backend.deployments.models import Deployment
 
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5.0
+"""A reader that has gone is noticed at the second heartbeat after."""
 WAKE_SECONDS = 1.0
 """How soon a stream notices that the server ends."""
 OFFSET = re.compile(r"-1|[0-9]{1,18}")
