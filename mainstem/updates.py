@@ -58,16 +58,19 @@ def read(
     expected: Sequence[TensorSpec] | None = None,
     seen: Mapping[tuple[int, int], Record] | None = None,
     written: bool = False,
+    thorough: bool = False,
 ) -> list[Tensor]:
     """The tensors that a manifest names.
 
     `seen` holds chunk records by (partition, offset) that need not be fetched again. `written` says that the manifest
-    is the chain's, whose chunks were acknowledged before it: then nobody asks where the topic ends. Raises
+    is the chain's, whose chunks were acknowledged before it: then nobody asks where the topic ends.
+    `thorough` also compares the chunks' checksums, which the sha256 makes superfluous for whoever only wants the tensors:
+    who judges an update does, so that every proof finds what was judged. Raises
     RefusedError where the records are not what the manifest says, UnreadableError where they are gone, LogError.
     """
     check_manifest(weights, limits or Limits(), expected)
     partitions = log.partitions(topic)
-    assembler = Assembler(weights)
+    assembler = Assembler(weights, thorough)
     for run in weights.chunks:
         if run.partition >= partitions:
             raise RefusedError(Reason.MISSING_CHUNKS, f"the manifest names partition {run.partition} of {partitions}")

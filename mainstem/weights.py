@@ -185,11 +185,12 @@ def check_manifest(
 class Assembler:
     """Builds the tensors of one manifest from its chunk records, given in order.
 
-    Construct it only with a manifest that `check_manifest` has passed: it allocates `nbytes`.
+    Construct it only with a manifest that `check_manifest` has passed: it allocates `nbytes`. `thorough` compares the
+    chunks' own checksums also where the hash of all tensors is right.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, weights: Weights, thorough: bool = False) -> None:
+        self._weights, self._thorough = weights, thorough
         self._hasher = Hasher(weights.tensors)
         self._tensors = [np.empty(s.shape, dtype=np.dtype(s.dtype).newbyteorder("<")) for s in weights.tensors]
         self._tensor = 0
@@ -229,14 +230,19 @@ class Assembler:
             raise self._refusal(Reason.MISSING_CHUNKS, f"the chunks of tensor {self._tensor} are not all there")
         if self._hasher.finish() != self._weights.sha256:
             raise self._refusal(Reason.CHECKSUM, "the tensors do not hash to the manifest's sha256")
+        if self._thorough and (wrong := self._wrong_chunk()):
+            raise wrong
         return [tensor.astype(tensor.dtype.newbyteorder("="), copy=False) for tensor in self._tensors]
 
     def _refusal(self, reason: str, detail: str) -> RefusedError:
         """Why, and first of all which chunk's bytes are wrong: only now are checksums worth a pass over all of them."""
+        return self._wrong_chunk() or RefusedError(reason, detail)
+
+    def _wrong_chunk(self) -> RefusedError | None:
         for tensor, index, data, checksum in self._checksums:
             if checksum != f"{zlib.crc32(data):08x}".encode():
                 return RefusedError(Reason.CHECKSUM, f"chunk {index} of tensor {tensor} has a wrong checksum")
-        return RefusedError(reason, detail)
+        return None
 
 
 def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> None:

@@ -182,7 +182,7 @@ class Federation:
         assert self._inbox is not None and self.machine.head is not None
         limits = Limits(nbytes=self.machine.head.rules.max_update_bytes)
         topic = self.machine.head.opened.topics.aggregator
-        return updates.read(self._log, topic, weights, limits=limits, seen=self._inbox.chunks)
+        return updates.read(self._log, topic, weights, limits=limits, seen=self._inbox.chunks, thorough=True)
 
     def _reduce(self, plan: Plan) -> Reduced | Unreducible:
         """The plan's updates, folded in the plan's order, published as the next version."""

@@ -40,7 +40,7 @@ def verify(log: MessageLog, federation: str) -> Iterator[Proof]:
     """
     history = read_history(log, federation)
     opened = history.opened
-    yield _proof(0, opened.weights, lambda: updates.read(log, opened.topics.data, opened.weights))
+    yield _proof(0, opened.weights, lambda: updates.read(log, opened.topics.data, opened.weights, thorough=True))
     for head, record in history.steps():
         if isinstance(record, Round):
             yield prove(log, head, record)
@@ -68,10 +68,10 @@ def rederive(log: MessageLog, head: Head, accepted: Sequence[Accepted], strategy
             weights = head.model(base.version)
             assert weights is not None, "the mode has admitted the base"
             origins.clear()
-            origins[base] = updates.read(log, topic, weights)
+            origins[base] = updates.read(log, topic, weights, thorough=True)
         return origins[base]
 
-    return reduce(policy.strategy, head.base, updates.read(log, topic, head.weights), counted(), origin)
+    return reduce(policy.strategy, head.base, updates.read(log, topic, head.weights, thorough=True), counted(), origin)
 
 
 def manifest_of(log: MessageLog, topic: str, item: Accepted) -> Update:
@@ -91,7 +91,7 @@ def read_update(log: MessageLog, head: Head, item: Accepted) -> list[Tensor]:
     """The tensors of an update that a round names; raises as `rederive` does."""
     topic = head.opened.topics.aggregator
     manifest = manifest_of(log, topic, item)
-    return updates.read(log, topic, manifest.weights, expected=head.opened.weights.tensors)
+    return updates.read(log, topic, manifest.weights, expected=head.opened.weights.tensors, thorough=True)
 
 
 def _said(update: Update) -> tuple[object, ...]:
@@ -108,7 +108,8 @@ def prove(log: MessageLog, head: Head, record: Round) -> Proof:
 
     def made() -> list[Tensor]:
         _check(head, record)
-        updates.read(log, head.opened.topics.data, record.weights)  # what was published is what the record says
+        # what was published is what the record says
+        updates.read(log, head.opened.topics.data, record.weights, thorough=True)
         return rederive(log, head, record.accepted, record.strategy)
 
     return _proof(record.version, record.weights, made, len(record.accepted))
