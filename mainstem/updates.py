@@ -64,9 +64,9 @@ def read(
 
     `seen` holds chunk records by (partition, offset) that need not be fetched again. `written` says that the manifest
     is the chain's, whose chunks were acknowledged before it: then nobody asks where the topic ends.
-    `thorough` also compares the chunks' checksums, which the sha256 makes superfluous for whoever only wants the tensors:
-    who judges an update does, so that every proof finds what was judged. Raises
-    RefusedError where the records are not what the manifest says, UnreadableError where they are gone, LogError.
+    `thorough` also compares the chunks' checksums, which the sha256 makes superfluous for whoever only wants the
+    tensors: who judges an update does, so that every proof finds what was judged. Raises RefusedError where the
+    records are not what the manifest says, UnreadableError where they are gone, LogError.
     """
     check_manifest(weights, limits or Limits(), expected)
     partitions = log.partitions(topic)
