@@ -66,9 +66,7 @@ def run_logger(
             closing(source(configured, group)) as records,
             serving(name, health),
         ):
-            log.info(
-                "reading %s as group %s, writing to %s%s", configured.bootstrap, group, configured.api, path
-            )
+            log.info("reading %s as group %s, writing to %s%s", configured.bootstrap, group, configured.api, path)
             Relay(
                 MeteredSource(records, health),
                 metered(ingest, health),
