@@ -126,8 +126,8 @@ class Platform:
         return int(self.api("POST", "configurations/", {"name": "light", "models": [model["id"]]})["id"])
 
     def federation(self, name: str, **settings: Any) -> str:
-        """Open a federation and wait until clients may join it; its id."""
-        asked = {"configuration": self.configuration(), "name": name, **settings}
+        """Open a federation that no stream fits and wait until clients may join it; its id."""
+        asked = {"configuration": self.configuration(), "name": name, "data_restriction": {"for": name}, **settings}
         made = str(self.api("POST", "deployments/", asked)["federation"])
         until(lambda: self.state(made) == "waiting")
         return made
