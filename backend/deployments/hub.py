@@ -101,7 +101,7 @@ class Hub:
         found = {row.federation: row for row in Deployment.objects.filter(federation__in=watched).only(*STANDING)}
         for federation, feed in watched.items():
             row = found.get(federation)
-            if row is None or _place(row) != _place(feed.deployment):
+            if row is None or _made_anew(feed.deployment, row):
                 log.info("%s: its live pages begin anew", federation)
                 with self.changed:
                     feed.deleted = row is None
@@ -111,6 +111,7 @@ class Hub:
             elif row.folded > feed.next:
                 fresh = list(events(row, feed.next - 1, row.folded))
                 with self.changed:
+                    feed.deployment = row  # with its first record it has learnt its topic's id
                     feed.add(fresh, row.folded)
                     self.changed.notify_all()
 
@@ -118,8 +119,11 @@ class Hub:
 STANDING = ("federation", "cluster_id", "topic_id", "refolds", "folded")
 
 
-def _place(deployment: Deployment) -> tuple[int, str, str, int]:
-    return deployment.pk, deployment.cluster_id, deployment.topic_id, deployment.refolds
+def _made_anew(before: Deployment, row: Deployment) -> bool:
+    """Whether the rows are other ones than before, or belong to another topic; not where none was known yet."""
+    if (before.pk, before.refolds) != (row.pk, row.refolds):
+        return True
+    return bool(before.topic_id) and (before.cluster_id, before.topic_id) != (row.cluster_id, row.topic_id)
 
 
 hub = Hub()
