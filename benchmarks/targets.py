@@ -91,7 +91,7 @@ def recovery(told: Told) -> Iterator[Row]:
     killed, undisturbed = told["runs"]["killed"], told["runs"]["undisturbed"]
     beyond = mid(killed, "seconds") - mid(undisturbed, "seconds")
     says = f"{number(beyond)} s beyond the undisturbed round; kill to commit {cell(killed, 'after_kill')} s"
-    what = "aggregator killed in mid-round, 100 clients"
+    what = f"aggregator killed in mid-round, {told['clients']} clients"
     yield what, "10 s", says, beyond <= 10
     again, hashes = sum(run["sent_again"] for run in killed), len({r["sha256"] for r in [*killed, *undisturbed]})
     yield f"{what}: updates sent again, different results", "0, 1", f"{again}, {hashes}", (again, hashes) == (0, 1)
@@ -101,7 +101,7 @@ def growth(told: Told) -> Iterator[Row]:
     """Each number of clients."""
     limit = 3 * told["kilobytes"] * 1024 / 1e6 + 150
     for count, runs in told["runs"].items():
-        yield f"a round of {int(count):,} clients, 250 KB", "", f"{cell(runs, 'rounds')} s", None
+        yield f"a round of {int(count):,} clients, {told['kilobytes']} KB", "", f"{cell(runs, 'rounds')} s", None
         used = mid(runs, "aggregator_memory") / 1e6
         says = f"{cell(runs, 'aggregator_memory', 1e6)} MB"
         yield "the same: the aggregator's peak memory", f"{number(limit)} MB", says, used <= limit
