@@ -11,10 +11,9 @@ from django.apps import apps
 from django.conf import settings
 from django.db.models import Count
 
-from backend.deployments.kafka import message_log
+from backend.deployments.kafka import cloud_config, message_log
 from backend.deployments.models import Deployment, OutboxEntry, State
 from mainstem.errors import MainstemError
-from mainstem.kafka.config import client_config
 from mainstem.kafka.overview import broker_count
 from mainstem.topics import control_topic
 
@@ -50,8 +49,7 @@ def signs() -> list[Sign]:
 
 def _kafka() -> list[Sign]:
     try:
-        config = client_config(settings.KAFKA_BOOTSTRAP, settings.KAFKA_CLIENT_CONFIG or None)
-        brokers = broker_count(config, KAFKA_SECONDS)
+        brokers = broker_count(cloud_config(), KAFKA_SECONDS)
         kafka = Sign("Kafka", "ok", f"{brokers} broker{'s' if brokers != 1 else ''} at {settings.KAFKA_BOOTSTRAP}")
         return [kafka, _projection()]
     except MainstemError as error:

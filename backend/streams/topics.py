@@ -13,7 +13,7 @@ from backend.deployments import kafka
 from backend.deployments.models import Deployment, FederationId, State
 from backend.streams.decoding import Message, message_of
 from mainstem.errors import LogError
-from mainstem.kafka.inspection import Inspection, delete_topic, inspect
+from mainstem.kafka.inspection import Inspection, inspect
 from mainstem.kafka.overview import Config, TopicOverview, topic_overviews
 from mainstem.ports import MessageLog
 from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
@@ -127,7 +127,7 @@ def delete(where: Cluster, name: str, confirmed: str) -> None:
         )
     if inspection(where, name) is None:
         raise Problem(status.HTTP_404_NOT_FOUND, f"There is no topic {name}.")
-    delete_topic(where.config, name, PATIENCE)
+    where.log.delete_topics([name])
 
 
 def messages(where: Cluster, name: str, partition: int, start: int, end: int) -> Iterator[Message]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from mainstem.errors import LogError
-from mainstem.kafka.overview import Config, bounds, translated
+from mainstem.kafka.overview import Config, asking, bounds, translated
 
 MOST_GROUPS = 200
 """Of consumer groups, each of which costs a request."""
@@ -51,7 +50,7 @@ class Inspection:
 
 def inspect(config: Config, topic: str, timeout: float = 10.0) -> Inspection | None:
     """What there is to know of a topic; None where there is none of that name. Raises LogError."""
-    admin = AdminClient({**config, "log_level": 0})
+    admin = asking(config)
     with translated(config):
         found = admin.list_topics(timeout=timeout).topics.get(topic)
         if found is None or found.error is not None:
@@ -94,13 +93,3 @@ def _committed(admin: AdminClient, group: str, topic: str, timeout: float) -> di
         return {}
     return {place.partition: place.offset for place in places if place.topic == topic and place.offset >= 0}
 
-
-def delete_topic(config: Config, topic: str, timeout: float = 10.0) -> None:
-    """Delete it; raises LogError."""
-    admin = AdminClient({**config, "log_level": 0})
-    with translated(config):
-        futures = admin.delete_topics([topic], operation_timeout=timeout, request_timeout=timeout)
-        try:
-            futures[topic].result()
-        except KafkaException as error:
-            raise LogError(f"{topic} cannot be deleted: {error.args[0].str()}") from error

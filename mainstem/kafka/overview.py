@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from mainstem.errors import LogError
@@ -28,7 +28,7 @@ class TopicOverview:
 
 def topic_overviews(config: Config, timeout: float = 10.0) -> list[TopicOverview]:
     """All topics but Kafka's own, by name; raises LogError where the brokers do not answer within `timeout` seconds."""
-    admin = AdminClient({**config, "log_level": 0})
+    admin = asking(config)
     with translated(config):
         found = admin.list_topics(timeout=timeout).topics
         numbers = {name: sorted(found[name].partitions) for name in sorted(found) if not name.startswith("__")}
@@ -76,14 +76,11 @@ def translated(config: Config) -> Iterator[None]:
 
 def broker_count(config: Config, timeout: float = 5.0) -> int:
     """How many brokers the cluster has; raises LogError where none answers within `timeout` seconds."""
-    consumer = _asking(config)
-    try:
-        with translated(config):
-            return len(consumer.list_topics(timeout=timeout).brokers)
-    finally:
-        consumer.close()
+    admin = asking(config)
+    with translated(config):
+        return len(admin.list_topics(timeout=timeout).brokers)
 
 
-def _asking(config: Config) -> Consumer:
-    """A consumer that only asks; what goes wrong is raised, so librdkafka need not print it as well."""
-    return Consumer({**config, "group.id": "mainstem-overview", "enable.auto.commit": False, "log_level": 0})
+def asking(config: Config) -> AdminClient:
+    """A client that only asks; what goes wrong is raised, so librdkafka need not print it as well."""
+    return AdminClient({**config, "log_level": 0})
