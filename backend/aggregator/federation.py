@@ -124,7 +124,7 @@ class Federation:
         if self._inbox is not None:
             self._inbox.close()
         if self._checked is not None:
-            self._checked.clear()
+            self._checked.close()
 
     # ------------------------------------------------------------ the control topic
     def _follow(self, entries: Sequence[Entry]) -> None:

@@ -47,16 +47,20 @@ class Kept:
         return _Stored(self._file, self._places[offset], self._specs)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Forget all of them; the file stays, since writing over it is several times cheaper than writing a new one."""
         self._held.clear()
         self._places.clear()
+
+    def close(self) -> None:
+        """Forget all of them and remove the file."""
+        self.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _write(self, place: int, tensors: Sequence[Tensor]) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as the round)
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as this)
         self._file.seek(place)
         for data in _pieces(tensors):
             done = 0

@@ -43,6 +43,21 @@ def test_what_fits_is_given_back(memory: int, disk: int, kept: int) -> None:
     assert len(found) == kept
     store.clear()
     assert store.get(100) is None
+    store.close()
+
+
+def test_the_next_round_writes_over_the_file() -> None:
+    """What was forgotten does not come back: a round's update lies where the round before had another."""
+    store = Kept(SPECS, 0, SIZE)
+    for number in (1, 2):
+        store.put(number, update(number))
+        tensors = store.get(number)
+        assert tensors is not None
+        for got, put in zip(tensors, update(number), strict=True):
+            np.testing.assert_array_equal(got, put)
+        store.clear()
+        assert store.get(number) is None
+    store.close()
 
 
 def test_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
