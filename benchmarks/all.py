@@ -61,6 +61,7 @@ PLANS = {
     "superlink": Plan("against_superlink", "--rounds 3", 3, quick="--rounds 1", flower=True),
     "digits": Plan("digits", "--rounds 5", quick="--rounds 1", flower=True),
     "aggregation": Plan("aggregation", quick="--clients 10"),
+    "proofs": Plan("proofs", repeat=3, quick="--case 250KB --rounds 1"),
     "recovery": Plan("recovery", quick="--clients 10"),
     "scale-10-100": Plan("scale", "--clients 10,100", quick="--rounds 2"),
     "scale-1000": Plan("scale", "--clients 1000 --rounds 3", 3, quick="--rounds 1"),

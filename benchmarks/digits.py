@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.federation import PATIENCE, Case
+from benchmarks.federation import PATIENCE, Case, last_model
 from benchmarks.machine import Child, description, shares
 from benchmarks.stats import emit, in_turns, show
 from benchmarks.versus import FIGURES, grpc, ours, version
 from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.log import KafkaLog
 from mainstem.weights import Tensor
 
 CLIENTS = 10
@@ -52,8 +53,12 @@ def main() -> int:
             files = ["--initial", str(initial), "--final", str(final())]
             return grpc(python, case, evaluate=False, server=files, clients=["--digits"])
 
+        def saved(log: KafkaLog, federation: str) -> dict[str, Any]:
+            np.savez(final(), *last_model(log, federation))
+            return {}
+
         sides: dict[str, Callable[[], dict[str, Any]]] = {
-            "mainstem": lambda: ours(kafka, case, model=tensors(initial), start=clients, keep=final()),
+            "mainstem": lambda: ours(kafka, case, model=tensors(initial), start=clients, after=saved),
             "flower": flower,
         }
         runs = in_turns(sides, options.repeat, "rounds")

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,9 +98,9 @@ def measure(
     case: Case,
     model: Sequence[Tensor] | None = None,
     start: Callable[[str, str, Case], list[Child]] = client_processes,
-    keep: Path | None = None,
+    after: Callable[[KafkaLog, str], dict[str, Any]] = lambda log, federation: {},
 ) -> dict[str, Any]:
-    """Run one federation from its opening to its end; `keep` is a file for its last model's tensors."""
+    """Run one federation from its opening to its end; `after` finds more figures in its topics before they go."""
     log = KafkaLog(client_config(kafka.bootstrap_servers))
     assert kafka.process is not None
     broker = kafka.process.pid
@@ -122,9 +121,7 @@ def measure(
                 "clients_cpu": sum(client["cpu_seconds"] for client in clients),
                 "clients_memory": sum(client["peak_memory"] for client in clients),
             }
-        figures |= outcome(log, id_, clients)
-        if keep:
-            np.savez(keep, *last_model(log, id_))
+        figures |= outcome(log, id_, clients) | after(log, id_)
         log.delete_topics(spec.name for spec in topics.federation_topics(id_))
     finally:
         log.close()

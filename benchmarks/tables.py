@@ -134,6 +134,12 @@ def demo(told: Told) -> str:
     return f"{grid(['', 'seconds, and accuracy'], rows)}\n\nDifferent final SHA-256: {hashes}."
 
 
+PROOFS = {
+    "seconds": ("verify", "seconds", 1.0),
+    "GB/s of updates": ("verify", "rate", 1.0),
+    "peak memory, MB": ("verify", "memory", 1e6),
+}
+
 ROUNDS = {
     "seconds of the first round": ("rounds", "first", 1.0),
     "seconds of a later round": ("rounds", "later", 1.0),
@@ -152,6 +158,7 @@ TABLES: Mapping[str, Callable[[Told], str]] = {
     "superlink": against,
     "digits": digits,
     "aggregation": aggregation,
+    "proofs": partial(plain, PROOFS),
     "recovery": recovery,
     "scale-10-100": scale,
     "scale-1000": scale,

@@ -97,6 +97,13 @@ def recovery(told: Told) -> Iterator[Row]:
     yield f"{what}: updates sent again, different results", "0, 1", f"{again}, {hashes}", (again, hashes) == (0, 1)
 
 
+def proofs(told: Told) -> Iterator[Row]:
+    """Memory that does not grow with the run."""
+    runs = told["runs"]["verify"]
+    what = f"`mainstem verify` of {told['rounds']} rounds of {told['clients']} clients, {told['kilobytes'] >> 10} MB"
+    yield what, "", f"{cell(runs, 'seconds')} s, peak memory {cell(runs, 'memory', 1e6)} MB", None
+
+
 def growth(told: Told) -> Iterator[Row]:
     """Each number of clients."""
     limit = 3 * told["kilobytes"] * 1024 / 1e6 + 150
@@ -131,6 +138,7 @@ ROWS: Mapping[str, Callable[[Told], Iterator[Row]]] = {
     "grpc-50MB": _grpc("10 x 50 MB", 3),
     "superlink": lambda told: beside("4 x 250 KB, beside Flower's SuperLink", 20, None, told),
     "digits": digits,
+    "proofs": proofs,
     "recovery": recovery,
     "scale-10-100": growth,
     "scale-1000": growth,
