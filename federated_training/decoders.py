@@ -17,6 +17,7 @@ from mainstem.codecs import Codec, codec_for
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.jobs import JobSpec
 from mainstem.messages import InputSpec, Json
+from mainstem.streams import check_samples
 
 Array = NDArray[Any]
 
@@ -91,20 +92,11 @@ class Decoder:
 
 
 def check_data(codec: Codec, model: InputSpec) -> None:
-    """Refuse a stream whose samples the model cannot take; raises ConfigError.
+    """Refuse a stream that cannot train the model: samples that it cannot take, or none with a label.
 
-    Shapes must be equal. Numbers of another type are cast where that keeps their kind (float64 to float32,
-    uint8 to float32), never from fractions to whole numbers.
+    Raises ConfigError.
     """
-    if codec.x_shape != model.shape:
-        raise ConfigError(
-            f"INPUT_CONFIG: data_reshape is {list(codec.x_shape)}, but the model's input shape is {list(model.shape)}"
-        )
-    if not np.can_cast(codec.x_dtype, np.dtype(model.dtype), "same_kind"):
-        raise ConfigError(
-            f"INPUT_CONFIG: data_type is {codec.x_dtype.name}, but the model's input is {model.dtype}; "
-            f"send the data as {model.dtype}"
-        )
+    check_samples(codec, model)
     if codec.y_shape is None:
         raise ConfigError(
             "INPUT_CONFIG has no label_type: a stream without labels cannot train this model; "

@@ -73,10 +73,17 @@ def job_manifest(
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {
             "metadata": {"labels": dict(labels)},
-            "spec": _pod(settings, placement, spec.to_environ() if environ is None else environ, command),
+            "spec": pod_spec(
+                CONTAINER,
+                settings,
+                placement,
+                spec.to_environ() if environ is None else environ,
+                command=command,
+                restart="Never",  # each attempt is a pod of its own, whose log and end can be read
+            ),
         },
     }
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _present(metadata), "spec": _present(job)}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": present(metadata), "spec": present(job)}
 
 
 def _failure_rules() -> list[dict[str, Any]]:
@@ -89,9 +96,17 @@ def _failure_rules() -> list[dict[str, Any]]:
     ]
 
 
-def _pod(
-    settings: JobSettings, placement: Placement, environ: Mapping[str, str], command: Sequence[str]
+def pod_spec(
+    name: str,
+    settings: JobSettings,
+    placement: Placement,
+    environ: Mapping[str, str],
+    *,
+    command: Sequence[str],
+    restart: str,
+    probes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
+    """A pod of one container of that name, as the `restricted` standard asks."""
     volumes: list[dict[str, Any]] = [
         {"name": "tmp", "emptyDir": {"sizeLimit": settings.scratch}},
         {"name": "home", "emptyDir": {"sizeLimit": settings.scratch}},
@@ -101,7 +116,7 @@ def _pod(
         volumes.append({"name": "kafka", "secret": {"secretName": placement.secret, "defaultMode": 0o440}})
         mounts.append({"name": "kafka", "mountPath": CLIENTS, "readOnly": True})
     container = {
-        "name": CONTAINER,
+        "name": name,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(command) or None,
@@ -114,11 +129,12 @@ def _pod(
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
+        **(probes or {}),
     }
     user = {} if settings.user is None else dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), settings.user)
-    return _present(
+    return present(
         {
-            "restartPolicy": "Never",  # each attempt is a pod of its own, whose log and end can be read
+            "restartPolicy": restart,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -128,7 +144,7 @@ def _pod(
             "tolerations": msgspec.to_builtins(settings.tolerations) or None,
             "imagePullSecrets": [{"name": secret} for secret in settings.pull_secrets] or None,
             "securityContext": {"runAsNonRoot": True, **user, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [_present(container)],
+            "containers": [present(container)],
             "volumes": volumes,
         }
     )
@@ -148,5 +164,6 @@ def _resources(settings: JobSettings) -> dict[str, Any]:
     }
 
 
-def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+def present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}

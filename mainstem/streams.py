@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from mainstem.codecs import FORMATS, parse_shape
+import numpy as np
+
+from mainstem.codecs import FORMATS, Codec, parse_shape
 from mainstem.errors import ConfigError, DecodeError
-from mainstem.messages import Announcement
+from mainstem.messages import Announcement, InputSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,23 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     if not stream.incremental and (stream.total_msg or 0) < federation.data.min_data:
         return f"it has {stream.total_msg or 0} records and the federation asks for at least {federation.data.min_data}"
     return None
+
+
+def check_samples(codec: Codec, model: InputSpec) -> None:
+    """Refuse records whose samples the model cannot take; raises ConfigError.
+
+    Shapes must be equal. Numbers of another type are cast where that keeps their kind (float64 to float32,
+    uint8 to float32), never from fractions to whole numbers.
+    """
+    if codec.x_shape != model.shape:
+        raise ConfigError(
+            f"INPUT_CONFIG: data_reshape is {list(codec.x_shape)}, but the model's input shape is {list(model.shape)}"
+        )
+    if not np.can_cast(codec.x_dtype, np.dtype(model.dtype), "same_kind"):
+        raise ConfigError(
+            f"INPUT_CONFIG: data_type is {codec.x_dtype.name}, but the model's input is {model.dtype}; "
+            f"send the data as {model.dtype}"
+        )
 
 
 def _same_json(a: Any, b: Any) -> bool:

@@ -40,4 +40,5 @@ urlpatterns = [
     path("", include("backend.deployments.urls")),
     path("", include("backend.streams.urls")),
     path("", include("backend.launchers.urls")),
+    path("", include("backend.inference.urls")),
 ]

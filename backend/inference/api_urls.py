@@ -1,10 +1,12 @@
-"""API addresses of versions' files and predictions."""
+"""API addresses of versions' files, predictions, and deployed versions."""
 
 from __future__ import annotations
 
 from django.urls import path, register_converter
+from rest_framework.routers import SimpleRouter
 
 from backend.inference.api import KerasFileView, PredictView, WeightsFileView
+from backend.inference.serving_api import InferenceViewSet
 
 
 class FederationConverter:
@@ -24,7 +26,11 @@ class FederationConverter:
 register_converter(FederationConverter, "federation")
 VERSION = "results/<federation:federation>/versions/<int:number>/"
 
+router = SimpleRouter()
+router.register("inferences", InferenceViewSet)
+
 urlpatterns = [
+    *router.urls,
     path(f"{VERSION}model.keras", KerasFileView.as_view(), name="version-keras"),
     path(f"{VERSION}weights.npz", WeightsFileView.as_view(), name="version-weights"),
     path(f"{VERSION}predict/", PredictView.as_view(), name="version-predict"),

@@ -44,6 +44,21 @@ def _tensors(deployment: Deployment, version: Version) -> list[Any]:
         ) from error
 
 
+def check_readable(deployment: Deployment, version: Version) -> None:
+    """Raises UnreadableError where chunks of the version are gone from Kafka, LogError where it is away.
+
+    It compares offsets only: what the chunks hold is checked by whoever reads them.
+    """
+    weights = msgspec.convert(version.weights, Weights)
+    needed: dict[int, int] = {}
+    for run in weights.chunks:
+        needed[run.partition] = min(run.first, needed.get(run.partition, run.first))
+    log, topic = kafka.message_log(), data_topic(deployment.federation)
+    for partition, first in needed.items():
+        if log.bounds(topic, partition)[0] > first:
+            raise UnreadableError(f"The weights of version {version.number} can no longer be read from Kafka.")
+
+
 def keras_file(deployment: Deployment, version: Version) -> Path:
     """The version as a `.keras` file; raises Problem and what `weights_file` raises."""
     _require_architecture(deployment)

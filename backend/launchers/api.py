@@ -19,6 +19,14 @@ from backend.launchers.serializers import JobSerializer
 LONGEST_TAIL = 4 << 20
 
 
+def tail_of(request: Request) -> int:
+    """How many bytes of a log's end are asked for; raises Problem."""
+    tail = request.query_params.get("tail", "65536")
+    if not tail.isascii() or not tail.isdigit() or not 0 < int(tail[:20]) <= LONGEST_TAIL:
+        raise Problem(400, f"tail must be a number of bytes from 1 to {LONGEST_TAIL}.", field="tail")
+    return int(tail)
+
+
 class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     """Training Jobs, the newest first: one for each stream of each federation."""
 
@@ -38,10 +46,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     def log(self, request: Request, name: str) -> HttpResponse:
         """The end of the Job's output, over all its attempts."""
         job = self.get_object()
-        tail = request.query_params.get("tail", "65536")
-        if not tail.isascii() or not tail.isdigit() or not 0 < int(tail[:20]) <= LONGEST_TAIL:
-            raise Problem(400, f"tail must be a number of bytes from 1 to {LONGEST_TAIL}.", field="tail")
-        return HttpResponse(log_reader().log(job.name, int(tail)), content_type="text/plain; charset=utf-8")
+        return HttpResponse(log_reader().log(job.name, tail_of(request)), content_type="text/plain; charset=utf-8")
 
     @extend_schema(request=None, responses=JobSerializer)
     @action(detail=True, methods=["post"])

@@ -35,7 +35,7 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
         self.namespace = namespace
-        self._batch, self._core = client.BatchV1Api(api), client.CoreV1Api(api)
+        self._batch, self._core, self._apps = client.BatchV1Api(api), client.CoreV1Api(api), client.AppsV1Api(api)
 
     @staticmethod
     def connect(namespace: str) -> Cluster:
@@ -86,6 +86,32 @@ class Cluster:
     def jobs(self, labels: str) -> Iterator[dict[str, Any]]:
         """The Jobs with these labels."""
         return self._pages(self._batch.list_namespaced_job, label_selector=labels)
+
+    def create_deployment(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """The Deployment as created; status 409 where there is one of that name."""
+        return self._json(self._apps.create_namespaced_deployment, self.namespace, manifest)
+
+    def patch_deployment(self, name: str, uid: str, change: dict[str, Any]) -> None:
+        """Merge a change into that very Deployment; does nothing where it is gone."""
+        body = {**change, "metadata": {**change.get("metadata", {}), "uid": uid}}
+        try:
+            self._json(self._apps.patch_namespaced_deployment, name, self.namespace, body)
+        except ClusterError as error:
+            if error.status not in (404, 409):
+                raise
+
+    def delete_deployment(self, name: str, uid: str) -> None:
+        """Delete that very Deployment and then its pods; does nothing where it is gone or another one has its name."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            self._json(self._apps.delete_namespaced_deployment, name, self.namespace, body=options)
+        except ClusterError as error:
+            if error.status not in (404, 409):
+                raise
+
+    def deployments(self, labels: str) -> Iterator[dict[str, Any]]:
+        """The Deployments with these labels."""
+        return self._pages(self._apps.list_namespaced_deployment, label_selector=labels)
 
     def pods(self, labels: str) -> Iterator[dict[str, Any]]:
         """The pods with these labels."""

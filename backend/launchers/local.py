@@ -18,6 +18,7 @@ from typing import Any
 from mainstem.errors import ConfigError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
+from mainstem.serving import READY_FILE, ServingSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ class LocalLauncher:
     def refresh(self) -> None:
         """See `ports.Launcher`: the files are looked at anew each time."""
 
-    def launch(self, name: str, spec: JobSpec, job: Mapping[str, Any] | None = None) -> None:
+    def launch(self, name: str, spec: JobSpec | ServingSpec, job: Mapping[str, Any] | None = None) -> None:
         """See `ports.Launcher`. Raises ConfigError where the directory cannot be written."""
         home = self._home(name)
         try:
@@ -136,7 +137,7 @@ class LocalLauncher:
             raise ConfigError(f"{name[:80]!r} is no Job's name")
         return self._directory / name
 
-    def _environment(self, home: Path, spec: JobSpec) -> dict[str, str]:
+    def _environment(self, home: Path, spec: JobSpec | ServingSpec) -> dict[str, str]:
         return {
             **self._kept,
             "HOME": str(home),
@@ -167,7 +168,7 @@ class LocalLauncher:
 
     @staticmethod
     def _forget(home: Path) -> None:
-        for file in ("pid", "exit", "started", "stopping"):
+        for file in ("pid", "exit", "started", "stopping", READY_FILE):
             (home / file).unlink(missing_ok=True)
 
 

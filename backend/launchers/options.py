@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from backend.config import environment as env
+from backend.launchers.fleet import Fleet
 from backend.launchers.local import LocalLauncher
+from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.plan import Patience
 from mainstem.errors import ConfigError
 from mainstem.job_settings import JobSettings
@@ -20,6 +22,7 @@ from mainstem.manifest import CLIENTS
 from mainstem.ports import Launcher
 
 if TYPE_CHECKING:  # the official client costs a second and 60 MB: only where there is a cluster
+    from backend.launchers.cluster_fleet import ClusterFleet
     from backend.launchers.kubernetes import KubernetesLauncher
 
 NAMESPACE = "kafkaml"
@@ -142,10 +145,44 @@ def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
     )
 
 
+def local_fleet() -> LocalFleet:
+    """Keeps replicas below `$MAINSTEM_HOME/serving`."""
+    return LocalFleet(settings.HOME / "serving")
+
+
+def cluster_fleet(options: ClusterOptions) -> ClusterFleet:
+    """Keeps replicas on the cluster; raises ClusterError where none is known."""
+    from backend.launchers.cluster import Cluster
+    from backend.launchers.cluster_fleet import ClusterFleet
+
+    return ClusterFleet(
+        Cluster.connect(options.namespace),
+        options.defaults,
+        owner=options.owner,
+        secret=options.secret,
+        environ=options.environ,
+    )
+
+
 def log_reader() -> Launcher:
     """A launcher for reading the logs of Jobs, in any process."""
     options = _cluster(os.environ)
     return local_launcher() if options is None else _shared(options.namespace, options.owner)
+
+
+def replica_logs() -> Fleet:
+    """A fleet for reading the logs of replicas, in any process."""
+    options = _cluster(os.environ)
+    return local_fleet() if options is None else _shared_fleet(options.namespace, options.owner)
+
+
+@cache
+def _shared_fleet(namespace: str, owner: str) -> ClusterFleet:
+    """One connection a process, as `_shared`."""
+    from backend.launchers.cluster import Cluster
+    from backend.launchers.cluster_fleet import ClusterFleet
+
+    return ClusterFleet(Cluster.connect(namespace), JobSettings(), owner=owner)
 
 
 @cache

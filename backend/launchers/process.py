@@ -1,4 +1,4 @@
-"""The launcher process' loops: the outbox to Kafka, sample data, and the Jobs. None waits for another."""
+"""The launcher process' loops: the outbox to Kafka, sample data, replicas, and the Jobs. None waits for another."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from functools import partial
 
 from django.db import close_old_connections
 
-from backend.deployments.kafka import message_log
+from backend.deployments.kafka import message_log, stream_log
 from backend.deployments.outbox import publish_pending
 from backend.launchers.local import LocalLauncher
+from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
-from backend.launchers.options import Options, cluster_launcher, local_launcher
+from backend.launchers.options import Options, cluster_fleet, cluster_launcher, local_fleet, local_launcher
 from backend.launchers.reconciler import Reconciler
+from backend.launchers.serving import ServingReconciler
 from backend.streams.injections import Injector
 from mainstem.metrics.health import Health
 
@@ -25,13 +27,15 @@ CLUSTER_SECONDS = 2.0
 
 
 def run(stop: threading.Event, every: float, end_seconds: float, health: Health) -> None:
-    """Run the loops until `stop`, then end the Jobs of this machine; those of a cluster go on without us.
+    """Run the loops until `stop`, then end what runs on this machine; what runs on a cluster goes on without us.
 
     `every` is the seconds between two rounds of a loop.
     """
     options = Options.from_environ()
     launcher = local_launcher() if options.cluster is None else cluster_launcher(options.cluster)
     reconciler = Reconciler(launcher, options)
+    fleet = local_fleet() if options.cluster is None else cluster_fleet(options.cluster)
+    pause = every if options.cluster is None else max(every, CLUSTER_SECONDS)
     outbox = threading.Thread(
         target=repeat,
         args=("outbox", lambda: publish_pending(message_log()), stop, every),
@@ -41,9 +45,18 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     outbox.start()
     samples = threading.Thread(target=repeat, args=("samples", Injector().step, stop, every), daemon=True)
     samples.start()
+    serving = threading.Thread(
+        target=repeat,
+        args=("serving", ServingReconciler(fleet, options, stream_log).tick, stop, pause),
+        kwargs={"turn": lambda: health.turn("serving")},
+        daemon=True,
+    )
+    serving.start()
     health.ready = True
-    pause = every if options.cluster is None else max(every, CLUSTER_SECONDS)
     repeat("Jobs", reconciler.tick, stop, pause, turn=health.turn)
+    serving.join(end_seconds)
+    if isinstance(fleet, LocalFleet) and (left := fleet.shut_down(end_seconds)):
+        log.warning("these replicas did not end: %s", ", ".join(left))
     if isinstance(launcher, LocalLauncher):
         reconciler.shut_down(partial(launcher.end, seconds=end_seconds))
     outbox.join(end_seconds)  # the daemon that injects dies with us, and its child with it

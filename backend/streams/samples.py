@@ -47,14 +47,14 @@ class Look:
 def look(log: Source, source: DataSource, start: int) -> Look:
     """The samples from the `start`-th on; raises ConfigError for a config that cannot be, LogError."""
     codec = codec_for(source.input_format, source.input_config)
-    pieces = list(_pieces(log, source.announcement.ranges))
-    total = sum(end - first for _, _, first, end in pieces)
+    parts = list(pieces(log, source.announcement.ranges))
+    total = sum(end - first for _, _, first, end in parts)
     start = max(0, min(start, total - 1))
-    samples = [_sample(codec, record) for record in _records(log, pieces, start)]
+    samples = [_sample(codec, record) for record in _records(log, parts, start)]
     return Look(samples, start, total, codec.x_shape, codec.x_dtype.name)
 
 
-def _pieces(log: Source, ranges: tuple[StreamRange, ...]) -> Iterator[tuple[str, int, int, int]]:
+def pieces(log: Source, ranges: tuple[StreamRange, ...]) -> Iterator[tuple[str, int, int, int]]:
     """(topic, partition, start, end) of what is still readable."""
     for piece in ranges:
         numbers = range(log.partitions(piece.topic)) if piece.partition is None else [piece.partition]
@@ -66,9 +66,9 @@ def _pieces(log: Source, ranges: tuple[StreamRange, ...]) -> Iterator[tuple[str,
                 yield piece.topic, number, start, stop
 
 
-def _records(log: Source, pieces: list[tuple[str, int, int, int]], skip: int) -> Iterator[Record]:
+def _records(log: Source, parts: list[tuple[str, int, int, int]], skip: int) -> Iterator[Record]:
     left, size = AT_ONCE, 0
-    for topic, partition, start, end in pieces:
+    for topic, partition, start, end in parts:
         begin = start + skip
         skip = max(0, skip - (end - start))
         if begin >= end:
@@ -86,11 +86,11 @@ def _sample(codec: Any, record: Record) -> Sample:
         x, y = codec.decode(record.key, record.value)
     except DecodeError as error:
         return Sample(place, "", "", None, str(error))
-    return Sample(place, _label(y), _values(x), picture(x))
+    return Sample(place, label_text(y), _values(x), picture(x))
 
 
-def _label(y: NDArray[Any] | None) -> str:
-    """A class' number where the label is one-hot or a single value."""
+def label_text(y: NDArray[Any] | None) -> str:
+    """A label for people: a class' number where the label is one-hot or a single value."""
     if y is None:
         return "no label"
     if y.size == 1:

@@ -74,6 +74,10 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "jobs/{name}/log/": {"get": READ},
     "jobs/{name}/stop/": {"post": ACT},
     "jobs/{name}/retry/": {"post": ACT},
+    "inferences/": {"get": READ, "post": ACT},
+    "inferences/{name}/": {"get": READ, "patch": ACT, "delete": ADMIN},
+    "inferences/{name}/traffic/": {"get": READ},
+    "inferences/{name}/log/": {"get": READ},
     "ingest/control/": {"post": LOGGER},
     "ingest/data/": {"post": LOGGER},
 }

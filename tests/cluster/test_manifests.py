@@ -13,6 +13,8 @@ from referencing import Registry, Resource
 from mainstem.job_settings import JobSettings
 from mainstem.jobs import JobSpec
 from mainstem.manifest import Placement, job_manifest
+from mainstem.serving import ServingSpec
+from mainstem.serving_manifest import deployment_manifest
 from tests.cluster import manifests
 
 ALL = manifests.rendered()
@@ -92,6 +94,13 @@ def test_a_training_job_has_the_form_that_the_api_server_asks() -> None:
     spec = JobSpec("cloud:1", "data:1", "t:0:0:10", "RAW", '{"data_reshape": "4"}', "ddy6heod", "site-1")
     settings = JobSettings(gpus=1, runtime_class="nvidia", node_selector={"pool": "gpu"}, priority_class="low")
     check_schema(job_manifest("job", spec, settings, Placement("kafkaml", "mainstem", "kafka")))
+
+
+def test_replicas_have_the_form_that_the_api_server_asks() -> None:
+    """The Deployment of a deployed version."""
+    spec = ServingSpec("digits", "cloud:1", "data:1", "ddy6heod", 5, "in", "out", "RAW", '{"data_reshape": "4"}')
+    settings = JobSettings(gpus=1, runtime_class="nvidia", node_selector={"pool": "gpu"}, priority_class="low")
+    check_schema(deployment_manifest(spec, 2, settings, Placement("kafkaml", "mainstem", "kafka")))
 
 
 @each_overlay

@@ -129,7 +129,13 @@ def test_a_pod_that_violates_restricted_is_refused() -> None:
         ("mainstem-backend", {"pods": "list", "pods/log": "get"}),
         (
             "mainstem-launcher",
-            {"jobs.batch": "create delete get list patch", "pods": "list", "events": "list", "pods/log": "get"},
+            {
+                "jobs.batch": "create delete get list patch",
+                "deployments.apps": "create delete list patch",
+                "pods": "list",
+                "events": "list",
+                "pods/log": "get",
+            },
         ),
     ],
 )

@@ -1,0 +1,42 @@
+"""The form that deploys a version."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from backend.config.forms import Form, area, choice, number, text
+from backend.deployments.models import Deployment
+from backend.inference import services
+from mainstem.codecs import FORMATS
+
+
+class InferenceForm(Form):
+    """What a version is deployed with. It is always bound: at first to its defaults."""
+
+    name = text("Name", "1 to 40 characters a-z, 0-9 and '-'; also its consumer group's.", required=True, maxlength=40)
+    replicas = number("Replicas", "Each holds the model and some 0.5 GB of memory.", required=True, inputmode="numeric")
+    input_topic = text("Input topic", "Made if it is missing. Replicas begin with its first record.", required=True)
+    output_topic = text("Output topic", "Made if it is missing.", required=True)
+    partitions = number(
+        "Partitions of a new topic", "At most so many replicas have work.", required=True, inputmode="numeric"
+    )
+    input_format = choice("Format", [(name, name) for name in FORMATS], "Of the input topic's values.")
+    input_config = area(
+        "Format's settings", "JSON: data_type and data_reshape, or data_scheme, as for streams.", required=True, rows=3
+    )
+
+    @staticmethod
+    def defaults(deployment: Deployment, version: int) -> dict[str, Any]:
+        """What the form shows at first."""
+        plain = services.defaults(deployment, version)
+        config = json.dumps(plain["input_config"])
+        return {**plain, "replicas": 1, "partitions": 4, "input_format": "RAW", "input_config": config}
+
+    def body(self, federation: str, version: int) -> dict[str, Any]:
+        """What REST would be sent."""
+        sent = self.typed()
+        with contextlib.suppress(ValueError, RecursionError):  # text that is no JSON is refused there, by its name
+            sent["input_config"] = json.loads(sent.get("input_config", ""))
+        return {"federation": federation, "version": version, **sent}

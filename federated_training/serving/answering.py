@@ -1,0 +1,100 @@
+"""Questions in, answers out: one for each, in their order, with the key and every header kept. No I/O, no Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from federated_training.engine import TrainingError
+from mainstem.codecs import Codec
+from mainstem.errors import DecodeError
+from mainstem.serving import (
+    ANSWERED,
+    FEDERATION_HEADER,
+    REFUSED,
+    SOURCE_HEADER,
+    STATUS_HEADER,
+    VERSION_HEADER,
+    Answer,
+    Question,
+)
+
+LONGEST_REASON: Final = 500
+"""Characters of a refusal: it may quote the record."""
+
+Array = NDArray[Any]
+Predict = Callable[[Array], Array]
+"""Samples (n, *input shape) of the model's dtype to outputs (n, *output shape); raises TrainingError."""
+
+
+class Answerer:
+    """Answers for one version of one federation."""
+
+    def __init__(self, codec: Codec, dtype: str, predict: Predict, federation: str, version: int) -> None:
+        """`dtype` is the model's input's; what the codec gives was checked to be castable to it."""
+        self._codec, self._dtype, self._predict = codec, np.dtype(dtype), predict
+        self._ours = ((FEDERATION_HEADER, federation.encode()), (VERSION_HEADER, str(version).encode()))
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """One answer a question: `{"outputs": ...}` as REST's predict has them, or `{"error": "why"}`."""
+        samples: list[tuple[Question, Array]] = []
+        reasons: dict[int, str] = {}
+        for number, question in enumerate(questions):
+            try:
+                samples.append((question, self._sample(question)))
+            except DecodeError as error:
+                reasons[number] = str(error)
+        outputs = iter(self._outputs([sample for _, sample in samples]))
+        answers: list[Answer] = []
+        for number, question in enumerate(questions):
+            said = reasons[number] if number in reasons else next(outputs)
+            answers.append(self.refused(question, said) if isinstance(said, str) else self._answered(question, said))
+        return answers
+
+    def refused(self, question: Question, reason: str, *, headers: bool = True) -> Answer:
+        """An answer that says why there is no prediction; without the question's headers where they are too long."""
+        reason = reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 3] + "..."
+        value = msgspec.json.encode({"error": reason.encode("utf-8", "replace").decode()})
+        kept = question.headers if headers else ()
+        return Answer(question.place, question.key, value, self._headers(question, kept, REFUSED), refused=True)
+
+    def _answered(self, question: Question, output: Array) -> Answer:
+        value = msgspec.json.encode({"outputs": output.tolist()})
+        headers = self._headers(question, question.headers, ANSWERED)
+        return Answer(question.place, question.key, value, headers, refused=False)
+
+    def _headers(
+        self, question: Question, kept: Sequence[tuple[str, bytes | None]], status: str
+    ) -> list[tuple[str, bytes | None]]:
+        source = (SOURCE_HEADER, str(question.place).encode())
+        return [*kept, *self._ours, source, (STATUS_HEADER, status.encode())]
+
+    def _sample(self, question: Question) -> Array:
+        x, _ = self._codec.decode(None, question.value)  # type: ignore[arg-type]  # None is refused there
+        with np.errstate(over="ignore"):
+            sample = x.astype(self._dtype, copy=False)
+        if sample.dtype.kind == "f" and not np.isfinite(sample).all():
+            raise DecodeError(f"the data has a number that the model's {self._dtype.name} cannot hold")
+        return sample
+
+    def _outputs(self, samples: Sequence[Array]) -> list[Array | str]:
+        """An output for each sample, or why there is none. One that the model fails on takes no other with it."""
+        if not samples:
+            return []
+        try:
+            outputs = self._predict(np.stack(samples))
+        except TrainingError as error:
+            if len(samples) == 1:
+                return [str(error)]
+            return [only for sample in samples for only in self._outputs([sample])]
+        return [_finite(output) for output in outputs]
+
+
+def _finite(output: Array) -> Array | str:
+    if output.dtype.kind == "f" and not np.isfinite(output).all():
+        return "the model's output for this sample is NaN or infinite"
+    return output
