@@ -14,7 +14,7 @@ from rest_framework import status
 
 from backend.accounts.models import ApiToken, User
 from backend.accounts.pages import viewers_only
-from backend.accounts.roles import role_of
+from backend.accounts.roles import role_of, user_of
 from backend.accounts.serializers import TokenSerializer, UserSerializer
 from backend.config.forms import Form, secret, text
 from backend.config.problems import Problem
@@ -55,7 +55,7 @@ def token_new(request: HttpRequest) -> HttpResponse:
     def make() -> tuple[ApiToken, str]:
         asked = TokenSerializer(data={"name": form.typed().get("name", "")})
         asked.is_valid(raise_exception=True)
-        return ApiToken.issue(_user(request), asked.validated_data.get("name", ""))
+        return ApiToken.issue(user_of(request), asked.validated_data.get("name", ""))
 
     made = form.judged(make)
     if made is None:
@@ -67,7 +67,7 @@ def token_new(request: HttpRequest) -> HttpResponse:
 @viewers_only
 def token_end(request: HttpRequest, pk: int) -> HttpResponse:
     """End one of one's own tokens."""
-    token = get_object_or_404(ApiToken, pk=pk, user=_user(request))
+    token = get_object_or_404(ApiToken, pk=pk, user=user_of(request))
     token.delete()
     messages.success(request, f"The token {token.name or 'without a name'} is ended: programs that used it get 401.")
     return redirect("account-page")
@@ -78,7 +78,7 @@ def token_end(request: HttpRequest, pk: int) -> HttpResponse:
 @viewers_only
 def password(request: HttpRequest) -> HttpResponse:
     """Change one's own password, if one knows the current one."""
-    form, user = PasswordForm(request.POST), _user(request)
+    form, user = PasswordForm(request.POST), user_of(request)
 
     def change() -> User:
         if not user.check_password(form.typed().get("old", "")):
@@ -95,13 +95,8 @@ def password(request: HttpRequest) -> HttpResponse:
     return redirect("account-page")
 
 
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
-
-
 def _page(request: HttpRequest, **shown: Any) -> HttpResponse:
-    user = _user(request)
+    user = user_of(request)
     forms = [shown.setdefault("token_form", TokenForm()), shown.setdefault("password_form", PasswordForm())]
     context = {"tokens": user.tokens.all(), "may": MAY.get(role_of(user) or "", "do nothing here"), **shown}
     context["token_destroys"] = ["the login of every program that uses it"]

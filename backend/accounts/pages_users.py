@@ -17,7 +17,7 @@ from backend.accounts import services
 from backend.accounts.models import User
 from backend.accounts.pages import admins_only
 from backend.accounts.pages_account import MAY
-from backend.accounts.roles import role_of
+from backend.accounts.roles import role_of, user_of
 from backend.accounts.serializers import UserSerializer
 from backend.config.forms import Form, choice, secret, text
 from backend.config.problems import Problem
@@ -89,7 +89,7 @@ def user_change(request: HttpRequest, pk: int) -> HttpResponse:
             wanted = {"email": "", "role": "", "username": "", **form.typed(), "is_active": "is_active" in request.POST}
             asked = UserSerializer(user, data=wanted, partial=True)
             asked.is_valid(raise_exception=True)
-            return services.change_user(asked, _actor(request))
+            return services.change_user(asked, user_of(request))
 
         if form.judged(change) is not None:
             messages.success(request, f"{user.username} is changed.")
@@ -105,17 +105,12 @@ def user_delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a user; what they made stays."""
     user = get_object_or_404(User, pk=pk)
     try:
-        services.delete_user(user, _actor(request))
+        services.delete_user(user, user_of(request))
     except Problem as problem:
         messages.error(request, str(problem.detail))
         return redirect("user-page", pk)
     messages.success(request, f"{user.username} is deleted.")
     return redirect("user-list-page")
-
-
-def _actor(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
 
 
 def _destroys(user: User) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
+from rest_framework.request import Request
 
 from backend.accounts.models import User
 
@@ -38,6 +39,12 @@ def at_least(user: User | AnonymousUser, role: Role) -> bool:
     """Whether a person's role reaches `role` in the order admin, operator, viewer."""
     held = role_of(user)
     return held in PEOPLE and PEOPLE.index(held) <= PEOPLE.index(role)
+
+
+def user_of(request: HttpRequest | Request) -> User:
+    """Who asks, where only those who signed in get so far."""
+    assert isinstance(request.user, User)
+    return request.user
 
 
 def context(request: HttpRequest) -> dict[str, Any]:

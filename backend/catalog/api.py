@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from backend.accounts.models import User
+from backend.accounts.roles import user_of
 from backend.catalog import exports, services
 from backend.catalog.blueprints import TEMPLATES
 from backend.catalog.models import Configuration, Model
@@ -26,11 +26,6 @@ from backend.catalog.serializers import (
     ModelSerializer,
 )
 from backend.config import downloads
-
-
-def user_of(request: Request) -> User | None:
-    """The user of the request, for `created_by`."""
-    return request.user if isinstance(request.user, User) else None
 
 
 class ModelViewSet(

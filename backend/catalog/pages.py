@@ -13,9 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backend.accounts.models import User
 from backend.accounts.pages import admins_only, operators_only, viewers_only
-from backend.accounts.roles import Role, at_least
+from backend.accounts.roles import Role, at_least, user_of
 from backend.catalog import services
 from backend.catalog.forms import ModelForm, ModelNameForm
 from backend.catalog.models import Configuration, Model, ModelKind
@@ -26,11 +25,6 @@ from backend.config.problems import Problem
 
 ROWS = 50
 EXAMPLE = {"name": "digits", "template": {"name": "cnn", "params": {"classes": 10}}, "seed": 7}
-
-
-def user_of(request: HttpRequest) -> User | None:
-    """The user of the request, for `created_by`."""
-    return request.user if isinstance(request.user, User) else None
 
 
 @require_safe

@@ -13,11 +13,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backend.accounts.pages import admins_only, operators_only, viewers_only
-from backend.accounts.roles import Role, at_least
+from backend.accounts.roles import Role, at_least, user_of
 from backend.catalog import services
 from backend.catalog.forms import ConfigurationForm
 from backend.catalog.models import Configuration, Model
-from backend.catalog.pages import ROWS, user_of
+from backend.catalog.pages import ROWS
 from backend.catalog.serializers import ConfigurationSerializer
 from backend.config.problems import Problem
 

@@ -47,6 +47,12 @@ class Group:
     links: list[Link]
 
 
+@register.filter
+def thousands(value: Any) -> str:
+    """`1,234,567`."""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 @register.simple_tag
 def place(name: str, *args: Any) -> str:
     """The address of that name; empty where no such page is installed."""

@@ -13,7 +13,7 @@ from rest_framework.serializers import Serializer
 
 from backend.accounts.models import User
 from backend.accounts.pages import operators_only
-from backend.accounts.roles import Role, at_least
+from backend.accounts.roles import Role, at_least, user_of
 from backend.config.problems import Problem
 from backend.deployments import services
 from backend.deployments.models import Deployment
@@ -31,11 +31,10 @@ def act(request: HttpRequest, federation: str, action: str) -> HttpResponseBase:
         raise Http404
     if action == "delete" and not at_least(request.user, Role.ADMIN):
         raise PermissionDenied
-    user = request.user if isinstance(request.user, User) else None
     try:
-        address, said = ACTIONS[action](request, deployment, user)
+        address, said = ACTIONS[action](request, deployment, user_of(request))
     except (Problem, MainstemError) as error:
-        messages.error(request, str(error.detail) if isinstance(error, Problem) else str(error))
+        messages.error(request, str(error))
         return redirect("versions-page" if action == "rollback" else "deployment-page", federation)
     messages.success(request, said)
     return redirect(*address)
@@ -44,34 +43,34 @@ def act(request: HttpRequest, federation: str, action: str) -> HttpResponseBase:
 Answer = tuple[tuple[str, ...], str]
 
 
-def _stop(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+def _stop(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     services.stop(deployment, user)
     return ("deployment-page", deployment.federation), "The run is asked to stop; what the open round has is kept."
 
 
-def _resume(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+def _resume(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     services.resume(deployment, user)
     return ("deployment-page", deployment.federation), "The run goes on from its last commit."
 
 
-def _restart(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+def _restart(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     made = services.restart(deployment, user)
     return ("deployment-page", made.federation), f"Federation {made.federation} was opened with the same settings."
 
 
-def _deadline(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+def _deadline(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     seconds = _checked(DeadlineSerializer(data=request.POST), "round_deadline")
     services.change_deadline(deployment, float(seconds), user)
     return ("deployment-page", deployment.federation), f"Rounds now have {float(seconds):g} s."
 
 
-def _rollback(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+def _rollback(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     version = int(_checked(RollbackSerializer(data=request.POST), "version"))
     services.rollback(deployment, version, user)
     return ("versions-page", deployment.federation), f"The run goes on from version {version}."
 
 
-def _delete(request: HttpRequest, deployment: Deployment, user: User | None) -> Answer:
+def _delete(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     services.delete(deployment, request.POST.get("confirm", "").strip())
     return ("deployment-list-page",), f"Federation {deployment.federation} is being deleted."
 
@@ -82,7 +81,7 @@ def _checked(form: Serializer[object], field: str) -> float:
     raise Problem(400, " ".join(str(reason) for reasons in form.errors.values() for reason in reasons))
 
 
-ACTIONS: dict[str, Callable[[HttpRequest, Deployment, User | None], Answer]] = {
+ACTIONS: dict[str, Callable[[HttpRequest, Deployment, User], Answer]] = {
     "stop": _stop,
     "resume": _resume,
     "restart": _restart,

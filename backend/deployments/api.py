@@ -15,7 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from backend.accounts.permissions import LoggerPermission
-from backend.catalog.api import user_of
+from backend.accounts.roles import user_of
 from backend.deployments import projection, services
 from backend.deployments.models import Deployment
 from backend.deployments.serializers import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
 from django.core.paginator import Paginator
 from django.db.models import Count, Max, Sum
 from django.http import HttpRequest, HttpResponseBase
@@ -12,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
+from backend.deployments.launched import jobs
 from backend.deployments.models import ClientRound, Deployment, Member
 from backend.deployments.pages import find, tabbed
 
@@ -40,13 +40,9 @@ def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     return render(request, "deployments/parts/members.html" if part else "deployments/clients.html", context)
 
 
-def _jobs(deployment: Deployment) -> Any:
-    return apps.get_model("launchers", "Job")._default_manager.filter(federation=deployment.federation)
-
-
 def _rows(deployment: Deployment, members: list[Member]) -> list[dict[str, Any]]:
     names = [member.client for member in members]
-    jobs = {job.client_id: job for job in _jobs(deployment).filter(client_id__in=names)}
+    launched = {job.client_id: job for job in jobs().filter(federation=deployment.federation, client_id__in=names)}
     sent = ClientRound.objects.filter(round__deployment=deployment, client__in=names).values("client")
     sums = {row["client"]: row for row in sent.annotate(n=Count("id"), nbytes=Sum("nbytes"), last=Max("received_ms"))}
     refused = deployment.refusals.filter(client__in=names).values("client").annotate(n=Count("id"))
@@ -54,7 +50,7 @@ def _rows(deployment: Deployment, members: list[Member]) -> list[dict[str, Any]]
     return [
         {
             "member": member,
-            "job": jobs.get(member.client),
+            "job": launched.get(member.client),
             "sent": sums.get(member.client),
             "refused": counts.get(member.client, 0),
         }
@@ -65,4 +61,4 @@ def _rows(deployment: Deployment, members: list[Member]) -> list[dict[str, Any]]
 def _lonely(deployment: Deployment) -> list[Any]:
     """Jobs whose client has not joined."""
     joined = deployment.members.values("client")
-    return list(_jobs(deployment).exclude(client_id__in=joined)[:CLIENTS])
+    return list(jobs().filter(federation=deployment.federation).exclude(client_id__in=joined)[:CLIENTS])

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
 from backend.deployments.events import values
+from backend.deployments.figures import figure
 from backend.deployments.models import Deployment, State, Version
 
 MOST = 8
@@ -61,7 +62,7 @@ def _chosen(request: HttpRequest) -> list[Deployment]:
 
 def _curve(deployment: Deployment) -> list[tuple[int, dict[str, float]]]:
     """(version, what was measured of it) of the versions that the run's model descends from."""
-    lineage = set(deployment.head.get("lineage", ()))
+    lineage = deployment.lineage
     rows = Version.objects.filter(deployment=deployment).exclude(evaluation=None).order_by("number")
     measured = rows.values_list("number", "evaluation")[:LONGEST]
     return [(number, values(evaluation)) for number, evaluation in measured if number in lineage]
@@ -73,8 +74,8 @@ def _summary(deployment: Deployment, curve: list[tuple[int, dict[str, float]]], 
     span = (deployment.ended_ms or 0) - (deployment.opened_ms or 0)
     return {
         "deployment": deployment,
-        "last": f"{points[-1][0]:.4f}" if points else "–",  # noqa: RUF001
-        "best": f"{best[0]:.4f}" if best else "–",  # noqa: RUF001
+        "last": figure(points[-1][0] if points else None),
+        "best": figure(best[0] if best else None),
         "at": best[1] if best else None,
         "seconds": span / 1000 if deployment.ended_ms and deployment.opened_ms else None,
     }

@@ -38,7 +38,7 @@ def tape(deployment: Deployment) -> Iterator[dict[str, Any]]:
 
 def _told(deployment: Deployment, after: int, before: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
     while True:
-        rows = list(_records(deployment).filter(offset__gt=after, **_below(before)).order_by("offset")[:BATCH])
+        rows = list(ControlRecord.of(deployment).filter(offset__gt=after, **_below(before))[:BATCH])
         for row, data in zip(rows, told(deployment, rows), strict=True):
             if data is not None:
                 yield row.offset, data
@@ -143,12 +143,6 @@ def _progress(record: Progress) -> dict[str, Any]:
         ],
         "refused": [[refused.client, refused.reason, refused.detail] for refused in record.refused],
     }
-
-
-def _records(deployment: Deployment) -> QuerySet[ControlRecord]:
-    return ControlRecord.objects.filter(
-        cluster_id=deployment.cluster_id, topic_id=deployment.topic_id, partition=0, federation=deployment.federation
-    )
 
 
 def _below(before: int | None) -> dict[str, int]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from django.apps import apps
 from django.conf import settings
 from django.db.models import Count
 
 from backend.deployments.kafka import cloud_config, message_log
+from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, OutboxEntry, State
 from mainstem.errors import MainstemError
 from mainstem.kafka.overview import broker_count
@@ -75,7 +74,6 @@ def _outbox() -> Sign:
 
 
 def _jobs() -> Sign:
-    jobs: Any = apps.get_model("launchers", "Job")._default_manager
-    counts = dict(jobs.order_by().values_list("state").annotate(n=Count("id")))
+    counts = dict(jobs().order_by().values_list("state").annotate(n=Count("id")))
     said = ", ".join(f"{counts[state]} {state}" for state in ("running", "pending", "failed") if counts.get(state))
     return Sign("Jobs", "ok", said or "none runs")

@@ -15,8 +15,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from backend.accounts.pages import operators_only
+from backend.accounts.roles import user_of
 from backend.catalog.models import Model
-from backend.catalog.pages import user_of
 from backend.config import environment as env
 from backend.deployments import services
 from backend.deployments.models import Deployment
@@ -25,6 +25,7 @@ from backend.deployments.opening import topics_of
 from backend.deployments.serializers import DeploymentCreateSerializer
 from backend.launchers import matching
 from backend.streams.models import DataSource
+from mainstem.codecs import raw_config
 from mainstem.job_settings import JobSettings
 from mainstem.jobs import JobSpec
 from mainstem.manifest import Placement, job_manifest
@@ -128,19 +129,12 @@ def _preview(federation: str, model: Model, objects: dict[str, Any], streams: li
 def _manifest(wanted: Deployment, source: DataSource | None) -> str:
     """The Job that would train on this stream on a cluster, as YAML; on an invented stream where none fits yet."""
     cloud = settings.KAFKA_BOOTSTRAP or "kafka:9092"
-    given = wanted.input
-    invented = {
-        "data_type": given["dtype"],
-        "data_reshape": " ".join(map(str, given["shape"])),
-        "label_type": given["label_dtype"],
-        "label_reshape": " ".join(map(str, given["label_shape"])),
-    }
     spec = JobSpec(
         cloud_bootstrap=cloud,
-        data_bootstrap=env.text("DATA_BOOTSTRAP_SERVERS", cloud),
+        data_bootstrap=settings.DATA_BOOTSTRAP or cloud,
         data_topic=source.topic if source else "a-stream:0:0:550",
         input_format=source.input_format if source else "RAW",
-        input_config=json.dumps(source.input_config if source else invented),
+        input_config=json.dumps(source.input_config if source else raw_config(wanted.input)),
         federation=wanted.federation,
         client_id=matching.client_id(source.announcement, source.digest) if source else "a-client",
         validation_rate=source.validation_rate if source else 0.0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
@@ -14,6 +13,7 @@ from backend.accounts.pages import viewers_only
 from backend.catalog.models import Model
 from backend.deployments import health
 from backend.deployments.events import values
+from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, Refusal, State, Version
 
 OPEN = (State.OPENING, State.WAITING, State.RUNNING)
@@ -33,7 +33,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
         "cards": [_card(deployment) for deployment in open_],
         "ended": [_card(deployment) for deployment in ended],
         "refusals": Refusal.objects.select_related("deployment").order_by("-id")[:NEWEST],
-        "failed_jobs": apps.get_model("launchers", "Job")._default_manager.filter(state="failed")[:NEWEST],
+        "failed_jobs": jobs().filter(state="failed")[:NEWEST],
         "failed": rows.filter(Q(state=State.FAILED) | ~Q(error=""))[:NEWEST],
         "any": bool(open_ or ended),
         "has_models": Model.objects.exists(),

@@ -13,8 +13,10 @@ from django.views.decorators.http import require_safe
 from backend.accounts.pages import viewers_only
 from backend.accounts.roles import Role, at_least
 from backend.catalog.models import Model
+from backend.config.query import number_of
 from backend.deployments import runs, services
 from backend.deployments.events import values
+from backend.deployments.figures import figure
 from backend.deployments.models import Deployment, Member, Round, State
 
 ROWS = 50
@@ -34,11 +36,6 @@ def find(federation: str) -> Deployment:
     """The deployment that a page is about; raises Http404."""
     rows = Deployment.objects.select_related("model").defer("architecture", "model__architecture")
     return get_object_or_404(rows, federation=federation)
-
-
-def number_of(text: str | None) -> int | None:
-    """A whole number from an address; None where it is none."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def tabbed(deployment: Deployment, tab: str) -> dict[str, Any]:
@@ -70,7 +67,7 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
     """One run: where it stands, curves, the grid of clients and rounds, the rounds' table, lanes, refusals."""
     deployment = find(federation)
     after = deployment.folded - 1  # before the rows are read: what comes meanwhile is told again, which does no harm
-    rounds = runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+    rounds = _told(request, deployment)
     context = {
         **tabbed(deployment, "deployment-page"),
         **_standing(deployment),
@@ -91,7 +88,6 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
 def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpResponseBase:
     """A part of that page alone, for htmx to put in the place of the old one."""
     deployment = find(federation)
-    rounds = runs.told_rounds(deployment, number_of(request.GET.get("upto")))
     context: dict[str, Any]
     match name:
         case "actions":
@@ -99,13 +95,13 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
         case "standing":
             context = _standing(deployment)
         case "learning":
-            context = _learning(request, deployment, rounds)
+            context = _learning(request, deployment, _told(request, deployment))
         case "grid":
-            context = _grid(request, deployment, rounds)
+            context = _grid(request, deployment, _told(request, deployment))
         case "rounds":
-            context = _rounds(deployment, rounds)
+            context = _rounds(deployment, _told(request, deployment))
         case "lanes":
-            context = _lanes(rounds)
+            context = _lanes(_told(request, deployment))
         case "refusals":
             context = _refusals(deployment)
         case _:
@@ -119,7 +115,7 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
 def deployment_curves(request: HttpRequest, federation: str) -> HttpResponseBase:
     """The charts' figures as JSON, for the rounds and clients that the page's address names."""
     deployment = find(federation)
-    rounds = runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+    rounds = _told(request, deployment)
     page = _clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page"))
     names = [member.client for member in page]
     return JsonResponse(runs.curves(deployment, rounds, request.GET.get("metric", "loss")[:128], names))
@@ -138,6 +134,10 @@ def destroyed(deployment: Deployment) -> list[str]:
 
 
 # ---------------------------------------------------------------- parts
+def _told(request: HttpRequest, deployment: Deployment) -> list[Round]:
+    return runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+
+
 def _clients(deployment: Deployment, q: str, page: str | None) -> Page[Member]:
     members = deployment.members.order_by("client")
     if q:
@@ -191,7 +191,7 @@ def _newest_measure(deployment: Deployment) -> dict[str, Any] | None:
         found = values(version.evaluation)
         for name in ("accuracy", "loss", *found):
             if name in found:
-                return {"name": name, "value": f"{found[name]:.4f}", "version": version.number}
+                return {"name": name, "value": figure(found[name]), "version": version.number}
     return None
 
 
@@ -202,7 +202,7 @@ def _rounds(deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
 
     def told(round_: Round) -> list[str]:
         found = measured.get(round_.version, {})
-        return [f"{found[name]:.4f}" if name in found else "–" for name in metrics]  # noqa: RUF001
+        return [figure(found.get(name)) for name in metrics]
 
     return {"metrics": metrics, "rounds_desc": [(round_, told(round_)) for round_ in reversed(rounds)]}
 

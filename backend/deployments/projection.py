@@ -158,13 +158,7 @@ def _start_over(deployment: Deployment) -> list[ControlRecord]:
     deployment.head, deployment.evaluation = {}, None
     deployment.deadline_ms = deployment.opened_ms = deployment.ended_ms = None
     _forget(deployment.federation)
-    return list(_stored(deployment))
-
-
-def _stored(deployment: Deployment) -> models.QuerySet[ControlRecord]:
-    return ControlRecord.objects.filter(
-        cluster_id=deployment.cluster_id, topic_id=deployment.topic_id, partition=0
-    ).order_by("offset")
+    return list(ControlRecord.of(deployment))
 
 
 def _fold(deployment: Deployment, rows: Sequence[ControlRecord]) -> dict[int, str]:
@@ -250,7 +244,7 @@ def _reader(deployment: Deployment) -> ControlReader:
         reader, start = ControlReader(deployment.federation), 0
     else:
         start = mark[2]  # another web worker folded on from here
-    for row in _stored(deployment).filter(offset__gte=start, offset__lt=deployment.folded).iterator():
+    for row in ControlRecord.of(deployment).filter(offset__gte=start, offset__lt=deployment.folded).iterator():
         reader.feed(row.offset, row.timestamp_ms, None if row.value is None else bytes(row.value))
     return reader
 

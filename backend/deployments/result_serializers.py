@@ -21,7 +21,7 @@ class VersionSerializer(serializers.ModelSerializer[Version]):
 
     def get_current(self, version: Version) -> bool:
         """By the head's lineage."""
-        return version.deployment.descends_from(version.number)
+        return version.number in version.deployment.lineage
 
 
 class VersionDetailSerializer(VersionSerializer):
@@ -58,7 +58,7 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
 
     def get_current(self, round_: Round) -> bool:
         """Whether the run's model descends from the round's version."""
-        return round_.deployment.descends_from(round_.version)
+        return round_.version in round_.deployment.lineage
 
 
 class RefusalSerializer(serializers.ModelSerializer[Refusal]):

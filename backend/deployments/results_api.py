@@ -69,10 +69,7 @@ class ResultViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     def records(self, request: Request, federation: str) -> Response:
         """The control topic's records as they came, in pages; those that count for nothing say why."""
         deployment = self.get_object()
-        rows = ControlRecord.objects.filter(
-            cluster_id=deployment.cluster_id, topic_id=deployment.topic_id, federation=federation
-        )
-        return self._page(rows.defer("value").order_by("offset"), ControlRecordSerializer)
+        return self._page(ControlRecord.of(deployment).defer("value"), ControlRecordSerializer)
 
     @extend_schema(responses=VersionSerializer(many=True), filters=False)
     @action(detail=True)

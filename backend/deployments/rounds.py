@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backend.accounts.pages import operators_only, viewers_only
 from backend.deployments import examinations, runs
 from backend.deployments.events import values
+from backend.deployments.figures import figure
 from backend.deployments.models import ClientRound, Deployment, Round
 from backend.deployments.pages import find, tabbed
 
@@ -39,7 +40,7 @@ def round_detail(request: HttpRequest, federation: str, seq: str) -> HttpRespons
         **tabbed(deployment, "deployment-page"),
         **_examined(deployment, round_, examined),
         "round": round_,
-        "undone": not deployment.descends_from(round_.version),
+        "undone": round_.version not in deployment.lineage,
         "version": deployment.versions.filter(number=round_.version).first(),
         "base": deployment.versions.filter(number=round_.base_version).first(),
         "before": deployment.rounds.filter(seq__lt=round_.seq).order_by("-seq").first(),
@@ -92,7 +93,7 @@ def _rows(round_: Round, clients: list[ClientRound], names: list[str], examined:
         found.append(
             {
                 "client": client,
-                "metrics": [f"{trained[name]:.4f}" if name in trained else "–" for name in names],  # noqa: RUF001
+                "metrics": [figure(trained.get(name)) for name in names],
                 "share": client.coefficient / total,
                 "bar": round(client.coefficient / heaviest * 100, 1),
                 "stale": round_.base_version - client.base_version,

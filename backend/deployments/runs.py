@@ -31,7 +31,7 @@ MOMENTS = ("opened", "stopped", "resumed", "rolled_back", "changed", "finished",
 
 def told_rounds(deployment: Deployment, upto: int | None = None) -> list[Round]:
     """The newest rounds that the run's model descends from (up to round `upto`), in order, with their sums."""
-    lineage = set(deployment.head.get("lineage", ()))
+    lineage = deployment.lineage
     rows = deployment.rounds.all() if upto is None else deployment.rounds.filter(number__lte=upto)
     newest = with_sums(rows.order_by("-seq"))[: ROUNDS * 2]
     return [row for row in newest if row.version in lineage][:ROUNDS][::-1]
@@ -192,13 +192,7 @@ class Moment:
 
 def timeline(deployment: Deployment) -> list[Moment]:
     """The run's turns in order; rounds and progress are no turns."""
-    rows = ControlRecord.objects.filter(
-        cluster_id=deployment.cluster_id,
-        topic_id=deployment.topic_id,
-        federation=deployment.federation,
-        kind__in=MOMENTS,
-        problem="",
-    ).order_by("offset")
+    rows = ControlRecord.of(deployment).filter(kind__in=MOMENTS, problem="")
     turns = [(kind, at) for kind, at in rows.values_list("kind", "timestamp_ms")][-60:]
     first = deployment.rounds.order_by("seq").values_list("opened_ms", flat=True).first()
     if first is not None and turns and turns[0][0] == "opened":

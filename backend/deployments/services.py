@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 from rest_framework import status
@@ -17,6 +16,7 @@ from backend.catalog.models import Configuration, Model
 from backend.config.problems import Problem
 from backend.deployments.columns import whole
 from backend.deployments.fold import REJECTED
+from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
 from backend.deployments.opening import topics_of
 from backend.deployments.plan import Plan, input_of, plan
@@ -175,7 +175,7 @@ def rollback(deployment: Deployment, version: int, user: User | None) -> None:
         newest = deployment.versions.order_by("-number").values_list("number", flat=True).first()
         known = "it has none yet" if newest is None else f"the newest is {newest}"
         raise Problem(status.HTTP_400_BAD_REQUEST, f"There is no version {version}; {known}.", field="version")
-    if not deployment.descends_from(version):
+    if version not in deployment.lineage:
         raise Problem(
             status.HTTP_400_BAD_REQUEST,
             f"Version {version} was rolled back itself: the run's model does not descend from it.",
@@ -208,13 +208,13 @@ def _command(deployment: Deployment, user: User | None, **fields: Any) -> None:
 
 def destroys(deployment: Deployment) -> dict[str, Any]:
     """What deleting the deployment destroys, for a person to read before it is done."""
-    jobs = apps.get_model("launchers", "Job")._default_manager.filter(federation=deployment.federation).count()
+    launched = jobs().filter(federation=deployment.federation).count()
     return {
         "federation": deployment.federation,
         "topics": topics_of(deployment.federation),
         "rounds": deployment.rounds.count(),
         "versions": deployment.versions.count(),
-        "jobs": jobs,
+        "jobs": launched,
         "restarted_as": list(
             Deployment.objects.filter(parent=deployment.federation).values_list("federation", flat=True)
         ),

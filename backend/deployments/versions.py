@@ -9,9 +9,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
+from backend.config.query import number_of
 from backend.deployments.events import values
+from backend.deployments.figures import NOTHING, figure
 from backend.deployments.models import Deployment, Round, Version
-from backend.deployments.pages import find, number_of, tabbed
+from backend.deployments.pages import find, tabbed
 
 VERSIONS = 200
 
@@ -23,7 +25,7 @@ def version_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     deployment = find(federation)
     versions = list(deployment.versions.defer("weights").order_by("-number")[:VERSIONS])
     rounds = {round_.version: round_ for round_ in deployment.rounds.filter(version__in=[v.number for v in versions])}
-    lineage = set(deployment.head.get("lineage", ()))
+    lineage = deployment.lineage
     names = sorted({name for version in versions[:20] for name in values(version.evaluation)})
     rows = [_row(version, rounds.get(version.number), lineage, names) for version in versions]
     chosen = [
@@ -42,13 +44,13 @@ def version_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     return render(request, "deployments/versions.html", context)
 
 
-def _row(version: Version, round_: Round | None, lineage: set[int], names: list[str]) -> dict[str, Any]:
+def _row(version: Version, round_: Round | None, lineage: frozenset[int], names: list[str]) -> dict[str, Any]:
     found = values(version.evaluation)
     return {
         "version": version,
         "round": round_,
         "current": version.number in lineage,
-        "metrics": [f"{found[name]:.4f}" if name in found else "–" for name in names],  # noqa: RUF001
+        "metrics": [figure(found.get(name)) for name in names],
         "values": found,
     }
 
@@ -63,7 +65,7 @@ def _differences(
     for name in names:
         one, other = a["values"].get(name), b["values"].get(name)
         change = f"{other - one:+.4f}" if one is not None and other is not None else ""
-        lines.append((name, _number(one), _number(other), change))
+        lines.append((name, figure(one), figure(other), change))
     for title, field in (("examples", "examples"), ("updates", "accepted"), ("refused", "refused")):
         one, other = (getattr(row["round"], field, None) for row in (a, b))
         change = f"{other - one:+d}" if one is not None and other is not None else ""
@@ -77,12 +79,8 @@ def _differences(
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"  # noqa: RUF001
-
-
 def _whole(value: int | None) -> str:
-    return "–" if value is None else str(value)  # noqa: RUF001
+    return NOTHING if value is None else str(value)
 
 
 def _few(names: set[str]) -> str:

@@ -15,8 +15,9 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from backend.accounts.permissions import LoggerPermission
-from backend.catalog.api import user_of
+from backend.accounts.roles import user_of
 from backend.config.problems import Problem
+from backend.config.query import OFFSET_DIGITS, number_of
 from backend.launchers import matching
 from backend.streams import intake, topics
 from backend.streams.decoding import as_json
@@ -122,11 +123,10 @@ class TopicViewSet(viewsets.ViewSet):
 
     def _number(self, name: str) -> int | None:
         asked = self.request.query_params.get(name)
-        if asked is None:
-            return None
-        if not asked.isascii() or not asked.isdigit() or len(asked) > 18:
+        number = number_of(asked, OFFSET_DIGITS)
+        if asked is not None and number is None:
             raise Problem(status.HTTP_400_BAD_REQUEST, f"{name} must be a whole number.", field=name)
-        return int(asked)
+        return number
 
 
 def _told(name: str, reason: str) -> dict[str, Any]:

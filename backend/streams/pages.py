@@ -12,8 +12,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from backend.accounts.pages import operators_only, viewers_only
-from backend.catalog.pages import user_of
+from backend.accounts.roles import user_of
 from backend.config.forms import Form, area, choice, number, text
+from backend.config.query import OFFSET_DIGITS, number_of
 from backend.deployments import kafka
 from backend.launchers import matching
 from backend.streams import samples
@@ -142,5 +143,4 @@ def source_samples(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _at(request: HttpRequest) -> int:
-    asked = request.GET.get("at", "0")
-    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 18 else 0
+    return number_of(request.GET.get("at"), OFFSET_DIGITS) or 0

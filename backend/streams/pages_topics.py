@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backend.accounts.pages import admins_only, viewers_only
 from backend.config.problems import Problem
+from backend.config.query import OFFSET_DIGITS, number_of
 from backend.streams import topics
 from mainstem.errors import LogError
 from mainstem.kafka.inspection import Inspection
@@ -59,12 +60,12 @@ def topic_detail(request: HttpRequest, name: str) -> HttpResponse:
 
 def _messages(request: HttpRequest, where: topics.Cluster, found: Inspection) -> dict[str, Any]:
     numbers = [part.number for part in found.partitions]
-    asked = _number(request, "partition")
+    asked = number_of(request.GET.get("partition"))
     fullest = max(found.partitions, key=lambda part: part.records).number if numbers else 0
     number = asked if asked in numbers else fullest
     part = next(part for part in found.partitions if part.number == number)
     newest = max(part.first, part.end - topics.AT_ONCE)
-    start = _number(request, "from")
+    start = number_of(request.GET.get("from"), OFFSET_DIGITS)
     start = newest if start is None else max(part.first, min(start, newest))
     shown = list(topics.messages(where, found.name, number, start, part.end))
     end = shown[-1].offset + 1 if shown else part.end
@@ -78,11 +79,6 @@ def _messages(request: HttpRequest, where: topics.Cluster, found: Inspection) ->
     }
 
 
-def _number(request: HttpRequest, name: str) -> int | None:
-    asked = request.GET.get(name, "")
-    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else None
-
-
 @require_POST
 @admins_only
 def topic_delete(request: HttpRequest, name: str) -> HttpResponse:
@@ -91,7 +87,7 @@ def topic_delete(request: HttpRequest, name: str) -> HttpResponse:
     try:
         topics.delete(where, name, request.POST.get("confirm", "").strip())
     except (Problem, LogError) as error:
-        messages.error(request, str(error.detail) if isinstance(error, Problem) else str(error))
+        messages.error(request, str(error))
         return redirect(f"{reverse('topic-page', args=[name])}?at={where.name}")
     messages.success(request, f"The topic {name} is deleted.")
     return redirect(f"{reverse('topic-list-page')}?at={where.name}")

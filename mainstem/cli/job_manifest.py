@@ -19,6 +19,7 @@ import yaml
 
 from mainstem.cli.api import Api
 from mainstem.cli.output import Output, UsageError
+from mainstem.codecs import raw_config
 from mainstem.job_settings import JOB_FIELDS, JobSettings, from_text
 from mainstem.jobs import JobSpec
 from mainstem.manifest import CLIENTS, Placement, job_manifest
@@ -156,15 +157,7 @@ def _config(deployment: Mapping[str, Any], stream: Mapping[str, Any]) -> str:
         return json.dumps(stream["input_config"])
     if not deployment:
         raise UsageError('--input-config is missing, such as {"data_type": "float32", "data_reshape": "784", ...}')
-    taken = deployment["input"]
-    return json.dumps(
-        {
-            "data_type": taken["dtype"],
-            "data_reshape": " ".join(map(str, taken["shape"])),
-            "label_type": taken["label_dtype"],
-            "label_reshape": " ".join(map(str, taken["label_shape"])),
-        }
-    )
+    return json.dumps(raw_config(deployment["input"]))
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from mainstem.codecs.avro import avro_parts
 from mainstem.codecs.codec import Batch, Codec, Record, Refused, check_classes
-from mainstem.codecs.config import parse_dtype, parse_shape, read_config
+from mainstem.codecs.config import parse_dtype, parse_shape, raw_config, read_config
 from mainstem.codecs.json_text import json_parts
 from mainstem.codecs.part import Part
 from mainstem.codecs.raw import RawPart
 from mainstem.errors import ConfigError
 
-__all__ = ["FORMATS", "Batch", "Codec", "Record", "Refused", "codec_for", "parse_dtype", "parse_shape"]
+__all__ = ["FORMATS", "Batch", "Codec", "Record", "Refused", "codec_for", "parse_dtype", "parse_shape", "raw_config"]
 
 FORMATS: Final = ("RAW", "AVRO", "JSON")
 """What INPUT_FORMAT may be."""

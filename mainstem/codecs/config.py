@@ -31,6 +31,16 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 """Names that Kafka-ML and NumPy use; `float` and `int` are Python's, so 64 bits wide."""
 
 
+def raw_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """INPUT_CONFIG of RAW records as a model takes them: `model` is a federation's input as an object."""
+    return {
+        "data_type": model["dtype"],
+        "data_reshape": " ".join(map(str, model["shape"])),
+        "label_type": model["label_dtype"],
+        "label_reshape": " ".join(map(str, model["label_shape"])),
+    }
+
+
 def read_config(input_config: Mapping[str, Any] | str) -> dict[str, Any]:
     """INPUT_CONFIG as a dict, from JSON text or a mapping; raises ConfigError."""
     if isinstance(input_config, str):

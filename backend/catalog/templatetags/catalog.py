@@ -20,12 +20,6 @@ def shape(value: Any) -> str:
 
 
 @register.filter
-def thousands(value: Any) -> str:
-    """`1,234,567`."""
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-@register.filter
 def kind_of(layer: Mapping[str, Any]) -> str:
     """A layer's class; `class` is a word that templates may use, Python's objects not."""
     return str(layer.get("class", ""))

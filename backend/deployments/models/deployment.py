@@ -127,9 +127,10 @@ class Deployment(models.Model):
             return []
         return [member.client for member in members if member.awaited]
 
-    def descends_from(self, version: int) -> bool:
-        """Whether the run's model descends from that version; what was rolled back it does not."""
-        return version in self.head.get("lineage", ())
+    @property
+    def lineage(self) -> frozenset[int]:
+        """The versions that the run's model descends from; those that were rolled back are not among them."""
+        return frozenset(self.head.get("lineage", ()))
 
     @property
     def ended(self) -> bool:

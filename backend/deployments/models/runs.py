@@ -33,6 +33,13 @@ class ControlRecord(models.Model):
     def __str__(self) -> str:
         return f"{self.topic}@{self.offset}"
 
+    @classmethod
+    def of(cls, deployment: Deployment) -> models.QuerySet[ControlRecord]:
+        """The records of the deployment's control topic, in the order of the log."""
+        return cls.objects.filter(cluster_id=deployment.cluster_id, topic_id=deployment.topic_id, partition=0).order_by(
+            "offset"
+        )
+
 
 class Version(models.Model):
     """A global model: the manifest of its weights, and where it comes from."""

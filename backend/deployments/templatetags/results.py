@@ -10,12 +10,12 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from backend.deployments.figures import NOTHING, figure
 from backend.deployments.models import Round
 from backend.deployments.runs import Row
 
 register = template.Library()
 
-NOTHING = "–"  # noqa: RUF001  a dash for nothing
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -25,7 +25,7 @@ def metrics(value: Any) -> str:
     values = value.get("values") if isinstance(value, Mapping) else None
     if not isinstance(values, Mapping) or not values:
         return NOTHING
-    return ", ".join(f"{name} {number:.4f}" for name, number in values.items() if isinstance(number, int | float))
+    return ", ".join(f"{name} {figure(number)}" for name, number in values.items() if isinstance(number, int | float))
 
 
 @register.filter
@@ -33,7 +33,7 @@ def metric(value: Any, name: str) -> str:
     """One metric of such a column."""
     values = value.get("values") if isinstance(value, Mapping) else None
     number = values.get(name) if isinstance(values, Mapping) else None
-    return f"{number:.4f}" if isinstance(number, int | float) else NOTHING
+    return figure(number if isinstance(number, int | float) else None)
 
 
 @register.filter

@@ -35,12 +35,6 @@ def topics_of(source: DataSource) -> list[str]:
 
 
 @register.filter
-def thousands(value: Any) -> str:
-    """`1,234,567`."""
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-@register.filter
 def cut_space(value: str) -> str:
     """The text on one line."""
     return " ".join(value[:1000].split())
