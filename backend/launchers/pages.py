@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +91,7 @@ def _contract(job: Job) -> dict[str, Any]:
     """The environment that the Job gets, and the manifest that it has or would have on a cluster."""
     try:
         spec = spec_of(job, Options.from_environ())
-        settings = JobSettings().overridden(job.deployment.job or {}) if job.deployment else JobSettings()
+        settings = JobSettings.from_environ(os.environ).overridden(job.deployment.job if job.deployment else {})
         manifest = job_manifest(job.name, spec, settings, Placement())
     except MainstemError as error:
         return {"contract_error": str(error)}

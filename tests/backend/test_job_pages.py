@@ -43,6 +43,15 @@ def test_a_job_is_told_in_full(job: Job, user: Callable[[str], Any]) -> None:
     assert viewer.get("/jobs/nothing/").status_code == 404
 
 
+def test_the_manifest_is_this_installations(
+    job: Job, user: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image that the launcher would start is the one that the page shows."""
+    monkeypatch.setenv("MAINSTEM_JOB_IMAGE", "own/training:7")
+    manifest = json.loads(browser(user, "viewer").get(f"/jobs/{job.name}/").context["manifest"])
+    assert manifest["spec"]["template"]["spec"]["containers"][0]["image"] == "own/training:7"
+
+
 def test_jobs_are_found(job: Job, user: Callable[[str], Any]) -> None:
     """By state and federation; where none is like that, the page says so."""
     viewer = browser(user, "viewer")
