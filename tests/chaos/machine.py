@@ -16,7 +16,7 @@ from mainstem.cli.api import Api, ApiError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
 from mainstem.platform.home import Home
-from mainstem.processes import descendants, free_port
+from mainstem.processes import descendants, die_with_parent, free_port
 from tests.chaos.stage import ROOT
 
 UP_SECONDS = 300.0
@@ -40,6 +40,7 @@ class Machine:
                 env=self.environment,
                 stdout=out,
                 stderr=out,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
             )
         try:
             self.until(lambda: bool(self.home.running() and self.home.running().ready), UP_SECONDS)  # type: ignore[union-attr]

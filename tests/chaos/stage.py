@@ -20,7 +20,7 @@ from mainstem.errors import LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Rules, decode_client
-from mainstem.processes import descendants
+from mainstem.processes import descendants, die_with_parent
 from mainstem.topics import aggregator_topic
 from mainstem.weights import is_chunk
 from tests.chaos.ground import Ground
@@ -65,7 +65,13 @@ class Stage:
         own = dict(environment or {**os.environ, "MAINSTEM_HOME": str(self.directory / "home")})
         with open(self.directory / f"{name}.log", "ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=ROOT, stdout=out, stderr=out, env=own, start_new_session=True
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                stdout=out,
+                stderr=out,
+                env=own,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 (it only makes two system calls)
             )
         self.parts[name] = Part(command, own, process)
         return self.parts[name]
