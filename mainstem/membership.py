@@ -32,10 +32,6 @@ class Roster:
         """The clients that have neither left nor failed."""
         return self._active
 
-    def __getitem__(self, client: str) -> Member:
-        """The member of that name; raises KeyError."""
-        return self._members[client]
-
     def knows(self, client: str) -> bool:
         """Whether the client has joined at some time."""
         return client in self._members

@@ -7,7 +7,6 @@ import datetime
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import kopf
@@ -15,6 +14,7 @@ import kopf
 from backend.operator import mapping, reconcile
 from backend.operator.reconcile import Away, Refused, Resource
 from mainstem import logs
+from mainstem.api_token import token_from
 from mainstem.cli.api import Api
 from mainstem.errors import ConfigError
 from mainstem.metrics import names
@@ -42,15 +42,7 @@ def api_from_environ() -> Api:
     address = os.environ.get("MAINSTEM_API", "").strip()
     if not address:
         raise ConfigError("MAINSTEM_API is missing: give the backend's address, such as http://backend:8000")
-    path = os.environ.get("MAINSTEM_TOKEN_FILE", "").strip()
-    try:
-        token = Path(path).read_text("ascii").strip() if path else os.environ.get("MAINSTEM_TOKEN", "").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"MAINSTEM_TOKEN_FILE {path} cannot be read as ASCII text") from error
-    if not token:
-        raise ConfigError(
-            "MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing: give the token of a user with role admin"
-        )
+    token = token_from(os.environ, "the token of a user with role admin")()
     return Api(address, token, timeout=ANSWER_SECONDS)
 
 

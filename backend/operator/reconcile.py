@@ -66,6 +66,11 @@ def look(rest: Rest, resource: Resource, now: str, say: Say) -> dict[str, Any]:
     def told(kind: str, holds: bool, reason: str, message: str) -> dict[str, Any]:
         return mapping.condition(kind, holds, reason, message, now, before, resource.generation)
 
+    def warned(kind: str, reason: str, message: str) -> dict[str, Any]:
+        if _news(before, kind, reason, message):
+            say("Warning", reason, message)
+        return told(kind, False, reason, message)
+
     status: dict[str, Any] = dict(resource.status) | {"observedGeneration": resource.generation}
     try:
         deployment, applied = _deployment(rest, resource, say)
@@ -74,18 +79,11 @@ def look(rest: Rest, resource: Resource, now: str, say: Say) -> dict[str, Any]:
         if not resource.status.get("applied"):
             status["phase"] = "Refused" if isinstance(error, Refused) else "Pending"
         status["message"] = str(error)
-        if _news(before, "Synced", reason, str(error)):
-            say("Warning", reason, str(error))
-        return status | {"conditions": _put(before, told("Synced", False, reason, str(error)))}
+        return status | {"conditions": _put(before, warned("Synced", reason, str(error)))}
     if deployment is None:
         gone = "its deployment was deleted through the API; delete this resource, and apply it anew for another run"
-        if _news(before, "Synced", "Gone", gone):
-            say("Warning", "Gone", gone)
-        return status | {
-            "phase": "Gone",
-            "message": gone,
-            "conditions": _put(before, told("Synced", False, "Gone", gone)),
-        }
+        conditions = _put(before, warned("Synced", "Gone", gone))
+        return status | {"phase": "Gone", "message": gone, "conditions": conditions}
     status |= mapping.status_of(deployment, _evaluation(rest, deployment, resource.status)) | {"applied": applied}
     refused = mapping.changed(applied, resource.spec)
     if refused:
@@ -93,9 +91,7 @@ def look(rest: Rest, resource: Resource, now: str, say: Say) -> dict[str, Any]:
             f"{', '.join(refused)} cannot change once a federation is open (it runs with what it was opened with): "
             "put the old value back, or apply another resource; round_deadline, stopped and on_delete may change"
         )
-        if _news(before, "SpecAccepted", "Immutable", why):
-            say("Warning", "Immutable", why)
-        accepted = told("SpecAccepted", False, "Immutable", why)
+        accepted = warned("SpecAccepted", "Immutable", why)
     else:
         accepted = told("SpecAccepted", True, "Accepted", "the federation runs as the spec says")
     conditions = _put(before, accepted)
@@ -103,10 +99,7 @@ def look(rest: Rest, resource: Resource, now: str, say: Say) -> dict[str, Any]:
         status["applied"] = _send_changes(rest, resource, deployment, applied, say)
         synced = told("Synced", True, "Synced", "as the API shows it")
     except (Refused, Away) as error:
-        reason = type(error).__name__
-        if _news(before, "Synced", reason, str(error)):
-            say("Warning", reason, str(error))
-        synced = told("Synced", False, reason, str(error))
+        synced = warned("Synced", type(error).__name__, str(error))
     conditions = _put(conditions, synced)
     done = status["phase"] == "Finished"
     conditions = _put(conditions, told("Finished", done, status["phase"], status["message"] or status["progress"]))

@@ -78,7 +78,6 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
     key = {name: secrets[name] for name in ("MAINSTEM_SECRET_KEY",)}
     token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
     apart = {name: value for name, value in base.items() if name != "DATABASE_URL"}  # it may hold a password
-    ports = _metrics_ports(base)
     web = [
         "--config", "python:backend.config.gunicorn", "--graceful-timeout", "5", "--log-level", "warning",
         "backend.config.wsgi:application",
@@ -91,6 +90,7 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
         "aggregator": ("backend.aggregator", [], apart),
         "launchers": ("backend.launchers", [], base | key),
     }
+    ports = _metrics_ports(base, list(parts))
     if site_of(base) is not None:
         del parts["aggregator"]  # the cloud's own commit for all sites
     return [
@@ -99,16 +99,13 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
     ]
 
 
-def _metrics_ports(base: dict[str, str]) -> dict[str, dict[str, str]]:
+def _metrics_ports(base: dict[str, str], names: list[str]) -> dict[str, dict[str, str]]:
     """MAINSTEM_METRICS_PORT is the web's; the others' metrics are at the ports after it. Raises ConfigError."""
     first = port_of(base)
     if first is None:
         return {}
     host = base.get(METRICS_HOST) or HOST
-    return {
-        name: {METRICS_PORT: str(first + number), METRICS_HOST: host}
-        for number, name in enumerate(("web", "control_logger", "data_control_logger", "aggregator", "launchers"))
-    }
+    return {name: {METRICS_PORT: str(first + number), METRICS_HOST: host} for number, name in enumerate(names)}
 
 
 def manage(*arguments: str) -> list[str]:

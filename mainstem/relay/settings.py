@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from mainstem.api_token import token_from
 from mainstem.errors import ConfigError
 
 DEFAULT_API = "http://127.0.0.1:8000"
@@ -44,34 +44,8 @@ class LoggerSettings:
 
 def _settings(environ: Mapping[str, str], bootstrap: str, properties: str) -> LoggerSettings:
     api = _value(environ, "MAINSTEM_API") or DEFAULT_API
-    return LoggerSettings(bootstrap, _value(environ, properties), api, _token(environ))
+    return LoggerSettings(bootstrap, _value(environ, properties), api, token_from(environ, "a logger's token"))
 
 
 def _value(environ: Mapping[str, str], name: str) -> str | None:
     return environ.get(name, "").strip() or None
-
-
-def _token(environ: Mapping[str, str]) -> Callable[[], str]:
-    """Reads MAINSTEM_TOKEN_FILE anew at each use, so that a rotated token is taken up; or MAINSTEM_TOKEN."""
-    path, token = _value(environ, "MAINSTEM_TOKEN_FILE"), _value(environ, "MAINSTEM_TOKEN")
-    if path is not None:
-        return lambda: _read(Path(path))
-    if token is None:
-        raise ConfigError(
-            "environment variable MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing: give a logger's token"
-        )
-    value = _header_safe("MAINSTEM_TOKEN", token)
-    return lambda: value
-
-
-def _read(path: Path) -> str:
-    try:
-        return _header_safe("MAINSTEM_TOKEN_FILE", path.read_text("ascii").strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"MAINSTEM_TOKEN_FILE {path} cannot be read as ASCII text") from error
-
-
-def _header_safe(name: str, token: str) -> str:
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"{name} does not hold a token: one word of ASCII characters is expected")
-    return token
