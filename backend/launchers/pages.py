@@ -26,6 +26,8 @@ from mainstem.manifest import Placement, job_manifest
 ROWS = 50
 LOG_BYTES = 64 << 10
 """How much of a log's end a page shows; the API gives more."""
+STOP_POLLING = 286
+"""htmx asks no more after it."""
 ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.STOPPED)
 
 
@@ -54,7 +56,8 @@ def job_detail(request: HttpRequest, name: str) -> HttpResponseBase:
     """One Job: how it stands, the end of its log, its environment and its manifest."""
     job = get_object_or_404(Job.objects.select_related("deployment", "source"), name=name)
     if request.headers.get("HX-Request"):
-        return render(request, "launchers/parts/job.html", {"job": job, **_log(job)})
+        told = {"job": job, **_log(job)}
+        return render(request, "launchers/parts/job.html", told, status=STOP_POLLING if told["ended"] else 200)
     return render(request, "launchers/job.html", {"job": job, **_log(job), **_contract(job)})
 
 

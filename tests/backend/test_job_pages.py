@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from backend.launchers import matching
-from backend.launchers.models import Job
+from backend.launchers.models import Job, JobState
 from tests.backend.test_launch_jobs import federation, stream
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -41,6 +41,17 @@ def test_a_job_is_told_in_full(job: Job, user: Callable[[str], Any]) -> None:
     assert page.context["manifest"] and json.loads(page.context["manifest"])["kind"] == "Job"
     assert "<html" not in viewer.get(f"/jobs/{job.name}/", headers={"HX-Request": "true"}).content.decode()
     assert viewer.get("/jobs/nothing/").status_code == 404
+
+
+def test_nobody_asks_for_the_log_of_an_ended_job_again(job: Job, user: Callable[[str], Any]) -> None:
+    """While it runs its page asks every two seconds; the last answer ends that, and a page opened later never asks."""
+    viewer = browser(user, "viewer")
+    fragment = {"HX-Request": "true"}
+    assert "every 2s" in viewer.get(f"/jobs/{job.name}/").content.decode()
+    assert viewer.get(f"/jobs/{job.name}/", headers=fragment).status_code == 200
+    Job.objects.update(state=JobState.SUCCEEDED)
+    assert viewer.get(f"/jobs/{job.name}/", headers=fragment).status_code == 286
+    assert "every 2s" not in viewer.get(f"/jobs/{job.name}/").content.decode()
 
 
 def test_the_manifest_is_this_installations(
