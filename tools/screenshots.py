@@ -35,9 +35,12 @@ PAGES: Mapping[str, tuple[str, tuple[str, ...], int]] = {
     "live": ("/deployments/{federation}/", ("light", "dark", "phone"), 930),
     "round": ("/deployments/{federation}/rounds/1/", ("light",), 800),
     "versions": ("/deployments/{federation}/versions/?a=1&b=5", ("light",), 930),
+    "try": ("/inference/try/{federation}/5/", ("light", "dark", "phone"), 930),
     "recorder": ("/deployments/{federation}/recorder/?t=1000000", ("dark",), 930),
 }
 """Name: address, the looks in which it is taken, and how many pixels of its top are shown."""
+TWO = ((85, 95), (105, 60), (140, 45), (175, 60), (188, 95), (175, 130), (130, 180), (85, 230), (195, 230))
+"""A stroke on the sheet of 280 x 280 on which digits are drawn."""
 
 
 def main() -> int:
@@ -77,6 +80,8 @@ def taken(browser: Browser, look: str, base: str, password: str, federation: str
     for name, (address, looks, tall) in PAGES.items():
         if look in looks:
             page.goto(address.format(federation=chosen))
+            if name == "try":
+                recognised(page)
             page.wait_for_timeout(2500)  # the parts that come after the page
             path = IMAGES / f"{name}-{look}.png"
             size = page.viewport_size or WIDE
@@ -87,6 +92,22 @@ def taken(browser: Browser, look: str, base: str, password: str, federation: str
                 large.append(path)
     context.close()
     return large
+
+
+def recognised(page: Page) -> None:
+    """Draw a two and ask the model what it is."""
+    box = page.locator("#try-canvas").bounding_box()
+    if box is None:
+        return
+    at = [(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280) for x, y in TWO]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for point in at[1:]:
+        page.mouse.move(*point, steps=6)
+    page.mouse.up()
+    page.get_by_role("button", name="Predict", exact=True).click()
+    page.locator("#try-winner").wait_for(timeout=60_000)
+    page.evaluate("scrollTo(0, 0)")
 
 
 def newest(page: Page) -> str:

@@ -150,11 +150,18 @@ def _manifest(inference: Inference) -> str:
 @require_safe
 @viewers_only
 def inference_detail(request: HttpRequest, name: str) -> HttpResponse:
-    """One deployed version: how it stands, programs that use it, its replicas' log. The standing alone for htmx."""
+    """One deployed version: how it stands, programs that use it, its replicas' log.
+
+    For htmx the standing alone, or the log with `?part=log`.
+    """
     inference = get_object_or_404(Inference.objects.select_related("deployment", "created_by"), name=name)
+    part = request.GET.get("part") if request.headers.get("HX-Request") else None
+    if part == "log":
+        return render(request, "inference/parts/log.html", _log(inference))
     context: dict[str, Any] = {"inference": inference, **_traffic(inference)}
     if request.headers.get("HX-Request"):
         return render(request, "inference/parts/standing.html", context)
+    context |= _log(inference)
     deployment = inference.deployment
     servers = _servers()
     context |= {
@@ -179,16 +186,17 @@ def _servers() -> str:
 
 
 def _traffic(inference: Inference) -> dict[str, Any]:
-    found: dict[str, Any] = {}
     try:
-        found["traffic"] = traffic(inference)
+        return {"traffic": traffic(inference)}
     except LogError as error:
-        found["away"] = str(error)
+        return {"away": str(error)}
+
+
+def _log(inference: Inference) -> dict[str, Any]:
     try:
-        found["log"] = replica_logs().log(inference.name, LOG_BYTES)
+        return {"log": replica_logs().log(inference.name, LOG_BYTES)}
     except (MainstemError, OSError) as error:
-        found["log_error"] = f"The log cannot be read now: {error}"
-    return found
+        return {"log_error": f"The log cannot be read now: {error}"}
 
 
 @require_POST

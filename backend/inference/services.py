@@ -19,9 +19,9 @@ from mainstem.messages import InputSpec
 from mainstem.serving import check_name, check_topic, samples_codec
 
 
-def defaults(deployment: Deployment, version: int) -> dict[str, Any]:
-    """What a version is deployed with where nothing else is said."""
-    name = f"{deployment.federation}-v{version}"
+def defaults(deployment: Deployment, version: int, name: str | None = None) -> dict[str, Any]:
+    """What a version is deployed with where nothing else is said; the topics' names follow from its name."""
+    name = name or f"{deployment.federation}-v{version}"
     return {
         "name": name,
         "input_topic": f"{name}-in",
@@ -47,7 +47,7 @@ def planned(data: Mapping[str, Any]) -> Inference:
     version = deployment.versions.filter(number=data["version"]).first()
     if version is None:
         raise Problem(400, f"Federation {deployment.federation} has no version {data['version']}.", field="version")
-    given = defaults(deployment, version.number) | {name: value for name, value in data.items() if value is not None}
+    given = defaults(deployment, version.number, data.get("name")) | {name: value for name, value in data.items() if value is not None}
     inference = Inference(
         name=_checked("name", check_name, given["name"]),
         federation=deployment.federation,

@@ -162,6 +162,13 @@ class Platform:
             until(lambda: self.state(federation) == "finished", 120)
         return federation
 
+    def learned_digits(self) -> str:
+        """A federation that three real Jobs have finished on real digits, in five rounds; its id."""
+        command = [sys.executable, "-m", "mainstem.cli", "demo", "--home", str(self.home.root)]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return str(json.loads(done.stdout.splitlines()[-1])["federation"])
+
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Poll until it holds; what it gave then."""

@@ -2,7 +2,7 @@
 
 const GRID = 8; // the sample digits are 8 x 8 counts of ink, enlarged
 const BOX = 20; // MNIST's digits fit a box of 20 in 28
-const PEN = 22; // of a sheet of 280
+const PEN = 34; // of a sheet of 280: as thick as the sample digits are
 const MOST_BARS = 100;
 
 const place = document.getElementById("try");
@@ -121,12 +121,13 @@ function fitted(how, sheet, width, height) {
   const box = bounds(sheet);
   if (box === null) return new Float64Array(width * height);
   const side = Math.max(box.width, box.height);
-  const left = box.left - (side - box.width) / 2;
   const upper = box.top - (side - box.height) / 2;
   if (how === "digits") {
-    const small = resized(sheet, left, upper, side, side, GRID, GRID);
+    const wide = Math.min(side, 2 * box.width); // narrow digits are wider there than they were written
+    const small = resized(sheet, box.left - (wide - box.width) / 2, upper, wide, side, GRID, GRID);
     return width === GRID && height === GRID ? small : enlarged(small, GRID, width, height);
   }
+  const left = box.left - (side - box.width) / 2;
   const inner = Math.round((BOX * Math.min(width, height)) / 28);
   return centred(resized(sheet, left, upper, side, side, inner, inner), inner, width, height);
 }
