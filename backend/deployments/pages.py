@@ -130,6 +130,8 @@ def destroyed(deployment: Deployment) -> list[str]:
     ]
     if doomed["jobs"]:
         lines.append(f"{doomed['jobs']} training Jobs, which are ended")
+    if doomed["inferences"]:
+        lines.append(f"the replicas of its deployed versions {', '.join(doomed['inferences'])}, which are ended")
     return lines
 
 

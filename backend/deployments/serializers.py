@@ -232,6 +232,7 @@ class DestroysSerializer(serializers.Serializer[Any]):
     rounds = serializers.IntegerField()
     versions = serializers.IntegerField()
     jobs = serializers.IntegerField()
+    inferences = serializers.ListField(child=serializers.CharField())
     restarted_as = serializers.ListField(child=serializers.CharField())
 
 

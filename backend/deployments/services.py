@@ -215,6 +215,7 @@ def destroys(deployment: Deployment) -> dict[str, Any]:
         "rounds": deployment.rounds.count(),
         "versions": deployment.versions.count(),
         "jobs": launched,
+        "inferences": list(deployment.inferences.values_list("name", flat=True)),
         "restarted_as": list(
             Deployment.objects.filter(parent=deployment.federation).values_list("federation", flat=True)
         ),

@@ -47,7 +47,8 @@ def planned(data: Mapping[str, Any]) -> Inference:
     version = deployment.versions.filter(number=data["version"]).first()
     if version is None:
         raise Problem(400, f"Federation {deployment.federation} has no version {data['version']}.", field="version")
-    given = defaults(deployment, version.number, data.get("name")) | {name: value for name, value in data.items() if value is not None}
+    said = {name: value for name, value in data.items() if value is not None}
+    given = defaults(deployment, version.number, said.get("name")) | said
     inference = Inference(
         name=_checked("name", check_name, given["name"]),
         federation=deployment.federation,

@@ -11,6 +11,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from backend.deployments.models import Deployment, OutboxEntry, State
+from backend.inference.models import Inference, ServingState
 from backend.launchers.models import Job, JobState
 from mainstem.metrics import names
 from mainstem.metrics.objects import counter
@@ -25,7 +26,7 @@ OUTBOX_SECONDS = 1800.0
 
 
 class DatabaseCollector(Collector):
-    """Deployments, Jobs and the outbox. Where the database does not answer, they are left out of the scrape."""
+    """Deployments, Jobs, deployed versions, the outbox. Where the database does not answer, the scrape leaves them out."""
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`. Each scrape has a thread of its own, so a connection too."""
@@ -47,12 +48,15 @@ class DatabaseCollector(Collector):
         return [
             _by_state(names.DEPLOYMENTS, Deployment.objects.all(), State.values),
             _by_state(names.JOBS, Job.objects.all(), JobState.values),
+            _by_state(names.INFERENCES, Inference.objects.all(), ServingState.values),
             number,
             age,
         ]
 
 
-def _by_state(metric: names.Metric, rows: QuerySet[Deployment] | QuerySet[Job], states: list[str]) -> Metric:
+def _by_state(
+    metric: names.Metric, rows: QuerySet[Deployment] | QuerySet[Job] | QuerySet[Inference], states: list[str]
+) -> Metric:
     found = dict(rows.order_by().values_list("state").annotate(number=Count("pk")))
     shown = family(metric)
     for state in states:

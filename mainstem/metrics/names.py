@@ -98,6 +98,7 @@ RELAY_BEHIND = _gauge("relay_behind_seconds", "Age of the oldest record that was
 # launcher
 DEPLOYMENTS = _gauge("deployments", "Deployments in the database, by state.", "state")
 JOBS = _gauge("jobs", "Training Jobs in the database, by state.", "state")
+INFERENCES = _gauge("inferences", "Deployed versions in the database, by state.", "state")
 OUTBOX = _gauge("outbox_pending", "What is still to be written to Kafka.")
 OUTBOX_AGE = _gauge("outbox_age_seconds", "Age of the oldest of it.")
 JOB_LAUNCHES = _counter("job_launches", "Jobs started, by outcome: started, refused, failed.", "outcome")

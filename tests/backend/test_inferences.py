@@ -243,6 +243,8 @@ def test_a_deleted_federation_takes_its_replicas_along(
     """While it is deleted, and when its row is gone."""
     deploy(admin, federation)
     tick()
+    destroyed = admin.get(f"/api/deployments/{federation}/destroys/").json()
+    assert destroyed["inferences"] == [f"{federation}-v0"]
     if gone:
         Deployment.objects.all().delete()
     else:

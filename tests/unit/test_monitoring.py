@@ -91,6 +91,7 @@ EXTRA = {
     "mainstem_relay_bytes",  # with the records: how large they are
     "mainstem_relay_failures",  # what `mainstem_relay_behind_seconds` is caused by
     "mainstem_loop_failures",
+    "mainstem_inferences",  # why one fails is on its page; whether that is urgent, only its users know
     "mainstem_federation_round_age_seconds",  # a deadline's worth is normal, so no threshold fits all
     "mainstem_operator_reconciles",  # where the operator is installed
 }
