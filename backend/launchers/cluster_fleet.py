@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from backend.launchers.cluster import Cluster, ClusterError
-from backend.launchers.fleet import Standing
+from backend.launchers.fleet import Standing, last_error
 from mainstem.errors import LaunchRefused
 from mainstem.job_settings import JobSettings
 from mainstem.manifest import LAUNCHER, MANAGED_BY, OWNER, Placement
 from mainstem.serving import ServingSpec
-from mainstem.serving_manifest import APP, CONTAINER, DIGEST, INFERENCE, deployment_manifest, object_name
+from mainstem.serving_manifest import APP, COMMAND, CONTAINER, DIGEST, INFERENCE, deployment_manifest, object_name
 
 
 class ClusterFleet:
@@ -25,8 +25,9 @@ class ClusterFleet:
         owner: str = "mainstem",
         secret: str | None = None,
         environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
-        self._cluster, self._defaults = cluster, defaults
+        self._cluster, self._defaults, self._command = cluster, defaults, command
         self._placement = Placement(cluster.namespace, owner, secret)
         self._environ = dict(environ or {})
         self._ours = f"{MANAGED_BY}={LAUNCHER},{OWNER}={owner},app.kubernetes.io/name={APP}"
@@ -48,7 +49,9 @@ class ClusterFleet:
     def bring(self, spec: ServingSpec, replicas: int, job: Mapping[str, Any] | None = None) -> Standing:
         """See `Fleet`."""
         settings = self._defaults.overridden(job or {})
-        manifest = deployment_manifest(spec, replicas, settings, self._placement, environ=self._environ)
+        manifest = deployment_manifest(
+            spec, replicas, settings, self._placement, environ=self._environ, command=self._command
+        )
         there = self._objects.get(spec.name)
         if there is None:
             self._create(spec.name, manifest)
@@ -107,9 +110,8 @@ def trouble(found: Mapping[str, Any], pods: Collection[Mapping[str, Any]]) -> st
             waiting = state.get("state", {}).get("waiting") or {}
             ended = state.get("lastState", {}).get("terminated") or state.get("state", {}).get("terminated") or {}
             if ended:
-                lines = str(ended.get("message") or "").strip().splitlines()
-                why = lines[-1] if lines else f"exit code {ended.get('exitCode')}"
-                return f"pod {pod['metadata']['name']}: {why[:500]}; it is started again"
+                why = last_error(str(ended.get("message") or "")) or f"exit code {ended.get('exitCode')}"
+                return f"pod {pod['metadata']['name']}: {why}; it is started again"
             if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
                 told = waiting.get("message") or waiting["reason"]
                 return f"pod {pod['metadata']['name']}: {str(told)[:500]}"

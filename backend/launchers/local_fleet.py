@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 import sys
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.launchers.fleet import Standing
+from backend.launchers.fleet import Standing, last_error
 from backend.launchers.local import LocalLauncher
 from backend.launchers.plan import Patience
 from mainstem.errors import MainstemError
@@ -23,7 +22,6 @@ COMMAND = (sys.executable, "-m", "federated_training.serving")
 PATIENCE = Patience()
 TAIL = 8192
 """Bytes of a log's end in which the reason of a failure is sought."""
-_ERROR = re.compile(r"(?:ERROR|CRITICAL) +serving (?:\[[^\]]*\] )?(.+)")
 
 
 @dataclass(slots=True)
@@ -114,9 +112,10 @@ class LocalFleet:
         tries.failures = 1 if healthy else tries.failures + 1
         tries.due = now + self._patience.wait(min(tries.failures, 30))
         tries.judged = True
-        told = _ERROR.findall(self._launcher.log(replica, TAIL))
-        why = told[-1] if told and status.exit_code else status.detail or "it ended"
-        tries.problem = f"replica {replica.rpartition('.')[2]}: {why[:500]}; it is started again"
+        ended_itself = status.exit_code is not None and status.exit_code > 0
+        told = last_error(_words(self._launcher.log(replica, TAIL))) if ended_itself else ""
+        why = told or status.detail or "it ended"
+        tries.problem = f"replica {replica.rpartition('.')[2]}: {why}; it is started again"
 
     def _answers(self, replica: str) -> bool:
         try:
@@ -143,3 +142,8 @@ class LocalFleet:
     def _slots(self, name: str) -> list[int]:
         named = (replica.rpartition(".") for replica in self._replicas())
         return sorted(int(slot) for owner, _, slot in named if owner == name and slot.isdigit())
+
+
+def _words(log: str) -> str:
+    """What the replica itself said: without its supervisor's lines."""
+    return "\n".join(line for line in log.splitlines() if not line.startswith("--- "))

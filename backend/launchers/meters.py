@@ -26,7 +26,7 @@ OUTBOX_SECONDS = 1800.0
 
 
 class DatabaseCollector(Collector):
-    """Deployments, Jobs, deployed versions, the outbox. Where the database does not answer, the scrape leaves them out."""
+    """Deployments, Jobs, deployed versions, the outbox. Where the database does not answer, they are left out."""
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`. Each scrape has a thread of its own, so a connection too."""

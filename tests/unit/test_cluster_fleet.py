@@ -14,6 +14,7 @@ from mainstem.errors import LaunchRefused
 from mainstem.job_settings import JobSettings
 from mainstem.serving import ServingSpec
 
+TOLD = "before\n12:00 ERROR    serving [federation=x] MODEL_VERSION is 9\nafter\n"
 SPEC = ServingSpec("digits", "cloud:1", "data:1", "ddy6heod", 5, "in", "out", "RAW", "{}")
 
 
@@ -122,7 +123,12 @@ def test_a_stranger_s_deployment_is_left_alone(cluster: Memory) -> None:
                     containerStatuses=[
                         {
                             "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                            "lastState": {"terminated": {"exitCode": 2, "message": "x\nMODEL_VERSION is 9\n"}},
+                            "lastState": {
+                                "terminated": {
+                                    "exitCode": 2,
+                                    "message": TOLD,
+                                }
+                            },
                         }
                     ]
                 )
