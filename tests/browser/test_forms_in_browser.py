@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, Watch
+from tests.browser.drawing import draw
 from tests.browser.platform import PASSWORD, Platform
 
 STARTED = 120_000
@@ -20,7 +21,10 @@ expect.set_options(timeout=30_000)  # machines that run tests are busy
 
 
 def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_path: Path) -> None:
-    """Sign in, make a model, configure it, deploy it, inject digits, watch real Jobs train it, download the result."""
+    """Sign in, make a model, configure it, deploy it, inject digits, watch real Jobs train it, download the result.
+
+    In the end a digit is drawn and recognised.
+    """
     page = open_page(role=None)
     page.context.set_default_timeout(STARTED)
     page.goto("/models/")
@@ -80,6 +84,11 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     started.value.save_as(kept)
     with zipfile.ZipFile(kept) as archive:
         assert "model.weights.h5" in archive.namelist()
+
+    page.get_by_role("link", name="Try it: version 3").click()
+    draw(page, 2)
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("#try-winner")).to_have_text("2", timeout=STARTED)
 
 
 def test_live_validation(platform: Platform, page: Page) -> None:
@@ -181,6 +190,7 @@ PAGES = (
     "/account/", "/users/", "/users/new/", "/models/", "/models/new/", "/models/1/", "/configurations/",
     "/configurations/new/", "/configurations/1/", "/deployments/new/", "/datasources/", "/topics/",
     "/topics/FEDERATED_MODEL_CONTROL_TOPIC/", "/programs/",
+    "/inference/",
 )  # fmt: skip
 
 

@@ -13,15 +13,10 @@ from playwright.sync_api import Page, expect
 from inject_scripts import digits
 from mainstem.platform.home import Running
 from tests.browser.conftest import Watch
+from tests.browser.drawing import STROKES, draw
 from tests.browser.platform import Platform
 
 Open = Callable[..., Page]
-
-STROKES = {
-    2: [(85, 95), (105, 60), (140, 45), (175, 60), (188, 95), (175, 130), (130, 180), (85, 230), (195, 230)],
-    5: [(190, 45), (105, 45), (95, 130), (150, 115), (190, 150), (185, 210), (130, 240), (85, 220)],
-}
-"""Digits as a hand draws them on a sheet of 280 x 280."""
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +25,10 @@ def trained(platform: Platform) -> str:
     return platform.learned_digits()
 
 
-def draw(page: Page, digit: int) -> None:
-    """With the mouse."""
-    sheet = page.locator("#try-canvas")
-    sheet.scroll_into_view_if_needed()
-    box = sheet.bounding_box()
-    assert box is not None
-    at = [(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280) for x, y in STROKES[digit]]
-    page.mouse.move(*at[0])
-    page.mouse.down()
-    for point in at[1:]:
-        page.mouse.move(*point, steps=8)
-    page.mouse.up()
-
-
 def test_a_drawn_digit_is_recognised(page: Page, trained: str, accessible: Callable[[Page], None]) -> None:
     """From the navigation: the run's version, a digit drawn with the mouse, the prediction with its bars."""
     page.get_by_role("link", name="Inference").click()
-    page.locator("tr", has_text=trained).get_by_role("link", name="Try version").click()
+    page.locator("tr", has_text=trained).get_by_role("link", name="Try it: version").click()
     expect(page.get_by_role("heading", name="Try it")).to_be_visible()
     accessible(page)
     page.get_by_role("button", name="Predict", exact=True).click()
@@ -127,6 +108,16 @@ def answered(running: Running, values: list[bytes]) -> list[bytes]:
             found[int(message.key() or b"0")] = message.value() or b""
     consumer.close()
     return [found[number] for number in range(len(values))]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(open_page: Open, trained: str, accessible: Callable[[Page], None], scheme: str) -> None:
+    """axe-core finds nothing serious, in light and dark, and no page is wider than a phone."""
+    page = open_page(color_scheme=scheme, viewport={"width": 390, "height": 844})
+    for path in ("/inference/", f"/inference/try/{trained}/5/", f"/inference/deploy/{trained}/5/"):
+        page.goto(path)
+        accessible(page)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 390, path
 
 
 def test_a_viewer_may_look_only(open_page: Open, trained: str) -> None:
