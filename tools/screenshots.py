@@ -35,7 +35,7 @@ PAGES: Mapping[str, tuple[str, tuple[str, ...], int]] = {
     "live": ("/deployments/{federation}/", ("light", "dark", "phone"), 930),
     "round": ("/deployments/{federation}/rounds/1/", ("light",), 800),
     "versions": ("/deployments/{federation}/versions/?a=1&b=5", ("light",), 930),
-    "try": ("/inference/try/{federation}/5/", ("light", "dark", "phone"), 930),
+    "try": ("/inference/try/{federation}/5/", ("light", "phone"), 930),
     "recorder": ("/deployments/{federation}/recorder/?t=1000000", ("dark",), 930),
 }
 """Name: address, the looks in which it is taken, and how many pixels of its top are shown."""

@@ -44,7 +44,7 @@ class Serving:
     def __init__(
         self, connect: Callable[[], Exchanging], answerer: Answerer, stop: threading.Event, ready: Path | None = None
     ) -> None:
-        """`ready` is touched at each turn of the loop that Kafka has answered."""
+        """`ready` is touched at each turn of the loop."""
         self._connect, self._answerer, self._stop, self._ready = connect, answerer, stop, ready
         self._tally, self._told = Tally(), 0.0
 
