@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,7 +142,8 @@ def _manifest(inference: Inference) -> str:
     try:
         spec = serving_spec(inference, Options.from_environ())
         own = inference.deployment.job if inference.deployment is not None else {}
-        manifest = deployment_manifest(spec, inference.replicas, JobSettings().overridden(own or {}), Placement())
+        settings = JobSettings.from_environ(os.environ).overridden(own)
+        manifest = deployment_manifest(spec, inference.replicas, settings, Placement())
     except MainstemError as error:
         return str(error)
     return json.dumps(manifest, indent=2)
