@@ -46,7 +46,9 @@ def main() -> int:
         return 1
     log.info("ready: %s version %d, %s -> %s", spec.name, spec.version, spec.input_topic, spec.output_topic)
     Serving(
-        lambda: Exchange(data, group=spec.group, source=spec.input_topic, sink=spec.output_topic, member=spec.member),
+        lambda: Exchange(
+            data, group=spec.group, source=spec.input_topic, sink=spec.output_topic, member=spec.member, timeout=15.0
+        ),
         answerer,
         stop,
         Path.home() / READY_FILE,

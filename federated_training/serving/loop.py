@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ _POLL_SECONDS: Final = 0.5
 _LIMIT: Final = 500
 _TELL_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (1.0, 30.0)
+_HUNG_SECONDS: Final = 25.0
+"""A commit that takes longer hangs: librdkafka's may for ever after its broker was killed, whatever its time-out."""
 
 
 class Exchanging(Protocol):
@@ -79,6 +82,15 @@ class Serving:
 
     def _answer(self, exchange: Exchanging, questions: Sequence[Question]) -> None:
         answers = self._answerer.answer(questions)
+        hung = threading.Timer(_HUNG_SECONDS, _give_up)
+        hung.daemon = True
+        hung.start()
+        try:
+            self._commit(exchange, questions, answers)
+        finally:
+            hung.cancel()
+
+    def _commit(self, exchange: Exchanging, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
         try:
             exchange.answer(answers)
             self._count(questions, answers)
@@ -111,3 +123,9 @@ class Serving:
     def _tell(self) -> None:
         self._told = time.monotonic()
         log.info("alive: answered %d records, refused %d of them", self._tally.answered, self._tally.refused)
+
+
+def _give_up() -> None:
+    """End the process; whoever keeps it starts it again, and that one goes on from the last commit."""
+    log.error("a commit did not return within %d s: ending, to be started again", _HUNG_SECONDS)
+    os._exit(1)

@@ -54,6 +54,11 @@ def model() -> tuple[str, list[tuple[str, Any]], Callable[[Any], Any]]:
 @pytest.fixture(scope="module")
 def federation(kafka: EmbeddedKafka, model: tuple[str, list[tuple[str, Any]], Any]) -> str:
     """A run whose version 0 is the model."""
+    return opened_run(kafka, model)
+
+
+def opened_run(kafka: EmbeddedKafka, model: tuple[str, list[tuple[str, Any]], Any]) -> str:
+    """Open a run of the model at this broker; its id."""
     log = KafkaLog(client_config(kafka.bootstrap_servers))
     name = topics.new_federation_id()
     log.create_topics((*topics.shared_topics(), *topics.federation_topics(name)))
@@ -248,6 +253,35 @@ def test_each_question_is_answered_once_though_replicas_are_killed(
         assert len(sources) == count
         standing = group_standing(client_config(made.servers), made.spec.group, made.spec.input_topic)
         assert standing.tally.answered == count and standing.tally.refused == 0 and standing.lag == 0
+
+
+def test_a_killed_broker_delays_answers_and_loses_none(model: Any, tmp_path: Path) -> None:
+    """kill -9 of the broker under load, and its restart: replicas go on or start again, each answer stands once."""
+    count = 2000
+    with EmbeddedKafka() as broker:
+        log = KafkaLog(client_config(broker.bootstrap_servers))
+        with desk(broker, log, opened_run(broker, model), tmp_path) as made:
+            replicas = [made.start(member) for member in ("0", "1")]
+            made.ask(sample(0).tobytes(), b"0")
+            made.answers(1)
+            for number in range(1, count):
+                made.ask(sample(number).tobytes(), str(number).encode())
+                if number == count // 2:
+                    made.producer.flush()
+                    broker.kill()
+                    broker.start()
+            made.producer.flush()
+            config, spec = client_config(made.servers), made.spec
+            deadline = time.monotonic() + LIMIT
+            while group_standing(config, spec.group, spec.input_topic).tally.answered < count:
+                assert time.monotonic() < deadline, (made.said("0")[-2000:], made.said("1")[-2000:])
+                for number, replica in enumerate(replicas):
+                    if replica.poll() is not None:  # as the launcher does
+                        replicas[number] = made.start(str(number))
+                time.sleep(1.0)
+            answers = made.answers(count)
+            assert sorted(int(message.key() or b"-1") for message in answers) == list(range(count))
+        log.close()
 
 
 @pytest.mark.parametrize(
