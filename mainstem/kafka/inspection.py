@@ -92,4 +92,3 @@ def _committed(admin: AdminClient, group: str, topic: str, timeout: float) -> di
     except KafkaException:  # it went away meanwhile, or is another's to look at
         return {}
     return {place.partition: place.offset for place in places if place.topic == topic and place.offset >= 0}
-
