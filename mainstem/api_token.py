@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mainstem.environ import optional
 from mainstem.errors import ConfigError
 
 
@@ -13,10 +14,10 @@ def token_from(environ: Mapping[str, str], whose: str) -> Callable[[], str]:
 
     `whose` token it should be is said where there is none. Raises ConfigError, when it is used as well.
     """
-    path, token = (environ.get(name, "").strip() for name in ("MAINSTEM_TOKEN_FILE", "MAINSTEM_TOKEN"))
-    if path:
+    path, token = optional(environ, "MAINSTEM_TOKEN_FILE"), optional(environ, "MAINSTEM_TOKEN")
+    if path is not None:
         return lambda: _read(Path(path))
-    if not token:
+    if token is None:
         raise ConfigError(f"environment variable MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing: give {whose}")
     value = _header_safe("MAINSTEM_TOKEN", token)
     return lambda: value

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mainstem.codecs import FORMATS
+from mainstem.environ import checked, optional, required
 from mainstem.errors import ConfigError
 from mainstem.streams import StreamRange, parse_ranges
 from mainstem.topics import check_client_id, check_federation_id
@@ -42,33 +43,33 @@ class JobSpec:
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> JobSpec:
         """Read the design's variables; raises ConfigError naming the variable and the fix."""
-        federation = _required(environ, "FEDERATED_MODEL_ID")
+        federation = required(environ, "FEDERATED_MODEL_ID")
         input_format = environ.get("INPUT_FORMAT", "RAW").strip().upper()
         if input_format not in FORMATS:
             raise ConfigError(f"INPUT_FORMAT is {input_format!r}; it must be one of {', '.join(FORMATS)}")
-        input_config = _required(environ, "INPUT_CONFIG")
+        input_config = required(environ, "INPUT_CONFIG")
         try:
             if not isinstance(json.loads(input_config), dict):
                 raise ValueError("not an object")
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"INPUT_CONFIG must be a JSON object: {error}") from error
-        cloud = _required(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
-        client = _optional(environ, "FEDERATED_CLIENT_ID")
+        cloud = required(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
+        client = optional(environ, "FEDERATED_CLIENT_ID")
         spec = JobSpec(
             cloud_bootstrap=cloud,
-            data_bootstrap=_optional(environ, "DATA_BOOTSTRAP_SERVERS") or cloud,
-            data_topic=_required(environ, "DATA_TOPIC"),
+            data_bootstrap=optional(environ, "DATA_BOOTSTRAP_SERVERS") or cloud,
+            data_topic=required(environ, "DATA_TOPIC"),
             input_format=input_format,
             input_config=input_config,
-            federation=_named("FEDERATED_MODEL_ID", check_federation_id, federation),
-            client_id=_named("FEDERATED_CLIENT_ID", check_client_id, client) if client else None,
+            federation=checked("FEDERATED_MODEL_ID", check_federation_id, federation),
+            client_id=checked("FEDERATED_CLIENT_ID", check_client_id, client) if client else None,
             validation_rate=_rate(environ, "VALIDATION_RATE", 0.1),
             test_rate=_rate(environ, "TEST_RATE", 0.0),
             total_msg=_count(environ, "TOTAL_MSG"),
             incremental=environ.get("INCREMENTAL", "").strip().lower() in ("1", "true", "yes"),
-            unsupervised_topic=_optional(environ, "UNSUPERVISED_TOPIC"),
-            cloud_client_config=_optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
-            data_client_config=_optional(environ, "DATA_CLIENT_CONFIG"),
+            unsupervised_topic=optional(environ, "UNSUPERVISED_TOPIC"),
+            cloud_client_config=optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
+            data_client_config=optional(environ, "DATA_CLIENT_CONFIG"),
         )
         if spec.validation_rate + spec.test_rate >= 1:
             raise ConfigError("VALIDATION_RATE and TEST_RATE together must leave something to train on (below 1)")
@@ -99,26 +100,8 @@ class JobSpec:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _optional(environ: Mapping[str, str], name: str) -> str | None:
-    return environ.get(name, "").strip() or None
-
-
-def _required(environ: Mapping[str, str], name: str) -> str:
-    value = _optional(environ, name)
-    if value is None:
-        raise ConfigError(f"environment variable {name} is missing")
-    return value
-
-
-def _named(name: str, check: object, value: str) -> str:
-    try:
-        return check(value)  # type: ignore[operator, no-any-return]
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
-
-
 def _rate(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = _optional(environ, name)
+    text = optional(environ, name)
     try:
         value = default if text is None else float(text)
     except ValueError as error:
@@ -129,7 +112,7 @@ def _rate(environ: Mapping[str, str], name: str, default: float) -> float:
 
 
 def _count(environ: Mapping[str, str], name: str) -> int | None:
-    text = _optional(environ, name)
+    text = optional(environ, name)
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mainstem.codecs import FORMATS, Codec, codec_for
+from mainstem.environ import checked, optional, required
 from mainstem.errors import ConfigError
 from mainstem.messages import InputSpec
 from mainstem.streams import check_samples
@@ -124,35 +125,31 @@ class ServingSpec:
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> ServingSpec:
         """Read the variables; raises ConfigError naming the variable and the fix."""
-        cloud = _required(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
-        input_format = (_optional(environ, "INPUT_FORMAT") or "RAW").upper()
+        cloud = required(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
+        input_format = (optional(environ, "INPUT_FORMAT") or "RAW").upper()
         if input_format not in FORMATS:
             raise ConfigError(f"INPUT_FORMAT is {input_format[:40]!r}; it must be one of {', '.join(FORMATS)}")
-        source, sink = _required(environ, "INPUT_TOPIC"), _required(environ, "OUTPUT_TOPIC")
+        source, sink = required(environ, "INPUT_TOPIC"), required(environ, "OUTPUT_TOPIC")
         check_topics(source, sink, "INPUT_TOPIC", "OUTPUT_TOPIC")
-        sha256, member = _optional(environ, "MODEL_SHA256"), _optional(environ, "SERVING_MEMBER")
+        sha256, member = optional(environ, "MODEL_SHA256"), optional(environ, "SERVING_MEMBER")
         if sha256 is not None and not _SHA256.fullmatch(sha256):
             raise ConfigError("MODEL_SHA256 must be 64 characters of 0-9 and a-f, or be left out")
         if member is not None and not _MEMBER.fullmatch(member):
             raise ConfigError("SERVING_MEMBER must be 1 to 100 characters of A-Z a-z 0-9 . _ -, or be left out")
-        try:
-            federation = check_federation_id(_required(environ, "FEDERATION_ID"))
-        except ConfigError as error:
-            raise ConfigError(f"FEDERATION_ID: {error}") from error
         return ServingSpec(
-            name=check_name(_required(environ, "SERVING_NAME"), "SERVING_NAME"),
+            name=check_name(required(environ, "SERVING_NAME"), "SERVING_NAME"),
             cloud_bootstrap=cloud,
-            data_bootstrap=_optional(environ, "DATA_BOOTSTRAP_SERVERS") or cloud,
-            federation=federation,
-            version=_version(_required(environ, "MODEL_VERSION")),
+            data_bootstrap=optional(environ, "DATA_BOOTSTRAP_SERVERS") or cloud,
+            federation=checked("FEDERATION_ID", check_federation_id, required(environ, "FEDERATION_ID")),
+            version=_version(required(environ, "MODEL_VERSION")),
             input_topic=source,
             output_topic=sink,
             input_format=input_format,
-            input_config=_required(environ, "INPUT_CONFIG"),
+            input_config=required(environ, "INPUT_CONFIG"),
             sha256=sha256,
             member=member,
-            cloud_client_config=_optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
-            data_client_config=_optional(environ, "DATA_CLIENT_CONFIG"),
+            cloud_client_config=optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
+            data_client_config=optional(environ, "DATA_CLIENT_CONFIG"),
         )
 
     def to_environ(self) -> dict[str, str]:
@@ -226,14 +223,3 @@ def _version(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise ConfigError(f"MODEL_VERSION is {text[:40]!r}; it must be a whole number from 0")
     return int(text)
-
-
-def _optional(environ: Mapping[str, str], name: str) -> str | None:
-    return environ.get(name, "").strip() or None
-
-
-def _required(environ: Mapping[str, str], name: str) -> str:
-    value = _optional(environ, name)
-    if value is None:
-        raise ConfigError(f"environment variable {name} is missing")
-    return value
