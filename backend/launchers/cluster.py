@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -68,20 +69,14 @@ class Cluster:
     def delete_job(self, name: str, uid: str) -> None:
         """Delete that very Job and then its pods; does nothing where it is gone or another one has its name."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        try:
+        with _gone_is_fine():
             self._json(self._batch.delete_namespaced_job, name, self.namespace, body=options)
-        except ClusterError as error:
-            if error.status not in (404, 409):
-                raise
 
     def annotate_job(self, name: str, uid: str, key: str, value: str) -> None:
         """Set an annotation of that very Job; does nothing where it is gone."""
         body = {"metadata": {"uid": uid, "annotations": {key: value}}}
-        try:
+        with _gone_is_fine():
             self._json(self._batch.patch_namespaced_job, name, self.namespace, body)
-        except ClusterError as error:
-            if error.status not in (404, 409):
-                raise
 
     def jobs(self, labels: str) -> Iterator[dict[str, Any]]:
         """The Jobs with these labels."""
@@ -94,20 +89,14 @@ class Cluster:
     def patch_deployment(self, name: str, uid: str, change: dict[str, Any]) -> None:
         """Merge a change into that very Deployment; does nothing where it is gone."""
         body = {**change, "metadata": {**change.get("metadata", {}), "uid": uid}}
-        try:
+        with _gone_is_fine():
             self._json(self._apps.patch_namespaced_deployment, name, self.namespace, body)
-        except ClusterError as error:
-            if error.status not in (404, 409):
-                raise
 
     def delete_deployment(self, name: str, uid: str) -> None:
         """Delete that very Deployment and then its pods; does nothing where it is gone or another one has its name."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        try:
+        with _gone_is_fine():
             self._json(self._apps.delete_namespaced_deployment, name, self.namespace, body=options)
-        except ClusterError as error:
-            if error.status not in (404, 409):
-                raise
 
     def deployments(self, labels: str) -> Iterator[dict[str, Any]]:
         """The Deployments with these labels."""
@@ -140,6 +129,16 @@ class Cluster:
             response.release_conn()
         return bytes(kept)
 
+    def said(self, pod: str, container: str, tail: int) -> str:
+        """The same as text under a line with the pod's name; where it has not started or is gone, that."""
+        try:
+            text = self.log(pod, container, tail).decode("utf-8", "replace")
+        except ClusterError as error:
+            if error.status not in (400, 404):
+                raise
+            text = f"(no output: {error})\n"
+        return f"--- pod {pod}\n{text}" + ("" if text.endswith("\n") or not text else "\n")
+
     def _pages(self, method: Any, **options: Any) -> Iterator[dict[str, Any]]:
         more: str | None = None
         while True:
@@ -170,6 +169,16 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ClusterError(f"the Kubernetes API server does not answer: {error}") from error
         return answer
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """For what is done to one very object: 404 says that it is gone, 409 that another one has its name."""
+    try:
+        yield
+    except ClusterError as error:
+        if error.status not in (404, 409):
+            raise
 
 
 def _told(error: ApiException) -> str:

@@ -91,16 +91,7 @@ class ClusterFleet:
         """See `Fleet`."""
         pods = sorted(self._cluster.pods(f"{self._ours},{INFERENCE}={name}"), key=lambda pod: pod["metadata"]["name"])
         each = tail // max(1, len(pods))
-        return "".join(self._log_of(pod["metadata"]["name"], each) for pod in pods)
-
-    def _log_of(self, pod: str, tail: int) -> str:
-        try:
-            text = self._cluster.log(pod, CONTAINER, tail).decode("utf-8", "replace")
-        except ClusterError as error:
-            if error.status not in (400, 404):
-                raise
-            text = f"(no output: {error})\n"
-        return f"--- pod {pod}\n{text}" + ("" if text.endswith("\n") or not text else "\n")
+        return "".join(self._cluster.said(pod["metadata"]["name"], CONTAINER, each) for pod in pods)
 
 
 def trouble(found: Mapping[str, Any], pods: Collection[Mapping[str, Any]]) -> str:

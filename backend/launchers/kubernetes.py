@@ -111,17 +111,8 @@ class KubernetesLauncher:
             left = tail - sum(map(len, parts))
             if left <= 0:
                 break
-            parts.insert(0, self._log_of(pod["metadata"]["name"], left))
+            parts.insert(0, self._cluster.said(pod["metadata"]["name"], CONTAINER, left))
         return "".join(parts)
-
-    def _log_of(self, pod: str, tail: int) -> str:
-        try:
-            text = self._cluster.log(pod, CONTAINER, tail).decode("utf-8", "replace")
-        except ClusterError as error:
-            if error.status not in (400, 404):
-                raise
-            text = f"(no output: {error})\n"
-        return f"--- pod {pod}\n{text}" + ("" if text.endswith("\n") or not text else "\n")
 
     def _told(self, uid: str) -> list[str]:
         """The warnings about what waits: first asked at the second look, since most things wait only for a moment."""

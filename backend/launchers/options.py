@@ -22,6 +22,7 @@ from mainstem.manifest import CLIENTS
 from mainstem.ports import Launcher
 
 if TYPE_CHECKING:  # the official client costs a second and 60 MB: only where there is a cluster
+    from backend.launchers.cluster import Cluster
     from backend.launchers.cluster_fleet import ClusterFleet
     from backend.launchers.kubernetes import KubernetesLauncher
 
@@ -131,13 +132,20 @@ def local_launcher() -> LocalLauncher:
     return LocalLauncher(settings.HOME / "jobs")
 
 
+@cache
+def _connection(namespace: str) -> Cluster:
+    """One a process, which its threads share."""
+    from backend.launchers.cluster import Cluster
+
+    return Cluster.connect(namespace)
+
+
 def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
     """Runs Jobs on the cluster; raises ClusterError where none is known."""
-    from backend.launchers.cluster import Cluster
     from backend.launchers.kubernetes import KubernetesLauncher
 
     return KubernetesLauncher(
-        Cluster.connect(options.namespace),
+        _connection(options.namespace),
         options.defaults,
         owner=options.owner,
         secret=options.secret,
@@ -152,11 +160,10 @@ def local_fleet() -> LocalFleet:
 
 def cluster_fleet(options: ClusterOptions) -> ClusterFleet:
     """Keeps replicas on the cluster; raises ClusterError where none is known."""
-    from backend.launchers.cluster import Cluster
     from backend.launchers.cluster_fleet import ClusterFleet
 
     return ClusterFleet(
-        Cluster.connect(options.namespace),
+        _connection(options.namespace),
         options.defaults,
         owner=options.owner,
         secret=options.secret,
@@ -167,28 +174,10 @@ def cluster_fleet(options: ClusterOptions) -> ClusterFleet:
 def log_reader() -> Launcher:
     """A launcher for reading the logs of Jobs, in any process."""
     options = _cluster(os.environ)
-    return local_launcher() if options is None else _shared(options.namespace, options.owner)
+    return local_launcher() if options is None else cluster_launcher(options)
 
 
 def replica_logs() -> Fleet:
     """A fleet for reading the logs of replicas, in any process."""
     options = _cluster(os.environ)
-    return local_fleet() if options is None else _shared_fleet(options.namespace, options.owner)
-
-
-@cache
-def _shared_fleet(namespace: str, owner: str) -> ClusterFleet:
-    """One connection a process, as `_shared`."""
-    from backend.launchers.cluster import Cluster
-    from backend.launchers.cluster_fleet import ClusterFleet
-
-    return ClusterFleet(Cluster.connect(namespace), JobSettings(), owner=owner)
-
-
-@cache
-def _shared(namespace: str, owner: str) -> KubernetesLauncher:
-    """One connection a process: `log` keeps nothing, so its threads may share it."""
-    from backend.launchers.cluster import Cluster
-    from backend.launchers.kubernetes import KubernetesLauncher
-
-    return KubernetesLauncher(Cluster.connect(namespace), JobSettings(), owner=owner)
+    return local_fleet() if options is None else cluster_fleet(options)

@@ -68,8 +68,8 @@ def test_logs_of_one_machine_need_no_cluster(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("MAINSTEM_LAUNCHER", raising=False)
     assert module.log_reader().log("federated-training-ddy6heod-0") == ""
     monkeypatch.setenv("MAINSTEM_LAUNCHER", "kubernetes")
-    with mock.patch.object(module, "_shared") as shared:
-        assert module.log_reader() is shared.return_value
+    with mock.patch.object(module, "cluster_launcher") as asked:
+        assert module.log_reader() is asked.return_value
 
 
 # ---------------------------------------------------------------- over REST
