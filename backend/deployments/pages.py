@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Page, Paginator
@@ -67,14 +68,14 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
     """One run: where it stands, curves, the grid of clients and rounds, the rounds' table, lanes, refusals."""
     deployment = find(federation)
     after = deployment.folded - 1  # before the rows are read: what comes meanwhile is told again, which does no harm
-    rounds = _told(request, deployment)
+    shown = _Shown(request, deployment)
     context = {
         **tabbed(deployment, "deployment-page"),
         **_standing(deployment),
-        **_learning(request, deployment, rounds),
-        **_grid(request, deployment, rounds),
-        **_rounds(deployment, rounds),
-        **_lanes(rounds),
+        **_learning(request, shown),
+        **_grid(request, deployment, shown),
+        **_rounds(deployment, shown),
+        **_lanes(shown.rounds),
         **_refusals(deployment),
         "after": after,
     }
@@ -88,6 +89,7 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
 def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpResponseBase:
     """A part of that page alone, for htmx to put in the place of the old one."""
     deployment = find(federation)
+    shown = _Shown(request, deployment)
     context: dict[str, Any]
     match name:
         case "actions":
@@ -95,13 +97,13 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
         case "standing":
             context = _standing(deployment)
         case "learning":
-            context = _learning(request, deployment, _told(request, deployment))
+            context = _learning(request, shown)
         case "grid":
-            context = _grid(request, deployment, _told(request, deployment))
+            context = _grid(request, deployment, shown)
         case "rounds":
-            context = _rounds(deployment, _told(request, deployment))
+            context = _rounds(deployment, shown)
         case "lanes":
-            context = _lanes(_told(request, deployment))
+            context = _lanes(shown.rounds)
         case "refusals":
             context = _refusals(deployment)
         case _:
@@ -115,7 +117,7 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
 def deployment_curves(request: HttpRequest, federation: str) -> HttpResponseBase:
     """The charts' figures as JSON, for the rounds and clients that the page's address names."""
     deployment = find(federation)
-    rounds = _told(request, deployment)
+    rounds = _Shown(request, deployment).rounds
     page = _clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page"))
     names = [member.client for member in page]
     return JsonResponse(runs.curves(deployment, rounds, request.GET.get("metric", "loss")[:128], names))
@@ -136,8 +138,19 @@ def destroyed(deployment: Deployment) -> list[str]:
 
 
 # ---------------------------------------------------------------- parts
-def _told(request: HttpRequest, deployment: Deployment) -> list[Round]:
-    return runs.told_rounds(deployment, number_of(request.GET.get("upto")))
+class _Shown:
+    """The rounds that the page's address names, and their metrics: each read when it is needed, once."""
+
+    def __init__(self, request: HttpRequest, deployment: Deployment) -> None:
+        self._request, self._deployment = request, deployment
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        return runs.told_rounds(self._deployment, number_of(self._request.GET.get("upto")))
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        return runs.metric_names(self._deployment, self.rounds)
 
 
 def _clients(deployment: Deployment, q: str, page: str | None) -> Page[Member]:
@@ -147,15 +160,15 @@ def _clients(deployment: Deployment, q: str, page: str | None) -> Page[Member]:
     return Paginator(members, runs.CLIENTS).get_page(page)
 
 
-def _learning(request: HttpRequest, deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
-    metrics = runs.metric_names(deployment, rounds)
-    asked = request.GET.get("metric", "")
-    return {"metrics": metrics, "metric": asked if asked in metrics else next(iter(metrics), ""), "rounds": rounds}
+def _learning(request: HttpRequest, shown: _Shown) -> dict[str, Any]:
+    asked, metrics = request.GET.get("metric", ""), shown.metrics
+    metric = asked if asked in metrics else next(iter(metrics), "")
+    return {"metrics": metrics, "metric": metric, "rounds": shown.rounds}
 
 
-def _grid(request: HttpRequest, deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
+def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[str, Any]:
     upto, q = number_of(request.GET.get("upto")), request.GET.get("q", "").strip()
-    metrics = runs.metric_names(deployment, rounds)
+    rounds, metrics = shown.rounds, shown.metrics
     show = request.GET.get("show", "")
     show = show if show in metrics else ""
     current = None if upto else runs.open_round(deployment, rounds)
@@ -197,8 +210,8 @@ def _newest_measure(deployment: Deployment) -> dict[str, Any] | None:
     return None
 
 
-def _rounds(deployment: Deployment, rounds: list[Round]) -> dict[str, Any]:
-    metrics = runs.metric_names(deployment, rounds)
+def _rounds(deployment: Deployment, shown: _Shown) -> dict[str, Any]:
+    rounds, metrics = shown.rounds, shown.metrics
     versions = deployment.versions.filter(number__in=[round_.version for round_ in rounds])
     measured = {number: values(found) for number, found in versions.values_list("number", "evaluation")}
 
