@@ -14,6 +14,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from mainstem.errors import LogError
+from mainstem.kafka.acknowledgement import acknowledged
 from mainstem.kafka.cursor import PASSING
 from mainstem.serving import Answer, Place, Question, Tally
 from mainstem.topics import MESSAGE_LIMIT
@@ -176,7 +177,7 @@ class Exchange:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         # what fails after the first fails because of it
-        self._problem = self._problem or error
+        self._problem = self._problem or acknowledged(error, message)[0]
 
     def _abort(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -15,6 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 from mainstem.errors import LogError
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
+from mainstem.kafka.leaders import await_leaders
 from mainstem.kafka.ranges import Ranges
 from mainstem.ports import Outgoing, Record
 from mainstem.topics import TopicSpec
@@ -121,9 +122,9 @@ class KafkaLog:
         futures = self._administering().create_topics(new, **self._limits)
         for name, future in futures.items():
             self._settle(f"creating topic {name}", future.result, KafkaError.TOPIC_ALREADY_EXISTS)
-        self._await(futures)
+        self._await(list(futures))
 
-    def _await(self, names: Iterable[str]) -> None:
+    def _await(self, names: Sequence[str]) -> None:
         """The controller has created them: wait until the broker that we ask knows of them too."""
         deadline = time.monotonic() + self._timeout
         for name in names:
@@ -131,6 +132,8 @@ class KafkaLog:
                 if time.monotonic() > deadline:
                     raise LogError(f"topic {name} was created but is not there after {self._timeout:g} s")
                 time.sleep(0.02)
+        with self._translated("waiting for new topics' leaders"):
+            await_leaders(self._administering(), {name: self.partitions(name) for name in names}, self._timeout)
 
     def _known(self, topic: str) -> bool:
         with contextlib.suppress(LogError):

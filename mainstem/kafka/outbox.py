@@ -16,6 +16,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from mainstem.errors import LogError
+from mainstem.kafka.acknowledgement import acknowledged
 from mainstem.ports import Outgoing
 from mainstem.topics import MESSAGE_LIMIT
 
@@ -47,6 +48,8 @@ class _Lane:
 
     def __init__(self) -> None:
         self.under_way = 0
+        self.answered = False
+        """Whether the partition's leader knows this producer."""
         self.urgent: deque[_Waiting] = deque()
         self.others: deque[_Waiting] = deque()
 
@@ -98,7 +101,15 @@ class Outbox:
         self.stop.set()
 
     def _send(self, lane: _Lane) -> None:
-        """Fill the lane: a request's worth of records at a time, while fewer than UNDER_WAY are on their way."""
+        """Fill the lane: a request's worth of records at a time, while fewer than UNDER_WAY are on their way.
+
+        The first record goes alone: a leader that does not know the producer takes any sequence number (KIP-360), so
+        that a second record could arrive where the first was refused, and stand for it (see `acknowledged`).
+        """
+        if not lane.answered:
+            if not lane.under_way and (waiting := lane.urgent or lane.others):
+                self._produce(lane, waiting.popleft())
+            return
         while lane.under_way < UNDER_WAY:
             request = 0
             while waiting := lane.urgent or lane.others:
@@ -113,15 +124,14 @@ class Outbox:
     def _produce(self, lane: _Lane, item: _Waiting) -> None:
         record = item.record
 
-        def acknowledged(error: KafkaError | None, message: Message) -> None:
+        def delivery(error: KafkaError | None, message: Message) -> None:
             with self.lock:
                 self.heard = time.monotonic()
                 self._nbytes -= item.size
                 lane.under_way -= 1
-                offset = message.offset()
-                if error is None and (offset is None or offset < 0):  # a retry was taken for the record itself
-                    error = KafkaError(KafkaError._FAIL, "a record was acknowledged without its offset")
-                item.delivered(error, -1 if offset is None else offset)
+                error, offset = acknowledged(error, message)
+                lane.answered = lane.answered or error is None
+                item.delivered(error, offset)
                 try:
                     for waiting in (lane, *self._lanes.values()):
                         self._send(waiting)
@@ -134,7 +144,7 @@ class Outbox:
         headers: list[tuple[str, str | bytes | None]] | None = [*record.headers] or None
         try:
             self._producer.produce(
-                item.topic, value, record.key, record.partition, headers=headers, on_delivery=acknowledged
+                item.topic, value, record.key, record.partition, headers=headers, on_delivery=delivery
             )
         except (KafkaException, BufferError) as error:
             self._nbytes -= item.size

@@ -16,6 +16,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
+from mainstem.kafka.acknowledgement import acknowledged
+from mainstem.kafka.leaders import await_leaders
 from mainstem.streams import StreamRange
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
 
@@ -69,6 +71,10 @@ class StreamProducer:
             if time.monotonic() > deadline:
                 raise LogError(f"topic {spec.name} was created, but no leader appeared in {self._timeout:g} s")
             time.sleep(0.05)
+        try:
+            await_leaders(self._admin, {spec.name: found}, self._timeout)
+        except KafkaException as error:
+            raise LogError(f"topic {spec.name} was created, but has no leader: {_text(error.args[0])}") from error
         return found
 
     def send(self, topic: str, value: bytes, key: bytes | None = None, partition: int = -1) -> None:
@@ -135,14 +141,15 @@ class StreamProducer:
 
     # ------------------------------------------------------------ inside
     def _delivery(self, error: KafkaError | None, message: Message) -> None:
+        error, offset = acknowledged(error, message)
         if error is not None:
             # A purge is our own doing, and later failures follow from the first.
             if self._problem is None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
                 self._problem = error
             return
         self._delivered += 1
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None and partition is not None and offset is not None
+        topic, partition = message.topic(), message.partition()
+        assert topic is not None and partition is not None
         ranges = self._ranges.setdefault(topic, {}).setdefault(partition, [])
         # An idempotent producer's records keep their order inside a partition.
         if ranges and ranges[-1][1] == offset:

@@ -76,3 +76,15 @@ def test_a_failed_append_leaves_nobody_waiting(log: KafkaLog) -> None:
     assert time.monotonic() - began < 20
     assert len(log.append("outbox", [Outgoing(b"after")])) == 1, "a new producer took its place"
     log.close()
+
+
+def test_a_new_topic_takes_every_record(kafka: EmbeddedKafka) -> None:
+    """Records that follow a topic's creation at once are all there, in order, though its leader may not be ready."""
+    log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=30)
+    for number in range(25):
+        topic = f"young-{number}"
+        log.create_topics([TopicSpec(topic, 1, {})])
+        assert log.append(topic, iter([Outgoing(bytes([n]) * 400_000) for n in range(6)])) == [*range(6)]
+        assert [record.value[0] for record in log.read(topic, 0, 0, 6) if record.value] == [*range(6)]
+        log.delete_topics([topic])
+    log.close()
