@@ -7,6 +7,7 @@ copied a second by NumPy from one large array to another. NumPy's mean is `avera
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ import numpy as np
 
 from benchmarks.machine import description
 from benchmarks.stats import emit, show
+from mainstem.blocks import reader
+from mainstem.messages import Accepted, Base
+from mainstem.reduction import reduce_in_blocks
 from mainstem.strategies.fedavg import FedAvg
 from mainstem.weights import Tensor
 
@@ -25,6 +29,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--kilobytes", type=int, default=5 << 10, help="size of an update (default: %(default)s)")
     parser.add_argument("--tensors", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     random = np.random.default_rng(0)
@@ -37,11 +42,18 @@ def main() -> int:
     nbytes = options.clients * options.tensors * count * 4
     made: dict[str, list[Tensor]] = {}
 
-    def ours() -> None:
-        total = FedAvg({}).start(updates[0])
-        for update, weight in zip(updates, weights, strict=True):
-            total.add(update, weight)
-        made["ours"] = total.finish()
+    base = Base(seq=0, version=0)
+    given = [
+        Accepted(
+            client="c", offset=number, sha256="", record="", nbytes=0, base=base, number=0, examples=int(weight),
+            coefficient=weight, received_ms=0,
+        )
+        for number, weight in enumerate(weights)
+    ]  # fmt: skip
+
+    def in_threads(count: int) -> None:
+        readers = [(item, reader(update)) for item, update in zip(given, updates, strict=True)]
+        made["ours"] = reduce_in_blocks(FedAvg({}), updates[0], readers, count)
 
     def in_numpy() -> None:
         made["numpy"] = [
@@ -55,7 +67,12 @@ def main() -> int:
     def copy() -> None:
         np.copyto(target, source)
 
-    ways: dict[str, Callable[[], None]] = {"fold": ours, "NumPy float64": in_numpy, "memory copy": copy}
+    ways: dict[str, Callable[[], None]] = {
+        "fold": lambda: in_threads(options.threads),
+        "fold in one thread": lambda: in_threads(1),
+        "NumPy float64": in_numpy,
+        "memory copy": copy,
+    }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(options.repeat + 1):
         for name, way in ways.items():

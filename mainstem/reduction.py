@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from mainstem.blocks import Block, Reader, blocks, reader
 from mainstem.messages import Accepted, Base
 from mainstem.strategies import Strategy
 from mainstem.weights import Tensor
+
+BLOCK = 1 << 16
+"""Elements a block: its sum in float64 stays in the processor's cache while all updates are added."""
 
 
 def reduce(
@@ -28,7 +33,32 @@ def reduce(
     for accepted, tensors in updates:
         late = accepted.base != base
         total.add(moved(model, tensors, model_of(accepted.base)) if late else tensors, accepted.coefficient)
-    return total.finish()
+    result = _empty(model)
+    total.finish(result)
+    return result
+
+
+def reduce_in_blocks(
+    strategy: Strategy, model: Sequence[Tensor], updates: Sequence[tuple[Accepted, Reader]], threads: int
+) -> list[Tensor]:
+    """The bytes that `reduce` makes of updates that all started from `model`, block by block over several threads.
+
+    Each thread sums up a block at a time, so that memory is two models and no sum leaves the cache. Raises what the
+    readers raise, and AggregationError.
+    """
+    result = _empty(model)
+    old, new = reader(model), reader(result)
+
+    def fold(block: Block) -> None:
+        total = strategy.start(old(block))
+        for accepted, read in updates:
+            total.add(read(block), accepted.coefficient)
+        total.finish(new(block))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(fold, blocks(model, BLOCK)):
+            pass
+    return result
 
 
 def moved(model: Sequence[Tensor], update: Sequence[Tensor], origin: Sequence[Tensor]) -> list[Tensor]:
@@ -37,3 +67,7 @@ def moved(model: Sequence[Tensor], update: Sequence[Tensor], origin: Sequence[Te
         np.add(m, np.subtract(u, o, dtype=np.float64), dtype=np.float64) if m.dtype.kind == "f" else u
         for m, u, o in zip(model, update, origin, strict=True)
     ]
+
+
+def _empty(model: Sequence[Tensor]) -> list[Tensor]:
+    return [np.empty(tensor.shape, tensor.dtype) for tensor in model]

@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bootstrap", default=os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS"), help="Kafka servers")
     parser.add_argument("--retain-mb", type=int, default=32, help="memory for passing updates (default: %(default)s)")
     parser.add_argument("--spill-mb", type=int, default=4096, help="temporary file a federation (default: %(default)s)")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=min(4, cores), help="folding at a time (default: %(default)s)")
     parser.add_argument("--session-timeout-ms", type=int, default=6000, help="until a dead worker is replaced")
     options = parser.parse_args(arguments)
     use_one_heap()
@@ -56,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             leave,
             retain=options.retain_mb << 20,
             spill=options.spill_mb << 20,
+            threads=options.threads,
             session_timeout_ms=options.session_timeout_ms,
         )
     except ConfigError as error:
@@ -70,16 +73,16 @@ def work(
     *,
     retain: int,
     spill: int,
+    threads: int,
     session_timeout_ms: int,
 ) -> None:
     """Follow the announcements until `leave` is set; raises ConfigError where the metrics' port is taken."""
     writer = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
     log, health = MeteredLog(config), Health()
-    worker = Worker(
-        lambda federation: Federation(log, federation, clock=SystemClock(), writer=writer, retain=retain, spill=spill)
-    )
+    clock, rooms = SystemClock(), {"retain": retain, "spill": spill, "threads": threads}
+    worker = Worker(lambda federation: Federation(log, federation, clock=clock, writer=writer, **rooms))
     ends = Ends(config)
-    shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic, SystemClock().now_ms)
+    shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic, clock.now_ms)
     with closing(log), closing(ends), serving("aggregator", health, shown):
         while not leave.is_set():
             health.turn()

@@ -15,13 +15,14 @@ from backend.aggregator.kept import Kept
 from backend.aggregator.meters import Meters, Sight
 from backend.aggregator.models import Models
 from backend.aggregator.retention import Retention
-from mainstem import strategies, updates
+from mainstem import blocks, strategies, updates
+from mainstem.chain import Head
 from mainstem.control import ControlTopic, Entry
 from mainstem.errors import AggregationError, LogError, RefusedError, UnreadableError
 from mainstem.messages import Accepted, Base, Command, Progress, Reason, Rejected, Tick, Update, Weights, encode
 from mainstem.ports import Clock, MessageLog, Outgoing
 from mainstem.progress import progress_of
-from mainstem.reduction import reduce
+from mainstem.reduction import reduce, reduce_in_blocks
 from mainstem.rounds import (
     Append,
     Check,
@@ -54,7 +55,7 @@ class Federation:
 
     `retain` is how many bytes of chunks stay in memory until their manifest comes; a quarter of it goes to checked
     updates, and as much to models. `spill` is how many bytes of checked updates a temporary file takes. Whatever does
-    not fit is read again from the log.
+    not fit is read again from the log. `threads` fold at a time.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class Federation:
         writer: str,
         retain: int = 32 << 20,
         spill: int = 4 << 30,
+        threads: int = 1,
     ) -> None:
         self.federation = federation
-        self._log, self._clock, self._writer, self._retain, self._spill = log, clock, writer, retain, spill
+        self._log, self._clock, self._writer = log, clock, writer
+        self._retain, self._spill, self._threads = retain, spill, threads
         self._control = ControlTopic(log, federation)
         self.sight, self._meters = Sight(federation, time.monotonic()), Meters()
         self.machine = RoundMachine(writer)
@@ -188,22 +191,13 @@ class Federation:
         """The plan's updates, folded in the plan's order, published as the next version."""
         head = self.machine.head
         assert head is not None
-        strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
-        topic = head.opened.topics.data
-        self._models.budget = 0 if head.rules.mode == "sync" else self._retain // 4
-
-        def model_of(base: Base) -> list[Tensor]:
-            weights = head.model(base.version)
-            assert weights is not None, "only updates of the head's ancestors are accepted"
-            return self._models.get(topic, weights)
-
         try:
-            tensors = reduce(strategy, head.base, model_of(head.base), self._accepted(plan), model_of)
+            tensors = self._fold(head, plan)
         except (AggregationError, RefusedError) as error:
             return Unreducible(f"round {head.round + 1} cannot be reduced: {error}")
         weights = updates.publish(
             self._log,
-            topic,
+            head.opened.topics.data,
             writer=self._writer,
             update=f"version-{head.version + 1}-{secrets.token_hex(4)}",
             specs=head.opened.weights.tensors,
@@ -214,12 +208,28 @@ class Federation:
         self._logger.info("round %d reduced from %d updates", head.round + 1, len(plan.accepted))
         return Reduced(weights)
 
-    def _accepted(self, plan: Plan) -> Iterator[tuple[Accepted, Sequence[Tensor]]]:
+    def _fold(self, head: Head, plan: Plan) -> list[Tensor]:
+        assert self._checked is not None
+        strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
+        self._models.budget = 0 if head.rules.mode == "sync" else self._retain // 4
+
+        def model_of(base: Base) -> list[Tensor]:
+            weights = head.model(base.version)
+            assert weights is not None, "only updates of the head's ancestors are accepted"
+            return self._models.get(head.opened.topics.data, weights)
+
+        model = model_of(head.base)
+        kept = [(item, read) for item in plan.accepted if (read := self._checked.get(item.offset))]
+        if len(kept) == len(plan.accepted) and all(item.base == head.base for item, _ in kept):
+            return reduce_in_blocks(strategy, model, kept, self._threads)
+        return reduce(strategy, head.base, model, self._accepted(plan, model), model_of)
+
+    def _accepted(self, plan: Plan, model: Sequence[Tensor]) -> Iterator[tuple[Accepted, Sequence[Tensor]]]:
         """The plan's updates one by one, from where they are kept, else from the log."""
         assert self._checked is not None
         for accepted, manifest in zip(plan.accepted, plan.manifests, strict=True):
-            kept = self._checked.get(accepted.offset)
-            yield accepted, kept if kept is not None else self._tensors(manifest)
+            read = self._checked.get(accepted.offset)
+            yield accepted, blocks.tensors(read, model) if read else self._tensors(manifest)
 
     # ------------------------------------------------------------ time and people
     def _tick(self) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import FileIO
-from typing import overload
 
 import numpy as np
 
+from mainstem.blocks import Block, Part, Reader, reader
 from mainstem.errors import LogError
 from mainstem.messages import TensorSpec
 from mainstem.weights import Tensor, size_of
@@ -25,7 +27,7 @@ class Kept:
 
     def __init__(self, specs: Sequence[TensorSpec], memory: int, disk: int) -> None:
         self._specs, self._memory, self._disk = specs, memory, disk
-        self._nbytes = sum(size_of(spec) for spec in specs)
+        *self._starts, self._nbytes = itertools.accumulate((size_of(spec) for spec in specs), initial=0)
         self._held: dict[int, Sequence[Tensor]] = {}
         self._places: dict[int, int] = {}
         self._file: FileIO | None = None
@@ -39,12 +41,13 @@ class Kept:
                 self._write(len(self._places) * self._nbytes, tensors)
                 self._places[offset] = len(self._places) * self._nbytes
 
-    def get(self, offset: int) -> Sequence[Tensor] | None:
-        """An update's tensors, None where they are not kept; those of the file are read one by one as they are used."""
+    def get(self, offset: int) -> Reader | None:
+        """Reads an update's tensors, from the file only the part that is asked for; None where they are not kept."""
         held = self._held.get(offset)
-        if held is not None or offset not in self._places or self._file is None:
-            return held
-        return _Stored(self._file, self._places[offset], self._specs)
+        if held is not None:
+            return reader(held)
+        place = self._places.get(offset)
+        return None if place is None else partial(self._read, place)
 
     def clear(self) -> None:
         """Forget all of them; the file stays, since writing over it is several times cheaper than writing a new one."""
@@ -67,37 +70,23 @@ class Kept:
             while done < data.nbytes:
                 done += self._file.write(data[done:])
 
+    def _read(self, place: int, block: Block) -> list[Tensor]:
+        """Flat arrays out of the file; raises LogError."""
+        return [self._part(place + self._starts[part.tensor], part) for part in block]
 
-class _Stored(Sequence[Tensor]):
-    """Tensors in the file, each read when it is asked for."""
-
-    def __init__(self, file: FileIO, place: int, specs: Sequence[TensorSpec]) -> None:
-        self._file, self._specs = file, specs
-        self._places = list(itertools.accumulate((size_of(spec) for spec in specs), initial=place))
-
-    def __len__(self) -> int:
-        return len(self._specs)
-
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
-        spec = self._specs[index]
-        tensor: Tensor = np.empty(spec.shape, np.dtype(spec.dtype))
-        data, done = next(_pieces([tensor])), 0
+    def _part(self, place: int, part: Part) -> Tensor:
+        assert self._file is not None
+        flat: Tensor = np.empty(part.stop - part.start, np.dtype(self._specs[part.tensor].dtype))
+        data, done, place = flat.view(np.uint8).data, 0, place + part.start * flat.itemsize
         try:
-            self._file.seek(self._places[range(len(self))[index]])
             while done < data.nbytes:
-                got = self._file.readinto(data[done:])
+                got = os.preadv(self._file.fileno(), [data[done:]], place + done)
                 if not got:
                     raise OSError("it ends early")
                 done += got
         except OSError as error:
             raise LogError(f"the file of checked updates cannot be read: {error}") from error
-        return tensor
+        return flat
 
 
 def _pieces(tensors: Sequence[Tensor]) -> Iterator[memoryview]:

@@ -18,8 +18,8 @@ class Sum(Protocol):
         """Fold one update in; the tensors have the base's shapes and dtypes."""
         ...
 
-    def finish(self) -> list[NDArray[Any]]:
-        """The new global tensors; raises AggregationError."""
+    def finish(self, into: Sequence[NDArray[Any]]) -> None:
+        """Write the new global tensors, in the base's dtypes; raises AggregationError."""
         ...
 
 
@@ -31,7 +31,7 @@ class Strategy(Protocol):
         ...
 
     def start(self, base: Sequence[NDArray[Any]]) -> Sum:
-        """Begin a round from the base version's tensors."""
+        """Begin a round from the base version's tensors, or from a block of them: each element counts by itself."""
         ...
 
 

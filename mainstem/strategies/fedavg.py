@@ -43,41 +43,39 @@ class FedAvg:
 
 
 class FedAvgSum:
-    """A running weighted sum: memory is that of one model in float64, whatever the number of clients."""
+    """A running weighted sum: memory is that of the tensors in float64, whatever the number of clients."""
 
     def __init__(self, base: Sequence[NDArray[Any]]) -> None:
         self._base = base
-        self._sums = [np.zeros(t.shape, np.float64) if t.dtype.kind == "f" else None for t in base]
+        self._sums = [np.zeros(t.size, np.float64) if t.dtype.kind == "f" else None for t in base]
         self._total = 0.0
-        self._scratch = np.empty(BLOCK, np.float64)
+        self._scratch = np.empty(min(BLOCK, max((t.size for t in base), default=0)), np.float64)
 
     def add(self, tensors: Sequence[NDArray[Any]], coefficient: float) -> None:
         """Add `coefficient * tensors`; the shapes are the base's."""
         for total, tensor in zip(self._sums, tensors, strict=True):
             if total is None:
                 continue
-            flat, source = total.reshape(-1), tensor.reshape(-1)
-            for start in range(0, flat.size, BLOCK):
-                block = flat[start : start + BLOCK]
+            source = tensor.reshape(-1)
+            for start in range(0, total.size, BLOCK):
+                block = total[start : start + BLOCK]
                 scratch = self._scratch[: block.size]
-                np.multiply(source[start : start + BLOCK], coefficient, out=scratch, dtype=np.float64)
+                scratch[...] = source[start : start + BLOCK]  # cast first: NumPy casts within a product slowly
+                np.multiply(scratch, coefficient, out=scratch)
                 np.add(block, scratch, out=block)
         self._total += coefficient
 
-    def finish(self) -> list[NDArray[Any]]:
-        """The mean, in the base's dtypes; raises AggregationError for an empty or overflowing sum."""
+    def finish(self, into: Sequence[NDArray[Any]]) -> None:
+        """Write the mean; raises AggregationError for an empty or overflowing sum."""
         if not self._total > 0:
             raise AggregationError("the accepted updates have no examples to weigh them by")
-        result: list[NDArray[Any]] = []
-        for number, base in enumerate(self._base):
+        for number, (base, mean) in enumerate(zip(self._base, into, strict=True)):
             total, self._sums[number] = self._sums[number], None  # freed as soon as it is cast
             if total is None:
-                result.append(base.copy())
+                mean[...] = base
                 continue
             np.divide(total, self._total, out=total)
             with np.errstate(over="ignore"):
-                mean = total.astype(base.dtype)
+                mean[...] = total.reshape(mean.shape)
             if mean.size and not np.isfinite(mean).all():
-                raise AggregationError(f"the mean does not fit into {base.dtype}")
-            result.append(mean)
-        return result
+                raise AggregationError(f"the mean does not fit into {mean.dtype}")

@@ -64,7 +64,8 @@ def undisturbed(tensors: Sequence[Tensor], weather: Weather) -> str:
         total = make("fedavg", {}).start(current)
         for update, examples in made:
             total.add(update, examples)
-        current = total.finish()
+        current = [np.empty(t.shape, t.dtype) for t in current]
+        total.finish(current)
     return digest(specs, current)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from backend.aggregator.kept import Kept
+from mainstem.blocks import Part, tensors
+from mainstem.errors import LogError
 from mainstem.weights import Tensor, specs_of
 
 
@@ -34,10 +38,10 @@ def test_what_fits_is_given_back(memory: int, disk: int, kept: int) -> None:
         store.put(100 + number, update(number))
     found = set()
     for number in (7, 3, 9, 0, 1, 2, 4, 8, 6, 5, 3):
-        tensors = store.get(100 + number)
-        if tensors is not None:
+        read = store.get(100 + number)
+        if read is not None:
             found.add(number)
-            for got, put in zip(tensors, update(number), strict=True):
+            for got, put in zip(tensors(read, update(0)), update(number), strict=True):
                 assert got.dtype == put.dtype and got.shape == put.shape
                 np.testing.assert_array_equal(got, put)
     assert len(found) == kept
@@ -51,12 +55,45 @@ def test_the_next_round_writes_over_the_file() -> None:
     store = Kept(SPECS, 0, SIZE)
     for number in (1, 2):
         store.put(number, update(number))
-        tensors = store.get(number)
-        assert tensors is not None
-        for got, put in zip(tensors, update(number), strict=True):
+        read = store.get(number)
+        assert read is not None
+        for got, put in zip(tensors(read, update(0)), update(number), strict=True):
             np.testing.assert_array_equal(got, put)
         store.clear()
         assert store.get(number) is None
+    store.close()
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_parts_are_read_alone(memory: int) -> None:
+    """Any part of a tensor, out of memory as out of the file, by several threads at a time."""
+    store = Kept(SPECS, memory * SIZE, 3 * SIZE)
+    for number in range(3):
+        store.put(number, update(number))
+
+    def same(number: int) -> None:
+        read, whole = store.get(number % 3), update(number % 3)
+        assert read is not None
+        cut, scalar, tail = read([Part(0, 17 + number, 60), Part(1, 0, 1), Part(3, 4, 11)])
+        np.testing.assert_array_equal(cut, whole[0].reshape(-1)[17 + number : 60])
+        assert scalar[0] == whole[1]
+        np.testing.assert_array_equal(tail, whole[3][4:])
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(same, range(40)):
+            pass
+    store.close()
+
+
+def test_a_lost_file_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file ends early, whoever reads from it hears so: the log has the update."""
+    store = Kept(SPECS, 0, SIZE)
+    store.put(1, update(1))
+    read = store.get(1)
+    assert read is not None
+    monkeypatch.setattr(os, "preadv", lambda *_: 0)
+    with pytest.raises(LogError, match="ends early"):
+        read([Part(0, 0, 5)])
     store.close()
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mainstem import reduction
+from mainstem.blocks import blocks, reader
+from mainstem.errors import AggregationError
 from mainstem.messages import Accepted, Base
 from mainstem.modes import polynomial
-from mainstem.reduction import reduce
+from mainstem.reduction import reduce, reduce_in_blocks
 from mainstem.strategies import make
 from mainstem.weights import Tensor
 
@@ -71,8 +75,10 @@ def test_fresh_updates_alone_are_the_plain_mean() -> None:
     total = make("fedavg", {}).start(head)
     for item, tensors in given_:
         total.add(tensors, item.coefficient)
+    plain: list[Tensor] = [np.empty(t.shape, t.dtype) for t in head]
+    total.finish(plain)
     got = reduce(make("fedavg", {}), BASES[4], head, given_, nothing_else)
-    assert [t.tobytes() for t in got] == [t.tobytes() for t in total.finish()]
+    assert [t.tobytes() for t in got] == [t.tobytes() for t in plain]
 
 
 def test_a_client_that_changed_nothing_changes_nothing() -> None:
@@ -81,3 +87,55 @@ def test_a_client_that_changed_nothing_changes_nothing() -> None:
     head, old = model(random, "float32"), model(random, "float32")
     got = reduce(make("fedavg", {}), BASES[4], head, [(accepted(BASES[2], 7, 2), old)], lambda base: old)
     assert [t.tobytes() for t in got] == [t.tobytes() for t in head]
+
+
+SHAPES = st.lists(st.lists(st.integers(0, 5), max_size=3).map(tuple), min_size=1, max_size=6)
+
+
+@given(shapes=SHAPES, elements=st.integers(1, 40))
+def test_blocks_hold_each_element_once(shapes: list[tuple[int, ...]], elements: int) -> None:
+    """In order, none too long, all but the last one full: large tensors are cut, small ones go together."""
+    tensors: list[Tensor] = [np.zeros(shape, np.float32) for shape in shapes]
+    made = list(blocks(tensors, elements))
+    places = [(p.tensor, at) for block in made for p in block for at in range(p.start, p.stop)]
+    assert places == [(number, at) for number, tensor in enumerate(tensors) for at in range(tensor.size)]
+    sizes = [sum(p.stop - p.start for p in block) for block in made]
+    assert all(size == elements for size in sizes[:-1]) and all(0 < size <= elements for size in sizes[-1:])
+
+
+@settings(max_examples=60)
+@given(
+    shapes=SHAPES,
+    dtypes=st.lists(st.sampled_from(["float16", "float32", "float64", "int32", "bool"]), min_size=6, max_size=6),
+    clients=st.integers(1, 7),
+    elements=st.integers(1, 40),
+    threads=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+)
+def test_blocks_and_threads_change_no_bit(
+    shapes: list[tuple[int, ...]], dtypes: list[str], clients: int, elements: int, threads: int, seed: int
+) -> None:
+    """Block by block over any number of threads the mean has the bytes that the whole fold gives."""
+    random = np.random.default_rng(seed)
+    versions: list[list[Tensor]] = [
+        [np.asarray(random.normal(size=s) * 10).astype(d) for s, d in zip(shapes, dtypes, strict=False)]
+        for _ in range(clients + 1)
+    ]
+    head, *updates = versions
+    told = [accepted(BASES[0], 1 + number, 0) for number in range(clients)]
+    want = reduce(make("fedavg", {}), BASES[0], head, zip(told, updates, strict=True), lambda base: head)
+    readers = [(item, reader(update)) for item, update in zip(told, updates, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reduction, "BLOCK", elements)
+        got = reduce_in_blocks(make("fedavg", {}), head, readers, threads)
+    assert [(t.dtype, t.shape, t.tobytes()) for t in got] == [(t.dtype, t.shape, t.tobytes()) for t in want]
+
+
+def test_a_block_that_overflows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One element out of range in one thread's block makes the whole reduction fail."""
+    monkeypatch.setattr(reduction, "BLOCK", 4)
+    head: list[Tensor] = [np.zeros(17, np.float16)]
+    large: list[Tensor] = [np.zeros(17, np.float64)]
+    large[0][13] = 1e6
+    with pytest.raises(AggregationError, match="does not fit into float16"):
+        reduce_in_blocks(make("fedavg", {}), head, [(accepted(BASES[0], 1, 0), reader(large))], 2)

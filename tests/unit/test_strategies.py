@@ -25,7 +25,9 @@ def reduce(base: Sequence[Tensor], updates: Sequence[tuple[Sequence[Tensor], int
     total = strategy.start(base)
     for tensors, examples in updates:
         total.add(tensors, strategy.coefficient(examples))
-    return total.finish()
+    result: list[Tensor] = [np.empty(tensor.shape, tensor.dtype) for tensor in base]
+    total.finish(result)
+    return result
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
