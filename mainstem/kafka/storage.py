@@ -51,6 +51,8 @@ def properties(data: Path, port: int, controller_port: int, extra: Mapping[str, 
         # a killed broker may come back once its old registration has expired: 3 s instead of 9 s
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "100",
+        # a deleted topic's disk and page cache are free for the next one at once, not after a minute
+        "log.segment.delete.delay.ms": "1000",
         # little memory
         "num.network.threads": "2",
         "num.io.threads": "4",
