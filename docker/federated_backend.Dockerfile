@@ -5,10 +5,16 @@ FROM ${BASE_IMAGE} AS packages
 COPY requirements/backend.txt docker/packages.sh /build/
 RUN sh /build/packages.sh /build/backend.txt
 
+FROM ${BASE_IMAGE} AS digits
+COPY requirements/inject.txt docker/digits.sh /build/
+RUN sh /build/digits.sh /build/inject.txt /digits
+
 FROM packages AS code
 COPY pyproject.toml docker/code.sh /build/
 COPY mainstem /opt/mainstem/app/mainstem
+COPY inject_scripts /opt/mainstem/app/inject_scripts
 COPY backend /opt/mainstem/app/backend
+COPY --from=digits /digits /opt/mainstem/app/inject_scripts
 RUN sh /build/code.sh
 
 FROM ${BASE_IMAGE} AS base

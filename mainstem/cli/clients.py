@@ -43,9 +43,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         raise ConfigError("--count and --threads must be at least 1")
     check_client_id(f"{options.prefix}{options.first + options.count}")
     use_one_heap()
-    leave = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: leave.set())
+    leave = leaving(output)
     log = KafkaLog(kafka_config(home))
     try:
         pool = Pool(
@@ -71,6 +69,21 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     else:
         output.say(f"{told['clients']} clients sent {told['updates']} updates in {told['seconds']:g} s")
     return 0
+
+
+def leaving(output: Output) -> threading.Event:
+    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+    leave = threading.Event()
+
+    def interrupted(*_: object) -> None:
+        leave.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        output.say("leaving as soon as what is under way has ended; Ctrl-C again ends at once")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupted)
+    return leave
 
 
 def summary(pool: Pool) -> dict[str, Any]:

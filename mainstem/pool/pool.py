@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +26,8 @@ logger = logging.getLogger("mainstem.pool")
 THREADS = 100
 """Clients that work at one time, at most."""
 
-PAUSE = 0.2
-"""Seconds before a client that met an error of the log begins anew."""
+PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds before a client that met an error of the log begins anew: doubled while the errors go on."""
 
 POLL = 0.5
 """Seconds after which the reader of the control topic looks whether to leave."""
@@ -79,15 +78,18 @@ class Pool:
         self.clients = [self._client(number) for number in range(len(trains))]
 
     def run(self, leave: threading.Event) -> None:
-        """Take part until every client has left or `leave` is set. Raises what a client raised beyond LogError."""
+        """Take part until every client has left or `leave` is set. Raises what a client raised beyond LogError.
+
+        Whoever is in a call of the log when `leave` is set ends that call first.
+        """
         control = ControlTopic(self._log, self._federation)
         try:
             with ThreadPoolExecutor(self._threads, thread_name_prefix="client") as executor:
                 control.sync()
-                self._tell(executor, control.head)
+                self._tell(executor, control.head, leave)
                 while not leave.is_set() and not self._failures and not self._done():
                     if any(entry.link for entry in control.poll(POLL)):
-                        self._tell(executor, control.head)
+                        self._tell(executor, control.head, leave)
         finally:
             control.close()
             for source in self._sources:
@@ -99,7 +101,7 @@ class Pool:
         with self._lock:
             return not self._busy and all(client.gone for client in self.clients)
 
-    def _tell(self, executor: ThreadPoolExecutor, head: Head | None) -> None:
+    def _tell(self, executor: ThreadPoolExecutor, head: Head | None, leave: threading.Event) -> None:
         if head is None:
             raise LogError(f"federation {self._federation} has no opened record yet")
         with self._lock:
@@ -108,21 +110,24 @@ class Pool:
             self._again |= self._busy
             self._busy |= set(idle)
         for number in idle:
-            executor.submit(self._turn, number)
+            executor.submit(self._turn, number, leave)
 
-    def _turn(self, number: int) -> None:
+    def _turn(self, number: int, leave: threading.Event) -> None:
         """One client's answer to the newest head, and to those that came meanwhile."""
-        while True:
+        pause = PAUSE
+        while not leave.is_set():
             try:
                 self._follow(number)
             except LogError as error:
                 logger.warning("%s: %s; beginning anew", self._names[number], error)
-                time.sleep(PAUSE)
+                leave.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
                 with self._lock:
                     self.clients[number] = self._client(number)
                 continue
             except Exception as error:
                 self._failures.append(error)
+            pause = PAUSE
             with self._lock:
                 if number not in self._again or self._failures:
                     self._busy.discard(number)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backend.aggregator.federation import Federation
 from mainstem.clock import SystemClock
+from mainstem.kafka.config import client_config
+from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Rules
 from mainstem.pool import Pool, make, open_federation
 from mainstem.ports import Outgoing
-from mainstem.topics import TopicSpec
+from mainstem.topics import TopicSpec, aggregator_topic
 from tests.support.federations import rounds_of
 
 
@@ -50,3 +58,36 @@ def test_appends_of_threads_stand_together(log: KafkaLog) -> None:
         assert mine == list(range(mine[0], mine[0] + 6))
         values = [record.value for record in log.read("together", 0, mine[0], mine[-1] + 1)]
         assert values == [bytes([number]) * (1 << 20)] * 6
+
+
+def test_ctrl_c_ends_clients_while_kafka_is_away(tmp_path: Path) -> None:
+    """The first Ctrl-C says what it waits for; the second one ends them, though no broker answers."""
+    with EmbeddedKafka(tmp_path / "kafka") as broker:
+        mine = KafkaLog(client_config(broker.bootstrap_servers))
+        federation = open_federation(mine, [np.zeros(1000, np.float32)], Rules(rounds=9, min_clients=50))
+        words = ["clients", "--federation", federation, "--count", "6"]
+        clients = subprocess.Popen(
+            [sys.executable, "-m", "mainstem.cli", *words],
+            env={**os.environ, "KML_CLOUD_BOOTSTRAP_SERVERS": broker.bootstrap_servers},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 30
+            while mine.bounds(aggregator_topic(federation), 0)[1] < 6:
+                assert time.monotonic() < deadline, "they have not joined"
+                time.sleep(0.1)
+            broker.kill()
+            time.sleep(2)
+            clients.send_signal(signal.SIGINT)
+            assert clients.stderr is not None
+            for line in clients.stderr:
+                if "Ctrl-C again ends at once" in line:
+                    break
+            if clients.poll() is None:
+                clients.send_signal(signal.SIGINT)
+            assert clients.wait(5) in (0, -signal.SIGINT)
+        finally:
+            clients.kill()
+            clients.wait()
+            mine.close()

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
+from sklearn.datasets import load_digits
 
 from inject_scripts import digits
 from inject_scripts.announcement import control_message, deployment_key, range_text
@@ -45,6 +47,20 @@ def test_digits_are_enlarged_within_their_range() -> None:
     wide = digits.enlarge(ramp).reshape(28, 28)
     assert wide[5, 0] == 0 and wide[5, -1] == 1 and (np.diff(wide[5]) >= 0).all()
     assert np.array_equal(digits.enlarge(ramp.transpose(0, 2, 1)).reshape(28, 28), wide.T)
+
+
+def test_digits_are_those_of_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file that the images carry, read without scikit-learn, has what its own function gives."""
+    bunch: Any = load_digits()
+    x, y = digits.load()
+    assert np.array_equal(x, digits.enlarge(bunch.images / 16.0)) and np.array_equal(y, bunch.target)
+    package = Path(sklearn.__file__).parent / "datasets" / "data" / digits.FILE
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    monkeypatch.setattr(digits, "__file__", str(tmp_path / "digits.py"))
+    with pytest.raises(ConfigError, match="scikit-learn has the digits"):
+        digits.load()
+    (tmp_path / digits.FILE).write_bytes(package.read_bytes())
+    assert np.array_equal(digits.load()[0], x)
 
 
 @pytest.mark.parametrize("alpha", [None, 0.3, 1e-3])

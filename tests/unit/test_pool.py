@@ -74,6 +74,30 @@ def test_a_client_that_meets_an_error_begins_anew() -> None:
     assert [len(record.accepted) for record in rounds_of(log, federation)] == [4]
 
 
+def test_whoever_is_told_to_leave_does_while_the_log_is_away() -> None:
+    """Clients whose every download fails do not begin anew once they are told to leave."""
+
+    class Away(MemoryLog):
+        away = threading.Event()
+
+        def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+            if self.away.is_set():
+                failed.set()
+                raise LogError("it is away")
+            return super().read(topic, partition, start, end)
+
+    log, leave, failed = Away(SystemClock()), threading.Event(), threading.Event()
+    federation = open_federation(log, MODEL, Rules(rounds=1, min_clients=4))
+    pool = Pool(log, federation, [make("noop", n) for n in range(4)])
+    log.away.set()
+    running = threading.Thread(target=pool.run, args=(leave,), daemon=True)
+    running.start()
+    assert failed.wait(30)
+    leave.set()
+    running.join(30)
+    assert not running.is_alive()
+
+
 def test_what_training_raises_ends_the_pool() -> None:
     """A defect of the training function is not swallowed."""
 
