@@ -81,7 +81,7 @@ def aggregation(told: Told) -> Iterator[Row]:
     """Speed and exactness."""
     runs, difference = told["runs"], told["largest_difference"]
     numpy, copy = cell(runs["NumPy float64"], "rate"), cell(runs["memory copy"], "rate")
-    says = f"{cell(runs['fold'], 'rate')} GB/s; NumPy {numpy}, copying {copy}"
+    says = f"{cell(runs['fold'], 'rate')} GB/s, {cell(runs['fold'], 'seconds')} s; NumPy {numpy} GB/s, copying {copy}"
     yield "the fold of 100 x 5 MB", "", says, None
     yield "the same: difference from NumPy's float64", "1e-6", f"{difference:.1e}", difference <= 1e-6
 
