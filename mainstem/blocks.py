@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from mainstem.weights import Tensor
 
+BLOCK = 1 << 16
+"""Elements that stay in a processor's cache in float64 while they are worked on."""
+
 
 class Part(NamedTuple):
     """Elements `start` to `stop` of the tensor with that number, in C order."""

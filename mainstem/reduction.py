@@ -7,13 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from mainstem.blocks import Block, Reader, blocks, reader
+from mainstem.blocks import BLOCK, Block, Reader, blocks, reader
 from mainstem.messages import Accepted, Base
 from mainstem.strategies import Strategy
 from mainstem.weights import Tensor
-
-BLOCK = 1 << 16
-"""Elements a block: its sum in float64 stays in the processor's cache while all updates are added."""
 
 
 def reduce(

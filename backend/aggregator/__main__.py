@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.bootstrap:
         print("error: say where Kafka is: --bootstrap or KML_CLOUD_BOOTSTRAP_SERVERS", file=sys.stderr)
         return 2
+    if options.threads < 1:
+        print("error: --threads must be at least 1", file=sys.stderr)
+        return 2
     leave = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from io import FileIO
 
@@ -65,8 +65,8 @@ class Kept:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (it lives as long as this)
         self._file.seek(place)
-        for data in _pieces(tensors):
-            done = 0
+        for tensor in tensors:
+            data, done = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data, 0
             while done < data.nbytes:
                 done += self._file.write(data[done:])
 
@@ -87,8 +87,3 @@ class Kept:
         except OSError as error:
             raise LogError(f"the file of checked updates cannot be read: {error}") from error
         return flat
-
-
-def _pieces(tensors: Sequence[Tensor]) -> Iterator[memoryview]:
-    for tensor in tensors:
-        yield np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data

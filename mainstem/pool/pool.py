@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from mainstem.backoff import Backoff
 from mainstem.chain import Head
 from mainstem.control import ControlTopic
 from mainstem.errors import LogError
@@ -25,9 +26,6 @@ logger = logging.getLogger("mainstem.pool")
 
 THREADS = 100
 """Clients that work at one time, at most."""
-
-PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds before a client that met an error of the log begins anew: doubled while the errors go on."""
 
 POLL = 0.5
 """Seconds after which the reader of the control topic looks whether to leave."""
@@ -114,20 +112,19 @@ class Pool:
 
     def _turn(self, number: int, leave: threading.Event) -> None:
         """One client's answer to the newest head, and to those that came meanwhile."""
-        pause = PAUSE
+        backoff = Backoff(longest=5.0)
         while not leave.is_set():
             try:
                 self._follow(number)
             except LogError as error:
                 logger.warning("%s: %s; beginning anew", self._names[number], error)
-                leave.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                leave.wait(backoff.next())
                 with self._lock:
                     self.clients[number] = self._client(number)
                 continue
             except Exception as error:
                 self._failures.append(error)
-            pause = PAUSE
+            backoff.reset()
             with self._lock:
                 if number not in self._again or self._failures:
                     self._busy.discard(number)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import logging
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mainstem.backoff import Backoff
 from mainstem.errors import LogError, MainstemError
 from mainstem.ports import Record
 from mainstem.topics import federation_of
@@ -104,31 +104,6 @@ class Stop(Protocol):
 
     def is_set(self) -> bool: ...
     def wait(self, timeout: float) -> bool: ...
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Growing pauses with full jitter on their upper half, in seconds."""
-
-    first: float = 0.2
-    longest: float = 10.0
-    random: random.Random = field(default_factory=random.SystemRandom)
-    _failures: int = 0
-
-    def next(self) -> float:
-        """The pause after one more failure."""
-        limit = min(self.longest, self.first * 2.0 ** min(self._failures, 32))
-        self._failures += 1
-        return limit * (0.5 + self.random.random() / 2)
-
-    @property
-    def failing(self) -> bool:
-        """Whether the last try failed."""
-        return self._failures > 0
-
-    def reset(self) -> None:
-        """Forget the failures: it works again."""
-        self._failures = 0
 
 
 @dataclass(slots=True)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem.blocks import BLOCK
 from mainstem.errors import AggregationError, ConfigError
 
 WEIGHTINGS = ("examples", "plain")
-BLOCK = 1 << 16
-"""Elements a block: the float64 scratch stays in the processor's cache."""
 
 
 class FedAvg:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 NAMESPACE = "kafkaml"
@@ -20,6 +20,12 @@ def kubectl(*arguments: str, given: str | None = None, timeout: float = 120) -> 
     )  # fmt: skip
     assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
     return done.stdout
+
+
+def anywhere(*arguments: str, given: Mapping[str, Any] | None = None) -> str:
+    """What kubectl printed, in the namespace that the arguments name, given one object."""
+    text = None if given is None else json.dumps(given)
+    return subprocess.run(["kubectl", *arguments], input=text, text=True, capture_output=True, check=True).stdout
 
 
 def refusal(*arguments: str, given: str | None = None) -> str:

@@ -19,6 +19,7 @@ from mainstem.errors import LaunchRefused
 from mainstem.job_settings import JobSettings
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
+from tests.cluster.kube import anywhere as kubectl
 
 pytestmark = [
     pytest.mark.cluster,
@@ -32,12 +33,6 @@ SPEC = JobSpec("cloud:1", "data:1", "t:0:0:10", "RAW", '{"data_reshape": "4"}', 
 SMALL: dict[str, Any] = {"image": IMAGE, "cpu": "10m", "memory": "64Mi", "backoff_limit": 0}
 SECONDS = 90.0
 """Longer than anything here takes on a busy machine."""
-
-
-def kubectl(*arguments: str, given: Mapping[str, Any] | None = None) -> str:
-    """Run kubectl; what it printed."""
-    text = None if given is None else json.dumps(given)
-    return subprocess.run(["kubectl", *arguments], input=text, text=True, capture_output=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")

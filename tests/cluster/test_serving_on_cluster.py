@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from backend.launchers.cluster_fleet import ClusterFleet
 from backend.launchers.fleet import Standing
 from mainstem.job_settings import JobSettings
 from mainstem.serving import ServingSpec
+from tests.cluster.kube import anywhere as kubectl
 
 pytestmark = [
     pytest.mark.cluster,
@@ -38,12 +38,6 @@ SERVES = (
 FAILS = "print('12:00 ERROR    serving MODEL_VERSION is 9'); raise SystemExit(2)"
 SECONDS = 120.0
 """Longer than anything here takes on a busy machine."""
-
-
-def kubectl(*arguments: str, given: Mapping[str, Any] | None = None) -> str:
-    """Run kubectl; what it printed."""
-    text = None if given is None else json.dumps(given)
-    return subprocess.run(["kubectl", *arguments], input=text, text=True, capture_output=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")

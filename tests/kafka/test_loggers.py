@@ -20,6 +20,7 @@ import pytest
 
 from control_logger.__main__ import control_source
 from data_control_logger.__main__ import data_source
+from mainstem.backoff import Backoff
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
@@ -27,7 +28,7 @@ from mainstem.kafka.relay import GroupSource
 from mainstem.ports import Outgoing
 from mainstem.processes import free_port
 from mainstem.relay.http import Ingest
-from mainstem.relay.loop import Backoff, Relay
+from mainstem.relay.loop import Relay
 from mainstem.relay.settings import LoggerSettings
 from mainstem.topics import (
     DATA_CONTROL,

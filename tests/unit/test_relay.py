@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mainstem.backoff import Backoff
 from mainstem.errors import ConfigError, LogError
 from mainstem.ports import Record
 from mainstem.relay.http import Ingest
-from mainstem.relay.loop import Answer, Backoff, Batch, FaultError, HandOverError, Relay, UnacceptableError
+from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, Relay, UnacceptableError
 from mainstem.relay.settings import LoggerSettings
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mainstem import strategies
+from mainstem.blocks import BLOCK
 from mainstem.errors import AggregationError, ConfigError
-from mainstem.strategies.fedavg import BLOCK
 from mainstem.weights import Tensor, digest, specs_of
 from tests.support.federations import reference_mean
 
