@@ -32,6 +32,10 @@ class Roster:
         """The clients that have neither left nor failed."""
         return self._active
 
+    def get(self, client: str) -> Member | None:
+        """The client's place in the list, None where it never joined."""
+        return self._members.get(client)
+
     def knows(self, client: str) -> bool:
         """Whether the client has joined at some time."""
         return client in self._members
