@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from mainstem.chain import Chain, Head, Link
 from mainstem.errors import DecodeError, LogError
-from mainstem.messages import ControlRecord, Lifecycle, Page, Paged, PageRef, decode_control, encode, sha256
+from mainstem.messages import (
+    ControlRecord,
+    Lifecycle,
+    Page,
+    Paged,
+    PageRef,
+    decode_control,
+    decode_paged,
+    encode,
+    sha256,
+)
 from mainstem.ports import Cursor, MessageLog, Outgoing, Record
 from mainstem.topics import CONTROL_RECORD_LIMIT, control_topic
 
@@ -69,7 +79,7 @@ class ControlReader:
         text = "".join(page[1] for page in held if page).encode()
         if sha256(text) != paged.sha256:
             raise DecodeError("the record's pages do not hash to its sha256")
-        record = decode_control(text)
+        record = decode_paged(text)
         same = isinstance(record, Lifecycle) and (record.federation, record.seq, record.prev) == (
             paged.federation,
             paged.seq,

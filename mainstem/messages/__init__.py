@@ -3,7 +3,7 @@
 `docs/protocol.md` is the specification, `tests/vectors/` holds the JSON Schema and examples.
 """
 
-from mainstem.messages.codec import decode_announcement, decode_client, decode_control, encode, sha256
+from mainstem.messages.codec import decode_announcement, decode_client, decode_control, decode_paged, encode, sha256
 from mainstem.messages.parts import (
     Accepted,
     Base,
@@ -121,6 +121,7 @@ __all__ = [
     "decode_announcement",
     "decode_client",
     "decode_control",
+    "decode_paged",
     "encode",
     "sha256",
 ]

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from mainstem.errors import DecodeError
+from mainstem.messages.grammar import PAGED_BYTES, RECORD_BYTES, check
 from mainstem.messages.records import SCHEMA, Announcement, ClientRecord, ControlRecord
 
 
@@ -34,21 +35,27 @@ def sha256(value: bytes) -> str:
     return hashlib.sha256(value).hexdigest()
 
 
-def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes | None) -> _Message:
+def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes | None, limit: int = RECORD_BYTES) -> _Message:
     if value is None:
         raise DecodeError("the record is empty where a JSON object was expected")
+    check(value, limit)
     try:
         envelope = _envelope.decode(value)
         if envelope.schema != SCHEMA:
             raise DecodeError(f"schema {envelope.schema} is not known here (this is schema {SCHEMA})")
         return decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise DecodeError(f"not a record of this protocol: {error}") from error
 
 
 def decode_control(value: bytes | None) -> ControlRecord:
     """A record of a federation's control topic; raises DecodeError."""
     return _decode(_control, value)
+
+
+def decode_paged(text: bytes) -> ControlRecord:
+    """A control record whose text stood in pages; raises DecodeError."""
+    return _decode(_control, text, PAGED_BYTES)
 
 
 def decode_client(value: bytes | None) -> ClientRecord:

@@ -34,8 +34,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 # ---------------------------------------------------------------- bounds, checked when a record is decoded
-Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
-Positive = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+Positive = Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)]
 Number = Annotated[float, msgspec.Meta(ge=-1e200, le=1e200)]
 """A metric: so bounded that no weighted sum of it leaves the numbers that JSON has."""
 Staleness = Annotated[int, msgspec.Meta(ge=0, le=1000)]

@@ -2,6 +2,7 @@
 
 - `schema.json`: the JSON Schema of every record, by topic.
 - `records.json`: one example of every record type, as the very bytes that stand in a topic.
+- `refused.json`: records that every reader refuses, each with the reason.
 - `weights.json`: chunk records, their headers and values, and the manifest that names them.
 
 They are the protocol's side of the bargain: a client in another language is right if it reads and writes these.
@@ -63,6 +64,36 @@ def records() -> list[dict[str, Any]]:
     return [{"type": json.loads(v)["type"], "value": v.decode(), "sha256": sha256(v)} for v in values]
 
 
+def refused() -> list[dict[str, str]]:
+    """A heartbeat, good but for one thing each; and one, first, that is just good."""
+    good = b'{"type":"heartbeat","schema":1,"client":"a","incarnation":"1","phase":"waiting"'
+
+    def more(text: str | bytes) -> bytes:
+        return good + b"," + (text.encode() if isinstance(text, str) else text) + b"}"
+
+    values = {
+        "": more('"x":' + "[" * 63 + "]" * 63),
+        "65 levels deep, in a field that no reader knows": more('"x":' + "[" * 64 + "]" * 64),
+        "two fields of one name": more('"type":"tick","writer":"w"'),
+        "two fields of one name, in a field that no reader knows": more('"x":{"a":1,"a":1}'),
+        "bytes that are not UTF-8, in a field that no reader knows": more(b'"x":"\xff"'),
+        "a surrogate written as bytes": more(b'"x":"\xed\xa0\x80"'),
+        "a lone surrogate": more('"x":"\\ud800"'),
+        "a lone surrogate as a name": more('"\\udfff":1'),
+        "an integer of 2^53": more('"x":9007199254740992'),
+        "an integer of -2^53": more('"x":-9007199254740992'),
+        "an integer with a fraction": more('"base":2.0'),
+        "an integer with an exponent": more('"base":2e0'),
+        "a number beyond 64 bits": more('"x":1e400'),
+        "NaN": more('"x":NaN'),
+        "a control character in a string": more(b'"x":"\n"'),
+        "a byte order mark": b"\xef\xbb\xbf" + more('"x":1'),
+        "something after the object": more('"x":1') + b"x",
+        "another schema": more('"x":1').replace(b'"schema":1', b'"schema":2'),
+    }
+    return [{"why": why, "value_base64": base64.b64encode(value).decode()} for why, value in values.items()]
+
+
 def tensors() -> dict[str, Tensor]:
     """A model with every trap: 0-d, empty, several dtypes, more than one chunk."""
     return {
@@ -103,7 +134,12 @@ def weights() -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """The vectors' files by name."""
-    contents = {"schema.json": schema(), "records.json": records(), "weights.json": weights()}
+    contents = {
+        "schema.json": schema(),
+        "records.json": records(),
+        "weights.json": weights(),
+        "refused.json": refused(),
+    }
     return {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in contents.items()}
 
 

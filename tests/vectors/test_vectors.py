@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mainstem.errors import DecodeError
 from mainstem.messages import ChunkRun, TensorSpec, Weights, decode_announcement, decode_client, decode_control, encode
 from mainstem.weights import Assembler, Limits, check_manifest
 from tests.vectors.generate import COMMAND, HERE, files, tensors
@@ -25,7 +26,7 @@ def load(name: str) -> Any:
     return json.loads((HERE / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["schema.json", "records.json", "weights.json"])
+@pytest.mark.parametrize("name", ["schema.json", "records.json", "weights.json", "refused.json"])
 def test_current(name: str) -> None:
     """What is published is what the code says now."""
     assert (HERE / name).read_text(encoding="utf-8") == files()[name], f"{name} is not current: run `{COMMAND}`"
@@ -48,6 +49,17 @@ def test_records(record: dict[str, str]) -> None:
         else decode_control
     )
     assert encode(decode(value)) == value
+
+
+@pytest.mark.parametrize("record", load("refused.json"), ids=lambda r: r["why"] or "good")
+def test_refused(record: dict[str, str]) -> None:
+    """What depends on the reader is refused by all of them; the first is the good record that the others spoil."""
+    value = base64.b64decode(record["value_base64"])
+    if not record["why"]:
+        assert decode_client(value).schema == 1
+        return
+    with pytest.raises(DecodeError):
+        decode_client(value)
 
 
 def test_every_type_has_an_example() -> None:

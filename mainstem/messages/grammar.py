@@ -1,0 +1,89 @@
+"""The exact grammar of a record, checked before anything else: so that every reader, in any language, judges alike.
+
+Parsers of JSON (RFC 8259) differ where it leaves room: how deep it may nest, which of two equal names counts, what a
+lone surrogate or a number beyond 2^53 becomes. A record that depends on it is refused by all (I-JSON, RFC 7493, is
+nearly the same set).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NoReturn
+
+from mainstem.errors import DecodeError
+
+RECORD_BYTES: Final = 8 << 20
+"""Largest record, as it stands in a topic."""
+
+PAGED_BYTES: Final = 64 << 20
+"""Largest text of a record that stands in pages."""
+
+DEPTH: Final = 64
+"""Objects and arrays that lie within each other, the record's own object included."""
+
+LARGEST_INTEGER: Final = (1 << 53) - 1
+
+_BRACKETS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
+
+
+def check(value: bytes, limit: int = RECORD_BYTES) -> None:
+    """Refuse what is not JSON in the protocol's grammar; raises DecodeError."""
+    if len(value) > limit:
+        raise DecodeError(f"it has {len(value):,} bytes; a record has at most {limit:,}")
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"it is not UTF-8 at byte {error.start}") from error
+    _check_depth(value)
+    try:
+        found = _decoder.decode(text)
+        if b"\\u" in value:
+            json.dumps(found, ensure_ascii=False).encode()  # only an escape can spell a lone surrogate
+    except UnicodeEncodeError as error:
+        raise DecodeError("a string holds a lone surrogate") from error
+    except ValueError as error:
+        raise DecodeError(f"it is not JSON as records are: {error}") from error
+
+
+def _check_depth(value: bytes) -> None:
+    if value.count(b"[") + value.count(b"{") <= DEPTH:
+        return
+    depth = 0
+    for match in _BRACKETS.finditer(value):
+        first = value[match.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > DEPTH:
+                raise DecodeError(f"it nests more than {DEPTH} deep")
+        elif first in b"]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)[:80]!r} stands twice in one object")
+    return found
+
+
+def _integer(text: str) -> int:
+    # the length first: converting a million digits takes its time
+    if len(text) > 17 or not -LARGEST_INTEGER <= (number := int(text)) <= LARGEST_INTEGER:
+        raise ValueError(f"{text[:20]} is beyond the integers up to 2^53 - 1")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:20]} is beyond the numbers of 64 bits")
+    return number
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
