@@ -10,9 +10,11 @@ from mainstem.errors import DecodeError, LogError
 from mainstem.messages import (
     ControlRecord,
     Lifecycle,
+    Opened,
     Page,
     Paged,
     PageRef,
+    Topics,
     decode_control,
     decode_paged,
     encode,
@@ -62,6 +64,8 @@ class ControlReader:
             return Entry(offset, timestamp_ms, None, problem=str(error))
         if not isinstance(record, Lifecycle):
             return Entry(offset, timestamp_ms, record)
+        if isinstance(record, Opened) and record.topics != _topics_of(record.federation):
+            return Entry(offset, timestamp_ms, record, problem=f"its topics are not those of {record.federation[:20]}")
         link = Link(offset, timestamp_ms, hash_, record)
         if record.federation == self._federation and self.chain.offer(link):
             return Entry(offset, timestamp_ms, record, link=link)
@@ -161,6 +165,24 @@ class ControlTopic:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
+
+
+def problem_of(record: ControlRecord | Lifecycle) -> str | None:
+    """Why every reader would refuse this record, which nobody has written yet; None where none would."""
+    try:
+        decode_paged(encode(record))
+    except DecodeError as error:
+        return str(error)
+    return None
+
+
+def _topics_of(federation: str) -> Topics:
+    """Where a federation's records stand: no record's word is taken for it."""
+    return Topics(
+        control=f"FED-{federation}-model_control_topic",
+        data=f"FED-{federation}-model_data_topic",
+        aggregator=f"FED-{federation}-aggregator_topic",
+    )
 
 
 def _pieces(text: str) -> list[str]:

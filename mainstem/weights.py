@@ -250,10 +250,20 @@ def check_finite(specs: Sequence[TensorSpec], tensors: Sequence[Tensor]) -> None
     for spec, tensor in zip(specs, tensors, strict=True):
         if tensor.dtype.kind != "f" or not tensor.size:
             continue
-        if not np.isfinite(tensor).all():
-            raise RefusedError(Reason.NOT_FINITE, f"tensor {spec.name!r} holds NaN or infinity")
-        if tensor.dtype.itemsize == 8 and np.abs(tensor).max() > LARGEST_FLOAT64:
-            raise RefusedError(Reason.NOT_FINITE, f"tensor {spec.name!r} holds numbers beyond {LARGEST_FLOAT64:g}")
+        if not fits(spec.dtype, tensor):
+            what = "NaN or infinity" if not np.isfinite(tensor).all() else f"numbers beyond {LARGEST_FLOAT64:g}"
+            raise RefusedError(Reason.NOT_FINITE, f"tensor {spec.name!r} holds {what}")
+
+
+def fits(dtype: str, tensor: Tensor) -> bool:
+    """Whether floats, cast to `dtype`, are finite and small enough for a weighted sum; whatever is no float is."""
+    if tensor.dtype.kind != "f" or not tensor.size:
+        return True
+    with np.errstate(over="ignore"):
+        cast = tensor.astype(dtype, copy=False)
+    if not np.isfinite(cast).all():
+        return False
+    return cast.dtype.itemsize < 8 or bool(np.abs(cast).max() <= LARGEST_FLOAT64)
 
 
 def _sensible(shape: tuple[int, ...], limits: Limits) -> bool:

@@ -17,12 +17,26 @@ from backend.aggregator.models import Models
 from backend.aggregator.retention import Retention
 from mainstem import blocks, strategies, updates
 from mainstem.chain import Head
-from mainstem.control import ControlTopic, Entry
+from mainstem.control import ControlTopic, Entry, problem_of
 from mainstem.errors import AggregationError, LogError, RefusedError, UnreadableError
-from mainstem.messages import Accepted, Base, Command, Progress, Reason, Rejected, Tick, Update, Weights, encode
+from mainstem.messages import (
+    Accepted,
+    Base,
+    Command,
+    Failed,
+    Lifecycle,
+    Progress,
+    Reason,
+    Rejected,
+    Round,
+    Tick,
+    Update,
+    Weights,
+    encode,
+)
 from mainstem.ports import Clock, MessageLog, Outgoing
 from mainstem.progress import progress_of
-from mainstem.reduction import reduce, reduce_in_blocks
+from mainstem.reduction import moved, reduce, reduce_in_blocks
 from mainstem.rounds import (
     Append,
     Check,
@@ -37,8 +51,9 @@ from mainstem.rounds import (
     RoundMachine,
     Seen,
     Unreducible,
+    successor,
 )
-from mainstem.weights import Limits, Tensor, check_finite
+from mainstem.weights import Limits, Tensor, check_finite, fits
 
 PROGRESS_MS = 1_000
 """At most one progress record in this time, and none while nothing changes."""
@@ -159,10 +174,19 @@ class Federation:
                 case Reject():
                     self._control.append(effect.record)
                 case Append():
-                    offset = self._control.append(effect.record)
+                    offset = self._control.append(self._writable(effect.record))
                     entries = self._control.sync()
                     self._meters.appended(offset, entries)
                     self._follow(entries)
+
+    def _writable(self, record: Lifecycle) -> Lifecycle:
+        """The record, or in its place the end of a run that cannot commit it: no reader would take it, ever."""
+        problem, head = problem_of(record), self.machine.head
+        if problem is None:
+            return record
+        assert head is not None
+        what = f"round {record.round}" if isinstance(record, Round) else f"the record {type(record).__name__.lower()!r}"
+        return successor(head, Failed, {"detail": f"{what} cannot be committed: {problem}"})
 
     def _check(self, check: Check) -> RefusedError | None:
         assert self._inbox is not None and self.machine.head is not None and self._checked is not None
@@ -170,6 +194,7 @@ class Federation:
         try:
             tensors = self._tensors(weights)
             check_finite(weights.tensors, tensors)
+            self._check_moved(self.machine.head, check.update, tensors)
         except RefusedError as refusal:
             self._logger.warning("update of %s refused: %s", check.update.client, refusal)
             return refusal
@@ -180,6 +205,25 @@ class Federation:
             self._inbox.release(weights)
         self._checked.put(check.offset, tensors)
         return None
+
+    def _check_moved(self, head: Head, update: Update, tensors: Sequence[Tensor]) -> None:
+        """A late update counts as what it changed, done to the head's model: that must be numbers too."""
+        if update.base == head.base:
+            return
+        result = moved(self._model(head, head.base), tensors, self._model(head, update.base))
+        for spec, tensor in zip(update.weights.tensors, result, strict=True):
+            if not fits(spec.dtype, tensor):
+                raise RefusedError(
+                    Reason.NOT_FINITE,
+                    f"tensor {spec.name!r}, moved from version {update.base.version} to version {head.base.version}, "
+                    f"leaves the numbers of {spec.dtype}",
+                )
+
+    def _model(self, head: Head, base: Base) -> list[Tensor]:
+        weights = head.model(base.version)
+        assert weights is not None, "only updates of the head's ancestors are accepted"
+        self._models.budget = 0 if head.rules.mode == "sync" else self._retain // 4
+        return self._models.get(head.opened.topics.data, weights)
 
     def _tensors(self, weights: Weights) -> list[Tensor]:
         assert self._inbox is not None and self.machine.head is not None
@@ -211,18 +255,11 @@ class Federation:
     def _fold(self, head: Head, plan: Plan) -> list[Tensor]:
         assert self._checked is not None
         strategy = strategies.make(head.opened.strategy.name, head.opened.strategy.params)
-        self._models.budget = 0 if head.rules.mode == "sync" else self._retain // 4
-
-        def model_of(base: Base) -> list[Tensor]:
-            weights = head.model(base.version)
-            assert weights is not None, "only updates of the head's ancestors are accepted"
-            return self._models.get(head.opened.topics.data, weights)
-
-        model = model_of(head.base)
+        model = self._model(head, head.base)
         kept = [(item, read) for item in plan.accepted if (read := self._checked.get(item.offset))]
         if len(kept) == len(plan.accepted) and all(item.base == head.base for item, _ in kept):
             return reduce_in_blocks(strategy, model, kept, self._threads)
-        return reduce(strategy, head.base, model, self._accepted(plan, model), model_of)
+        return reduce(strategy, head.base, model, self._accepted(plan, model), lambda base: self._model(head, base))
 
     def _accepted(self, plan: Plan, model: Sequence[Tensor]) -> Iterator[tuple[Accepted, Sequence[Tensor]]]:
         """The plan's updates one by one, from where they are kept, else from the log."""

@@ -4,6 +4,7 @@
 """
 
 from mainstem.messages.codec import decode_announcement, decode_client, decode_control, decode_paged, encode, sha256
+from mainstem.messages.grammar import LARGEST_INTEGER
 from mainstem.messages.parts import (
     Accepted,
     Base,
@@ -64,6 +65,7 @@ from mainstem.messages.records import (
 )
 
 __all__ = [
+    "LARGEST_INTEGER",
     "SCHEMA",
     "Accepted",
     "Announcement",

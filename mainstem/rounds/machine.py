@@ -286,6 +286,8 @@ class RoundMachine:
         return []
 
     def _limit_ms(self, head: Head) -> int:
+        if self.phase == "waiting":
+            return head.since_ms + head.rules.wait_limit_ms
         # an open round has its whole deadline, however late its clients came
         return max(head.since_ms + head.rules.wait_limit_ms, self.opened_ms + head.rules.deadline_ms)
 

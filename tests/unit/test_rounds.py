@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError, ProtocolError
 from mainstem.messages import (
@@ -111,6 +113,17 @@ def test_a_deadline_below_quorum(below: str) -> None:
     assert driver.machine.deadline_ms == driver.machine.opened_ms + 400
     world.update("b")
     assert isinstance(run(world)[-1], Round)
+
+
+def test_the_wait_limit_holds_before_the_first_deadline() -> None:
+    """While nobody has joined no round is open, so no deadline stretches the wait."""
+    world = World.of(min_clients=1, wait_limit_ms=20_000)
+    driver = Driver(world, "w")
+    driver.settle()
+    assert driver.machine.wake_ms == world.now_ms + 20_000
+    tick(world, 20_000)
+    failed = run(world)[-1]
+    assert isinstance(failed, Failed) and failed.detail.startswith("it waited 20 s")
 
 
 def test_the_wait_limit_fails_a_run_that_nobody_joins() -> None:
@@ -478,8 +491,24 @@ def test_weighted_metrics() -> None:
     assert weighted([Metrics(examples=0, values={"a": 1.0})]) is None
     both = [Metrics(examples=1, values={"a": 1.0, "b": 5.0}), Metrics(examples=3, values={"a": 5.0})]
     assert weighted(both) == Metrics(examples=4, values={"a": 4.0})
-    large = weighted([Metrics(examples=(1 << 62) - 1, values={"a": 1e200})] * 1000)
-    assert large is not None and large.values["a"] == pytest.approx(1e200)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Metrics,
+            examples=st.integers(0, (1 << 53) - 1),
+            values=st.fixed_dictionaries({"loss": st.floats(-1e200, 1e200) | st.sampled_from([-1e200, 1e200])}),
+        ),
+        max_size=5,
+    )
+)
+@example([Metrics(examples=(1 << 53) - 1, values={"loss": 1.0}), Metrics(examples=50, values={"loss": 1.0})])
+@example([Metrics(examples=3, values={"loss": 1e200})] * 3)
+def test_what_is_folded_from_reports_is_a_report(metrics: list[Metrics]) -> None:
+    """Whatever clients say within the bounds of a record, their mean is within them too."""
+    mean = weighted(metrics)
+    assert mean is None or msgspec.convert(msgspec.to_builtins(mean), Metrics) == mean
 
 
 def test_evaluations_of_the_base_are_the_rounds() -> None:

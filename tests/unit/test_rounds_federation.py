@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from backend.aggregator.federation import Federation
 from mainstem import topics
-from mainstem.control import ControlTopic
+from mainstem.control import ControlReader, ControlTopic
 from mainstem.memory_log import MemoryLog
-from mainstem.messages import Command, Rejected, Rules, Stopped, Tick, encode
+from mainstem.messages import Command, Failed, Metrics, Opened, Reason, Rejected, Rules, Stopped, Tick, encode
 from mainstem.ports import Outgoing
+from mainstem.rounds import machine as rounds_machine
 from mainstem.weights import Tensor
 from tests.support.federations import LightClient, head_tensors, open_federation, rounds_of
 
@@ -152,3 +154,63 @@ def test_a_stop_wakes_nobody_and_a_resume_goes_on() -> None:
         turn_of(clients[2])
     (round_,) = rounds_of(log, federation)
     assert sorted(a.client for a in round_.accepted) == ["c0", "c1", "c2"]
+
+
+def test_a_commit_that_no_reader_would_take_fails_the_run_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An aggregator judges its own record as readers will: the run says what is wrong, instead of trying for ever."""
+    log, clock, federation, clients = make(rounds=1)
+    outside = Metrics(examples=1, values={"loss": 1e201})
+    monkeypatch.setattr(rounds_machine, "weighted", lambda metrics: outside)
+    driver = Federation(log, federation, clock=clock, writer="w")
+    for _ in range(6):
+        for client in clients:
+            turn_of(client)
+        if not driver.step(0):
+            break
+    assert end(log, federation) == "failed"
+    (failed,) = [e.record for e in ControlTopic(log, federation).sync() if isinstance(e.record, Failed)]
+    assert failed.detail.startswith("round 1 cannot be committed: ") and "evaluation" in failed.detail
+    _, written = log.bounds(topics.data_topic(federation), 0)
+    assert not Federation(log, federation, clock=clock, writer="x").step(0)
+    assert log.bounds(topics.data_topic(federation), 0)[1] == written
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_late_update_that_cannot_be_moved_is_refused(dtype: str) -> None:
+    """The largest number as version 1, then twice its opposite from there: that is refused, and the run goes on."""
+    clock = HandClock()
+    log = MemoryLog(clock)
+    most = 1e290 if dtype == "float64" else np.finfo(dtype).max
+    rules = Rules(mode="async", rounds=3, min_clients=1, max_staleness=5)
+    federation = open_federation(log, [np.zeros(3, dtype)], rules)
+    sent = iter([most, -most, -most, 1.0])
+
+    def train(tensors: Sequence[Tensor], _: int) -> list[Tensor]:
+        return [np.full_like(tensors[0], next(sent))]
+
+    clients = [LightClient(log, federation, name, train, examples=1) for name in ("a", "b")]
+    driver = Federation(log, federation, clock=clock, writer="w")
+    clients[0].step()
+    driver.step(0)
+    for client in clients:
+        client.step()
+    for _ in range(10):
+        clock.ms += 20_000
+        driver.step(0)
+        turn_of(clients[0])
+    assert end(log, federation) == "finished"
+    rounds = rounds_of(log, federation)
+    assert [[a.client for a in round_.accepted] for round_ in rounds] == [["a"]] * 3
+    (refused,) = rounds[2].refused
+    assert (refused.client, refused.reason) == ("b", Reason.NOT_FINITE)
+    assert refused.detail == "tensor 't0', moved from version 1 to version 2, leaves the numbers of " + dtype
+
+
+def test_topics_follow_from_the_federation() -> None:
+    """An `opened` record that names other topics opens nothing: nobody reads, writes or prunes what it names."""
+    log, _, federation, _ = make()
+    (entry,) = ControlTopic(log, federation).sync()
+    assert isinstance(entry.record, Opened) and entry.link is not None
+    other = topics.new_federation_id()
+    entry = ControlReader(other).feed(0, 0, encode(msgspec.structs.replace(entry.record, federation=other)))
+    assert entry.link is None and entry.problem == f"its topics are not those of {other}"
