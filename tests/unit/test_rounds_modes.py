@@ -280,7 +280,7 @@ def test_a_resumed_round_asks_those_who_are_there() -> None:
         rounds=1,
         deadline_ms=100,
         below_quorum="fail",
-        wait_limit_ms=0,
+        wait_limit_ms=1,
         selection=Selection(name="uniform", params={"count": 1}),
     )
     world.join("b")
@@ -319,7 +319,7 @@ def test_a_resumed_round_keeps_its_choice_where_it_can_end() -> None:
 
 def test_a_resumed_round_asks_in_the_place_of_the_silent() -> None:
     """One who is a member but has given no sign of life lately does not hold the resumed round up."""
-    world = selecting(below_quorum="fail", wait_limit_ms=0, heartbeat_timeout_ms=1000, deadline_ms=5000)
+    world = selecting(below_quorum="fail", wait_limit_ms=1, heartbeat_timeout_ms=1000, deadline_ms=5000)
     first = asked(world).selected
     assert first is not None
     alive = sorted(set("abcd") - {first.clients[1]})

@@ -45,7 +45,7 @@ class Rounds(RuleBasedStateMachine):
         extra=st.integers(0, 1),
         quorum=st.none() | st.integers(1, 3),
         below=st.sampled_from(["extend", "fail"]),
-        limit=st.sampled_from([0, 500, 10_000]),
+        limit=st.sampled_from([1, 500, 10_000]),
         mode=st.sampled_from(
             [
                 {},
