@@ -19,6 +19,7 @@ def data_source(settings: LoggerSettings, group: str) -> GroupSource:
         group=group,
         topics=[f"^{DATA_CONTROL}$"],
         create=data_control_spec(),
+        committed=True,
     )
 
 

@@ -56,8 +56,9 @@ class GroupSource:
     """Reads topics, named by regular expressions that begin with `^`, as a member of the group `group`.
 
     `announced_by` is a topic whose records say that there are new topics to look for; without it they are
-    found within a second. `create` is a topic to create where it is missing. Nothing is asked of Kafka before
-    the first `batch`, so Kafka may come later. Not for several threads.
+    found within a second. `create` is a topic to create where it is missing. `committed` leaves out records of
+    transactions that are open or aborted. Nothing is asked of Kafka before the first `batch`, so Kafka may come later.
+    Not for several threads.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class GroupSource:
         topics: Sequence[str],
         announced_by: str | None = None,
         create: TopicSpec | None = None,
+        committed: bool = False,
         max_poll_ms: int = 300_000,
     ) -> None:
         settings: dict[str, Any] = {
@@ -79,6 +81,7 @@ class GroupSource:
             **config,
             "group.id": group,
             "enable.auto.commit": False,
+            "isolation.level": "read_committed" if committed else "read_uncommitted",
             "log_level": 2,  # `_client_error` tells each trouble once, the client's own log at every attempt
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from control_logger.__main__ import control_source
 from data_control_logger.__main__ import data_source
@@ -277,6 +278,28 @@ def test_control_records_arrive_at_once(kafka: EmbeddedKafka, log: KafkaLog, bac
     print(f"known topic: median {sorted(waits)[10]:.3f} s, worst {max(waits):.3f} s; new topic: {fresh}")
     assert sorted(waits)[10] < 0.3
     assert max(fresh) < 5
+
+
+def test_every_reader_sees_the_same_records(kafka: EmbeddedKafka, log: KafkaLog, backend: Backend) -> None:
+    """The record of an aborted transaction, and one of a transaction left open: the logger carries both, since the
+    aggregator and a proof, which read without regard to transactions, judge them too."""
+    topic = control_topic(open_federation(log))
+    config = client_config(kafka.bootstrap_servers)
+    writers = [Producer({**config, "transactional.id": f"{topic}-{number}"}) for number in range(2)]
+    for number, writer in enumerate(writers):
+        writer.init_transactions(10)
+        writer.begin_transaction()
+        writer.produce(topic, b"%d" % number)
+        writer.flush(10)
+        if number == 0:
+            writer.abort_transaction(10)
+    log.append(topic, [Outgoing(b"2")])
+    cursor = log.cursor(topic, 0, 0)
+    seen = [record.value for record in cursor.poll(5.0)]
+    with running(control_source(settings(kafka, backend), group()), backend):
+        until(lambda: b"2" in backend.values(topic))
+    assert backend.values(topic) == seen == [b"0", b"1", b"2"]
+    writers[1].abort_transaction(10)
 
 
 def test_poison_does_not_block(kafka: EmbeddedKafka, log: KafkaLog, backend: Backend) -> None:
