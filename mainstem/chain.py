@@ -149,6 +149,8 @@ def follow(head: Head, link: Link) -> Head | None:
         case Changed():
             changes |= {"rules": record.rules, "command": record.command}
         case Finished():
+            if (record.version, record.sha256) != (head.base.version, head.weights.sha256):
+                return None  # it ends the run with another model than the head's
             changes |= {"state": "finished"}
         case Failed():
             changes |= {"state": "failed"}

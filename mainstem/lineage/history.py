@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mainstem.chain import Chain, Head, Link
 from mainstem.control import ControlTopic, Entry
 from mainstem.errors import LogError
-from mainstem.messages import Lifecycle, Opened
+from mainstem.messages import Finished, Lifecycle, Opened
 from mainstem.ports import MessageLog
 
 
@@ -54,13 +54,21 @@ def read_history(log: MessageLog, federation: str) -> History:
     links = tuple(entry.link for entry in entries if entry.link is not None)
     if head is None:
         raise LogError(f"federation {federation} has no opened record")
-    known = {link.hash for link in links} | {""}
-    strays = [stray for entry in entries if (stray := _stray(entry, federation, known)) is not None]
+    chain = Chain()
+    models: dict[str, tuple[int, str] | None] = {"": None}
+    for link in links:
+        chain.offer(link)
+        assert chain.head is not None
+        models[link.hash] = (chain.head.base.version, chain.head.weights.sha256)
+    strays = [stray for entry in entries if (stray := _stray(entry, federation, models)) is not None]
     return History(head.opened, links, head, tuple(strays))
 
 
-def _stray(entry: Entry, federation: str, known: set[str]) -> Stray | None:
-    """A writer that lost a race, however late it wakes, has named a record of the chain as its predecessor."""
+def _stray(entry: Entry, federation: str, models: Mapping[str, tuple[int, str] | None]) -> Stray | None:
+    """A writer that lost a race, however late it wakes, has named a record of the chain as its predecessor.
+
+    `models` has version and sha256 of the head's model by the hash of each record of the chain.
+    """
     record = entry.record
     if record is None:
         return Stray(entry.offset, f"control record {entry.offset} is not readable: {entry.problem}")
@@ -73,7 +81,10 @@ def _stray(entry: Entry, federation: str, known: set[str]) -> Stray | None:
     if record.federation != federation:
         detail = f"control record {entry.offset} ({kind}) names another federation, {record.federation[:20]!r}"
         return Stray(entry.offset, detail, version, sha256)
-    if record.prev not in known:
+    if record.prev not in models:
         detail = f"control record {entry.offset} ({kind}) follows a record that was changed or is missing"
+        return Stray(entry.offset, detail, version, sha256)
+    if isinstance(record, Finished) and models[record.prev] != (version, sha256):
+        detail = f"control record {entry.offset} ({kind}) names another model than the record that it follows"
         return Stray(entry.offset, detail, version, sha256)
     return None

@@ -15,6 +15,7 @@ from mainstem.messages import Accepted, Base, Reason, Round, Strategy, Update, W
 from mainstem.policy import Policy
 from mainstem.ports import MessageLog
 from mainstem.reduction import reduce
+from mainstem.rounds.judging import check_writer
 from mainstem.weights import Tensor, digest
 
 
@@ -84,6 +85,7 @@ def manifest_of(log: MessageLog, topic: str, item: Accepted) -> Update:
     update = decode_client(record.value)
     if not isinstance(update, Update) or _said(update) != _told(item):
         raise RefusedError(Reason.CHECKSUM, f"the update at offset {item.offset} is not what the round says of it")
+    check_writer(update)
     return update
 
 

@@ -27,9 +27,18 @@ def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Updat
         raise RefusedError(Reason.NOT_SELECTED, f"round {head.round + 1} does not ask this client")
     if not 1 <= update.examples <= head.rules.max_examples:
         raise RefusedError(Reason.EXAMPLES, f"it claims {update.examples} examples")
+    check_writer(update)
     limits = Limits(nbytes=head.rules.max_update_bytes)
     check_manifest(update.weights, limits, head.opened.weights.tensors, before=offset)
     return policy.coefficient(head, update.base, update.examples)
+
+
+def check_writer(update: Update) -> None:
+    """An update's tensors are its client's own: a copy of another's manifest does not count; raises RefusedError."""
+    if update.weights.writer != update.client:
+        raise RefusedError(
+            Reason.MALFORMED, f"its weights were written by {update.weights.writer[:64]!r}, not by {update.client}"
+        )
 
 
 def asks(head: Head, policy: Policy, roster: Roster, time_ms: int) -> bool:

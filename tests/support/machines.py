@@ -195,6 +195,7 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
                 fine = update.base in bases and update.number == 0 and 1 <= update.examples <= rules.max_examples
                 fine = fine and (head.selected is None or update.client in head.selected.clients)
                 fine = fine and all(run.first + run.count <= seen.offset for run in update.weights.chunks)
+                fine = fine and update.weights.writer == update.client
                 if fine and update.weights.tensors == head.opened.weights.tensors and verdict(update) is None:
                     counts[update.client, update.base.seq] = seen.offset
                     newest[update.client] = update.base.seq

@@ -40,7 +40,7 @@ def any_after(head: Head, kind: str, writer: str) -> Lifecycle:
         "resumed": (Resumed, {"command": 2}),
         "changed": (Changed, {"command": 3, "rules": Rules(rounds=len(writer) + 5)}),
         "failed": (Failed, {"detail": writer}),
-        "finished": (Finished, {"version": head.version, "sha256": "0" * 64}),
+        "finished": (Finished, {"version": head.base.version, "sha256": head.weights.sha256}),
         "rolled_back": (RolledBack, {"version": 0, "weights": weights(), "snapshot": head.snapshot, "command": 4}),
     }
     return round_after(head, writer) if kind == "round" else successor(head, *fields[kind])
@@ -130,7 +130,10 @@ def test_states_and_time() -> None:
     assert (topic.head().state, topic.head().since_ms) == ("open", 300)
     topic.append(successor(topic.head(), Changed, {"command": 9, "rules": Rules(rounds=1)}), 301)
     assert topic.head().final
-    topic.append(successor(topic.head(), Finished, {"version": 1, "sha256": "0" * 64}), 302)
+    for version, digest in ((0, head.weights.sha256), (1, "0" * 64)):
+        topic.append(successor(topic.head(), Finished, {"version": version, "sha256": digest}), 302)
+        assert topic.head().state == "open", "it ends the run with another model than the head's"
+    topic.append(successor(topic.head(), Finished, {"version": 1, "sha256": head.weights.sha256}), 302)
     assert topic.head().state == "finished" and topic.head().ended
 
 

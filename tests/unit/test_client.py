@@ -43,7 +43,7 @@ def append(topic: Topic, kind: str) -> Head:
         "changed": (Changed, {"command": 3, "rules": head.rules}),
         "ended": (Changed, {"command": 3, "rules": Rules(rounds=max(head.round, 1))}),
         "failed": (Failed, {"detail": "x"}),
-        "finished": (Finished, {"version": head.version, "sha256": "0" * 64}),
+        "finished": (Finished, {"version": head.base.version, "sha256": head.weights.sha256}),
     }
     topic.append(round_after(head) if kind == "round" else successor(head, *records[kind]))
     return topic.head()

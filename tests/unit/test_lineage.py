@@ -17,7 +17,7 @@ from mainstem.errors import ConfigError, LogError
 from mainstem.lineage import read_history, recall, replay, verify
 from mainstem.lineage.replaying import parse_params
 from mainstem.memory_log import MemoryCursor, MemoryLog
-from mainstem.messages import Lifecycle, Round, Strategy, Update, decode_client, encode
+from mainstem.messages import Finished, Lifecycle, Round, Strategy, Update, decode_client, encode
 from mainstem.ports import Outgoing, Record
 from mainstem.topics import aggregator_topic, control_topic, data_topic
 from mainstem.weights import is_chunk
@@ -169,6 +169,20 @@ def test_zombies_do_not_disturb_a_proof() -> None:
     assert [p.state for p in verify(log, federation)] == ["proved"] * 3
     log.append(control_topic(federation), [Outgoing(b"not JSON")])
     assert [p.state for p in verify(log, federation)] == ["proved"] * 3 + ["differs"]
+
+
+def test_a_forged_end_is_found() -> None:
+    """No writer that lost a race ends the run with another model than the one that it has read."""
+    log, federation = finished_run(rounds=2)
+    links: list[Link] = list(read_history(log, federation).links)
+    end = links[-1].record
+    assert isinstance(end, Finished)
+    forged = msgspec.structs.replace(end, version=1, sha256="f" * 64)
+    log.append(control_topic(federation), [Outgoing(encode(forged))])
+    *versions, stray = verify(log, federation)
+    assert [p.state for p in versions] == ["proved"] * 3
+    assert (stray.version, stray.sha256, stray.state) == (1, "f" * 64, "differs")
+    assert stray.detail.endswith("(finished) names another model than the record that it follows")
 
 
 # ---------------------------------------------------------------- rollback

@@ -174,8 +174,9 @@ def test_the_limit_leaves_a_round_its_deadline() -> None:
         ({"number": 1}, Reason.DUPLICATE),
         ({"examples": 0}, Reason.EXAMPLES),
         ({"examples": 1 << 41}, Reason.EXAMPLES),
-        ({"weights": weights(update=BAD)}, Reason.CHECKSUM),
-        ({"weights": weights(first=10**6)}, Reason.MISSING_CHUNKS),
+        ({"weights": weights(writer="a", update=BAD)}, Reason.CHECKSUM),
+        ({"weights": weights(first=10**6, writer="a")}, Reason.MISSING_CHUNKS),
+        ({"weights": weights(writer="b")}, Reason.MALFORMED),
     ],
 )
 def test_refused_updates(changes: dict[str, Any], reason: str) -> None:
@@ -195,7 +196,7 @@ def test_other_models_and_claims_are_refused_without_reading() -> None:
     """Wrong tensors and a 10 GB claim never lead to a `Check`."""
     world = World.of(min_clients=1, rounds=1, max_update_bytes=1 << 30)
     world.join("a")
-    good = weights()
+    good = weights(writer="a")
     for changes in (
         {"tensors": (TensorSpec(name="w", dtype="O", shape=(4,)),)},
         {"tensors": (TensorSpec(name="w", dtype="float32", shape=(2, 2)),)},
@@ -222,7 +223,7 @@ def test_duplicates_count_once_and_the_first_valid_one_counts() -> None:
     """A broken update may be sent again; a good one counts once however often it comes."""
     world = World.of(min_clients=2, rounds=1)
     world.join("a", "b")
-    world.update("a", weights=weights(update=BAD))
+    world.update("a", weights=weights(writer="a", update=BAD))
     first = world.update("a")
     world.update("a")
     world.update("a", examples=900)

@@ -167,7 +167,12 @@ def sequence() -> list[msgspec.Struct]:
     resumed_again = follow(Resumed, failed, command=14)
     evaluation = Metrics(examples=50, values={"accuracy": 0.92})
     finished = follow(
-        Finished, resumed_again, version=1, sha256="c" * 64, evaluation=evaluation, evaluations={"site-a": evaluation}
+        Finished,
+        resumed_again,
+        version=0,
+        sha256=opened.weights.sha256,
+        evaluation=evaluation,
+        evaluations={"site-a": evaluation},
     )
     page = Page(data=encode(finished).decode())
     paged = Paged(
