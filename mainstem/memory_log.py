@@ -52,7 +52,7 @@ class MemoryLog:
         """See `ports.MessageLog`."""
         return self._first.get((topic, partition), 0), len(self._partitions(topic)[partition])
 
-    def partitions(self, topic: str) -> int:
+    def partitions(self, topic: str, least: int = 1) -> int:
         """See `ports.MessageLog`."""
         return len(self._partitions(topic))
 

@@ -64,8 +64,11 @@ class Source(Protocol):
         """(first offset still readable, next offset to be written)."""
         ...
 
-    def partitions(self, topic: str) -> int:
-        """The number of partitions; raises LogError where the topic does not exist."""
+    def partitions(self, topic: str, least: int = 1) -> int:
+        """The number of partitions, asked anew where fewer than `least` are known.
+
+        Raises LogError where the topic does not exist.
+        """
         ...
 
 

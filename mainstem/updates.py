@@ -69,7 +69,7 @@ def read(
     records are not what the manifest says, UnreadableError where they are gone, LogError.
     """
     check_manifest(weights, limits or Limits(), expected)
-    partitions = log.partitions(topic)
+    partitions = log.partitions(topic, 1 + max((run.partition for run in weights.chunks), default=0))
     assembler = Assembler(weights, thorough)
     for run in weights.chunks:
         if run.partition >= partitions:

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
+from mainstem.kafka.admin import Administrator
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
 from mainstem.kafka.leaders import await_leaders
@@ -40,7 +41,7 @@ class KafkaLog:
         self._committed = committed
         self._lock = threading.Lock()
         self._appender = Appender(self._config, timeout)
-        self._admin: AdminClient | None = None
+        self._admin = Administrator(self._config)
         self._ranges = Ranges(self.cursor, timeout)
         self._asker: Consumer | None = None
         self._partitions: dict[str, int] = {}
@@ -62,7 +63,7 @@ class KafkaLog:
 
     def cursor(self, topic: str, partition: int, start: int) -> KafkaCursor:
         """See `ports.MessageLog`."""
-        count = self.partitions(topic)
+        count = self.partitions(topic, partition + 1)
         if partition >= count:
             raise LogError(f"{topic} has {count} partitions; there is no partition {partition}")
         return self.reader(self._config, topic, partition, start, committed=self._committed)
@@ -97,17 +98,18 @@ class KafkaLog:
                 self._asker.close()
                 self._asker = None
         try:
-            found = self._administering().list_topics(topic, timeout=self._timeout).topics.get(topic)
+            with self._admin.lend() as admin:
+                found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
         except KafkaException:
             return False
         time.sleep(0.2)  # clients are not made by the dozen
         return found is not None and partition in found.partitions
 
-    def partitions(self, topic: str) -> int:
+    def partitions(self, topic: str, least: int = 1) -> int:
         """See `ports.MessageLog`."""
-        if topic not in self._partitions:
-            with self._translated(f"asking for topic {topic}"):
-                found = self._administering().list_topics(topic, timeout=self._timeout).topics.get(topic)
+        if self._partitions.get(topic, 0) < least:
+            with self._translated(f"asking for topic {topic}") as admin:
+                found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
             if found is None or found.error is not None or not found.partitions:
                 raise LogError(f"topic {topic} does not exist")
             self._partitions[topic] = len(found.partitions)
@@ -119,10 +121,11 @@ class KafkaLog:
         new = [NewTopic(s.name, s.partitions, -1, config=dict(s.settings)) for s in topics]
         if not new:
             return
-        futures = self._administering().create_topics(new, **self._limits)
-        for name, future in futures.items():
-            self._settle(f"creating topic {name}", future.result, KafkaError.TOPIC_ALREADY_EXISTS)
-        self._await(list(futures))
+        names = [spec.topic for spec in new]
+        with self._translated(f"creating {', '.join(names)}") as admin:
+            for future in admin.create_topics(new, **self._limits).values():
+                _settle(future.result, KafkaError.TOPIC_ALREADY_EXISTS)
+        self._await(names)
 
     def _await(self, names: Sequence[str]) -> None:
         """The controller has created them: wait until the broker that we ask knows of them too."""
@@ -132,8 +135,8 @@ class KafkaLog:
                 if time.monotonic() > deadline:
                     raise LogError(f"topic {name} was created but is not there after {self._timeout:g} s")
                 time.sleep(0.02)
-        with self._translated("waiting for new topics' leaders"):
-            await_leaders(self._administering(), {name: self.partitions(name) for name in names}, self._timeout)
+        with self._translated("waiting for new topics' leaders") as admin:
+            await_leaders(admin, {name: self.partitions(name) for name in names}, self._timeout)
 
     def _known(self, topic: str) -> bool:
         with contextlib.suppress(LogError):
@@ -145,25 +148,17 @@ class KafkaLog:
         doomed = list(names)
         if not doomed:
             return
-        for name, future in self._administering().delete_topics(doomed, **self._limits).items():
-            self._settle(f"deleting topic {name}", future.result, KafkaError.UNKNOWN_TOPIC_OR_PART)
-            self._partitions.pop(name, None)
+        with self._translated(f"deleting {', '.join(doomed)}") as admin:
+            for name, future in admin.delete_topics(doomed, **self._limits).items():
+                _settle(future.result, KafkaError.UNKNOWN_TOPIC_OR_PART)
+                self._partitions.pop(name, None)
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """See `ports.MessageLog`."""
         target = TopicPartition(topic, partition, before)
-        futures = self._administering().delete_records([target], **self._limits)
-        with self._translated(f"pruning {topic}"):
-            for future in futures.values():
+        with self._translated(f"pruning {topic}") as admin:
+            for future in admin.delete_records([target], **self._limits).values():
                 future.result()
-
-    def _settle(self, doing: str, result: Callable[[], Any], fine: int) -> None:
-        with self._translated(doing):
-            try:
-                result()
-            except KafkaException as error:
-                if error.args[0].code() != fine:
-                    raise
 
     def close(self) -> None:
         """See `ports.MessageLog`."""
@@ -171,7 +166,7 @@ class KafkaLog:
             if self._asker is not None:
                 self._asker.close()
                 self._asker = None
-            self._admin = None
+        self._admin.close()
         self._ranges.close()
         self._appender.close()
 
@@ -181,18 +176,21 @@ class KafkaLog:
             self._asker = Consumer(consumer_config(self._config, self._committed))
         return self._asker
 
-    def _administering(self) -> AdminClient:
-        with self._lock:
-            if self._admin is None:
-                self._admin = AdminClient(self._config)
-            return self._admin
-
     @contextlib.contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
+    def _translated(self, doing: str) -> Iterator[AdminClient]:
         try:
-            yield
+            with self._admin.lend() as admin:
+                yield admin
         except KafkaException as error:
             raise LogError(f"{doing}: {error.args[0].str() or error.args[0].name()}") from error
+
+
+def _settle(result: Callable[[], Any], fine: int) -> None:
+    try:
+        result()
+    except KafkaException as error:
+        if error.args[0].code() != fine:
+            raise
 
 
 class Apart:

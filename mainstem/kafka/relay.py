@@ -17,10 +17,10 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
+from mainstem.kafka.admin import Administrator
 from mainstem.ports import Record
 from mainstem.relay.loop import Batch
 from mainstem.topics import TopicSpec
@@ -92,9 +92,9 @@ class GroupSource:
         }
         try:
             self._consumer = Consumer(settings)
-            self._admin = AdminClient({**config, "log_level": 2})
         except (KafkaException, ValueError, TypeError) as error:
             raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
+        self._admin = Administrator({**config, "log_level": 2})
         self._patterns = list(topics)
         self._announced_by = announced_by
         self._create = create
@@ -146,7 +146,7 @@ class GroupSource:
     def _prepare(self) -> None:
         metadata = _guard("Kafka does not answer", lambda: self._consumer.list_topics(timeout=_TIMEOUT))
         if self._create is not None and self._create.name not in metadata.topics:
-            _create_topic(self._admin, self._create)
+            self._create_topic(self._create)
         if not metadata.cluster_id:
             raise LogError("Kafka does not tell its cluster id")
         _guard("cannot subscribe", lambda: self._consumer.subscribe(self._patterns))
@@ -193,16 +193,7 @@ class GroupSource:
         """
         ids: dict[str, str] = {}
         names = sorted(topics)
-        for name, future in _guard(
-            "the topics cannot be described",
-            lambda: self._admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT),
-        ).items():
-            try:
-                found: str | None = str(future.result(timeout=_TIMEOUT + 1).topic_id)
-            except KafkaException as error:
-                if error.args[0].code() not in _GONE:
-                    raise LogError(f"topic {name} cannot be described: {_text(error)}") from error
-                found = None
+        for name, found in _guard("the topics cannot be described", lambda: self._describe(names)).items():
             known = self._ids.get(name)
             if found is None and known is None:
                 log.warning("topic %s was deleted before it could be identified; its records are left out", name)
@@ -213,6 +204,31 @@ class GroupSource:
                 self._ids[name] = found
                 self._rewind(name)
         return ids
+
+    def _describe(self, names: list[str]) -> dict[str, str | None]:
+        """The id of each topic, None of one that is gone; raises KafkaException."""
+        ids: dict[str, str | None] = {}
+        with self._admin.lend() as admin:
+            for name, future in admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT).items():
+                try:
+                    ids[name] = str(future.result(timeout=_TIMEOUT + 1).topic_id)
+                except KafkaException as error:
+                    if error.args[0].code() not in _GONE:
+                        raise
+                    ids[name] = None
+        return ids
+
+    def _create_topic(self, spec: TopicSpec) -> None:
+        """Create the topic, or say why not and go on: someone else may do it."""
+        topic = NewTopic(spec.name, num_partitions=spec.partitions, config=dict(spec.settings))
+        try:
+            with self._admin.lend() as admin:
+                admin.create_topics([topic], request_timeout=_TIMEOUT)[spec.name].result(timeout=_TIMEOUT + 1)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                log.warning(
+                    "topic %s does not exist and cannot be created (%s); waiting for it", spec.name, _text(error)
+                )
 
     def _rewind(self, topic: str) -> None:
         if self._overflow is not None and _topic(self._overflow) == topic:
@@ -249,16 +265,6 @@ class GroupSource:
         if error.code() not in self._troubles:
             self._troubles.add(error.code())
             log.warning("Kafka: %s", error.str())
-
-
-def _create_topic(admin: AdminClient, spec: TopicSpec) -> None:
-    """Create the topic, or say why not and go on: someone else may do it."""
-    topic = NewTopic(spec.name, num_partitions=spec.partitions, config=dict(spec.settings))
-    try:
-        admin.create_topics([topic], request_timeout=_TIMEOUT)[spec.name].result(timeout=_TIMEOUT + 1)
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            log.warning("topic %s does not exist and cannot be created (%s); waiting for it", spec.name, _text(error))
 
 
 def _guard(what: str, call: Callable[[], _T]) -> _T:

@@ -195,7 +195,7 @@ class RunFile:
         part = self._index(topic, partition).part
         return part.begin, part.end
 
-    def partitions(self, topic: str) -> int:
+    def partitions(self, topic: str, least: int = 1) -> int:
         """See `ports.MessageLog`."""
         self._index(topic, 0)
         return len(self._parts[topic])

@@ -6,9 +6,13 @@ import uuid
 
 import numpy as np
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from mainstem import updates
 from mainstem.errors import LogError, RefusedError, UnreadableError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Weights
 from mainstem.ports import Outgoing
@@ -45,6 +49,18 @@ def test_three_hundred_tensors(log: KafkaLog, topic: str) -> None:
     """More tensors than a byte counts come back in order."""
     tensors: list[Tensor] = [np.full((i % 7 + 1,), i, np.float32) for i in range(300)]
     assert same(updates.read(log, topic, put(log, topic, tensors)), tensors)
+
+
+def test_partitions_that_are_added_are_found(kafka: EmbeddedKafka, log: KafkaLog, topic: str) -> None:
+    """A reader that knew the topic before it grew reads what is written to a new partition."""
+    tensors: list[Tensor] = [np.arange(5, dtype=np.float32)]
+    assert same(updates.read(log, topic, put(log, topic, tensors)), tensors)
+    admin = AdminClient(client_config(kafka.bootstrap_servers))
+    admin.create_partitions([NewPartitions(topic, 4)])[topic].result(10)
+    other = KafkaLog(client_config(kafka.bootstrap_servers))
+    weights = put(other, topic, tensors, partition=3)
+    other.close()
+    assert same(updates.read(log, topic, weights), tensors)
 
 
 def test_sixty_megabytes_in_one_tensor(log: KafkaLog, topic: str) -> None:

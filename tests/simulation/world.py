@@ -134,7 +134,7 @@ class SimLog:
         self._trouble()
         return self._log.bounds(topic, partition)
 
-    def partitions(self, topic: str) -> int:
+    def partitions(self, topic: str, least: int = 1) -> int:
         """Partitions."""
         return self._log.partitions(topic)
 

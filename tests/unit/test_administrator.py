@@ -1,0 +1,50 @@
+"""The admin client that is made anew when it keeps failing."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from mainstem.kafka import admin
+from mainstem.kafka.admin import FAILURES, Administrator
+
+
+class Stuck:
+    """In the place of librdkafka's client: those that were made before the broker was well again never answer."""
+
+    made = 0
+    well = 2
+
+    def __init__(self, config: dict[str, object]) -> None:
+        Stuck.made += 1
+        self.number = Stuck.made
+
+    def ask(self) -> int:
+        if self.number < Stuck.well:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Failed while waiting for controller"))
+        return self.number
+
+
+def test_a_stuck_client_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few failures in a row, no sooner, a new client asks; one that works is kept."""
+    monkeypatch.setattr(admin, "AdminClient", Stuck)
+    administrator = Administrator({})
+
+    def ask() -> int:
+        with administrator.lend() as client:
+            return client.ask()  # type: ignore[attr-defined, no-any-return]
+
+    for _ in range(FAILURES):
+        with pytest.raises(KafkaException, match="waiting for controller"):
+            ask()
+    assert [ask() for _ in range(5)] == [2] * 5 and Stuck.made == 2
+    Stuck.well = 4
+    for _ in range(FAILURES - 1):
+        with pytest.raises(KafkaException):
+            ask()
+    Stuck.well = 1
+    ask()
+    Stuck.well = 4
+    with pytest.raises(KafkaException):
+        ask()
+    assert Stuck.made == 2, "an answer between them begins the count anew"
