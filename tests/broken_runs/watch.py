@@ -57,10 +57,10 @@ def _state(ground: Ground, run: Run) -> str:
 
 
 def _sentences(ground: Ground, run: Run) -> Iterator[tuple[str, str]]:
-    for path in (f"deployments/{run.federation}/", f"results/{run.federation}/"):
-        status, document = ground.platform.ask("GET", path)
+    for resource in ("deployments", "results"):
+        status, document = ground.platform.ask("GET", f"{resource}/{run.federation}/")
         for field, text in _texts(document) if status == 200 else ():
-            yield f"GET {path.replace(run.federation, '{id}')} {field}", text
+            yield f"GET {resource}/{{id}}/ {field}", text
     for source in _sources(ground, run):
         for field, text in _texts(source):
             yield f"GET datasources/{{id}}/ {field}", text
