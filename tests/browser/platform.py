@@ -98,16 +98,25 @@ class Platform:
         """The JSON answer of the API to the admin; fails on any error."""
         return self._call(method, path, body, {"Authorization": f"Token {self._token}"})
 
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """The status and the JSON that the API answers the admin with, errors included; bytes go as they are."""
+        return self._exchange(method, path, body, {"Authorization": f"Token {self._token}"})
+
     def _call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json", **(headers or {})}
+        status, answer = self._exchange(method, path, body, headers or {})
+        assert status < 400, f"{method} {path}: {status} {str(answer)[:500]}"
+        return answer
+
+    def _exchange(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Any]:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **headers}
         request = urllib.request.Request(f"{self.base}/api/{path}", data, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
-                content = answer.read()
+                status, content = answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
-        return json.loads(content) if content else None
+            status, content = error.code, error.read()
+        return status, json.loads(content) if content else None
 
     def deliver(self, envelope: Any) -> None:
         """Post control records in the logger's name."""
