@@ -39,7 +39,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "backend.config.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "backend.config.middleware.BodyLimitMiddleware",
+    "backend.config.middleware.LimitMiddleware",
     "backend.config.middleware.FragmentMiddleware",
     "backend.config.middleware.LandingMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
