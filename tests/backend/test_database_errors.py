@@ -98,7 +98,7 @@ def test_what_is_gone_is_said(admin: APIClient, model: Model, monkeypatch: pytes
     def late(self: Any, serializer: Any) -> None:
         with transaction.atomic():
             made(self, serializer)
-            Model.objects.filter(pk=model.pk)._raw_delete("default")  # type: ignore[attr-defined]
+            Model.objects.filter(pk=model.pk)._raw_delete("default")
 
     monkeypatch.setattr(ConfigurationViewSet, "perform_create", late)
     answer = admin.post("/api/configurations/", {"name": "late", "models": [model.pk]})

@@ -15,6 +15,7 @@ from backend.launchers.fleet import Standing
 from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.plan import Patience
 from mainstem.serving import ServingSpec
+from tests.support.patience import until
 
 SPEC = ServingSpec(
     name="digits",
@@ -50,13 +51,6 @@ def fleet(tmp_path: Path) -> Iterator[Made]:
 
     yield make
     assert make().shut_down(15) == []
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def child(directory: Path, slot: int) -> int:
