@@ -140,8 +140,8 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.parsers.MultiPartParser",
     ],
     "DEFAULT_FILTER_BACKENDS": [
-        "django_filters.rest_framework.DjangoFilterBackend",
-        "rest_framework.filters.OrderingFilter",
+        "backend.config.filters.KnownFilters",
+        "backend.config.filters.KnownOrdering",
     ],
     "DEFAULT_PAGINATION_CLASS": "backend.config.pagination.Pages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

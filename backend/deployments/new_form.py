@@ -10,6 +10,7 @@ from django import forms
 from backend.catalog.models import Configuration
 from backend.config.forms import Form, area, choice, number, text
 from backend.config.parsing import JsonError, json_value
+from backend.deployments.plan import OF_MODE
 from mainstem.messages import Rules, Training
 from mainstem.selection import SELECTIONS
 from mainstem.strategies import STRATEGIES
@@ -29,12 +30,6 @@ SELECTION_HINTS = {
     "label_coverage": "the fewest who have every label between them",
     "speed": "the fastest",
 }
-OF_MODE = {
-    "sync": ("target", "selection"),
-    "buffered": ("buffer", "max_staleness", "staleness_exponent"),
-    "async": ("max_staleness", "staleness_exponent"),
-}
-"""What is sent in a mode only."""
 PLAIN = (
     "configuration", "model", "name", "federation", "mode", "min_clients", "max_clients", "quorum", "min_data",
     "data_restriction", "round_deadline", "below_quorum", "wait_limit", "keep_updates", "rounds", "batch_size",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,6 +155,22 @@ def test_what_is_swallowed_elsewhere(
     assert made == (Deployment.objects.count(), Injection.objects.count(), Model.objects.count())
 
 
+LISTS = (
+    "auth/tokens", "users", "models", "configurations", "deployments", "results", "datasources", "injections", "jobs",
+    "inferences",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_know_their_parameters(admin: APIClient, name: str) -> None:
+    """A misspelt filter is no list of everything; every list has pages and refuses what it does not know."""
+    path = f"/api/{name}/"
+    assert admin.get(path, {"page": 1, "page_size": 10}).status_code == 200
+    assert "there are " in errors(admin.get(path, {"staet": "running"}))["staet"]
+    assert errors(admin.get(path, {"page_size": "many"}))["page_size"] == "This must be a whole number from 1."
+    assert "There is no order by 'zzqq'; there are " in errors(admin.get(path, {"ordering": "zzqq"}))["ordering"]
+
+
 def test_not_federated(admin: APIClient, configuration: Configuration) -> None:
     """One client trains once, as the form's switch says."""
     answer = admin.post("/api/deployments/", {"configuration": configuration.pk, "federated": False, "epochs": 4})
@@ -206,6 +223,13 @@ def test_each_name_of_kafka_mls_is_answered(
         assert {field.partition(".")[0] for field in found} == {foreign.ours}
     else:
         assert found[name] == foreign.here or "steps_per_epoch=1000 has no counterpart here" in found[name]
+
+
+def test_each_name_of_kafka_mls_is_in_the_docs() -> None:
+    """The page of the API names them all."""
+    page = Path("docs/rest.md").read_text()
+    tables = (kafka_ml.MODELS, kafka_ml.CONFIGURATIONS, kafka_ml.DEPLOYMENTS, kafka_ml.INFERENCES)
+    assert [name for table in tables for name in table if f"`{name}`" not in page and "kafka_broker" not in name] == []
 
 
 def test_models_and_inferences_as_kafka_ml_sends_them(
