@@ -12,6 +12,9 @@ _BUSY: Final = "Others write to the same place of the database now; try again."
 _FULL: Final = "The disk of the database is full: it takes nothing more until there is room."
 _READ_ONLY: Final = "The database can only be read now, not written to: its administrator knows why."
 
+_BARRED: Final = "The database does not know the user, the password or the database that DATABASE_URL names."
+_CROWDED: Final = "The database has no connection left; try again, or raise its max_connections."
+
 _SENTENCES: Final = {
     "SQLITE_BUSY": _BUSY,
     "SQLITE_LOCKED": _BUSY,
@@ -23,10 +26,10 @@ _SENTENCES: Final = {
     "SQLITE_NOTADB": "The database's file is no SQLite database: restore it from a backup.",
     "08": _SILENT,
     "25006": _READ_ONLY,
-    "28": "The database does not let the backend in: DATABASE_URL names a user or a password that it does not know.",
+    "28": _BARRED,
     "40": _BUSY,
     "53100": _FULL,
-    "53300": "The database has no connection left; try again, or raise its max_connections.",
+    "53300": _CROWDED,
     "55P03": _BUSY,
     "57014": "The database took too long over this and gave up; try again.",
     "57P": _SILENT,
@@ -43,9 +46,16 @@ def unavailable(error: BaseException) -> str:
     if not isinstance(error, Error):
         return ""
     code = _code(error)
-    if not code:  # PostgreSQL's client lost, or never had, a connection; Django's own closed one
-        return _SILENT if isinstance(error, OperationalError | InterfaceError) else ""
+    if not code:  # PostgreSQL's client lost, or never had, a connection, for which it has no code; Django closed one
+        return _at_the_door(str(error)) if isinstance(error, OperationalError | InterfaceError) else ""
     return next((sentence for start, sentence in _SENTENCES.items() if code.startswith(start)), "")
+
+
+def _at_the_door(said: str) -> str:
+    """Why there is no connection; with `FATAL` it is the server that does not want one."""
+    if "FATAL" not in said or any(word in said for word in ("starting up", "shutting down", "recovery", "terminating")):
+        return _SILENT
+    return _CROWDED if "too many" in said or "remaining connection slots" in said else _BARRED
 
 
 def unmigrated(error: DatabaseError) -> bool:

@@ -145,6 +145,19 @@ def test_sentences_of_postgresql(statements: list[str], sentence: str) -> None:
     connection.close()
 
 
+@pytest.mark.skipif(SQLITE, reason="PostgreSQL's errors")
+def test_what_postgresql_says_at_the_door() -> None:
+    """An unknown database or user is no silence, a server that is not there is."""
+    given = connection.get_connection_params()
+    connect = connection.Database.connect  # type: ignore[attr-defined]
+    for change, sentence in (
+        ({"dbname": "nothing"}, "that DATABASE_URL names"),
+        ({"user": "nobody"}, "that DATABASE_URL names"),
+        ({"host": "/nowhere"}, "does not answer now"),
+    ):
+        assert sentence in told(lambda change=change: connect(**{**given, **change}))  # type: ignore[misc]
+
+
 def told(act: Callable[[], object]) -> str:
     """What is told of a driver's error that comes through Django."""
     with pytest.raises(DatabaseError) as raised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -83,8 +84,9 @@ def test_restart_keeps_data_and_address(tmp_path: Path) -> None:
 
 def test_a_slow_machine_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that takes minutes, as it does beside fifty other programs, is no failure; one that ends is, at once."""
-    fast = SimpleNamespace(monotonic=lambda: time.monotonic() * 100, sleep=time.sleep)
-    monkeypatch.setattr(broker_module, "time", fast)  # a second is a minute and a half
+    looks = itertools.count()
+    slow = SimpleNamespace(monotonic=lambda: time.monotonic() + (200.0 if next(looks) else 0.0), sleep=time.sleep)
+    monkeypatch.setattr(broker_module, "time", slow)  # three minutes go by before the first look
     with EmbeddedKafka(tmp_path) as broker:
         exchange_message(broker.bootstrap_servers)
     with pytest.raises(BrokerError, match="ended at once"):
