@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import IO, Any, Final
 
 from rest_framework.exceptions import ParseError, ValidationError
@@ -33,43 +34,55 @@ def json_value(text: str) -> Any:
     is given twice, NUL and lone surrogates in text, and nesting deeper than DEEPEST.
     """
     try:
-        value = json.loads(text, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_once)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        odd = ("\\u" in text and _ESCAPED.search(text)) or (not text.isascii() and _UNKEPT.search(text))
+        if not odd and _plain(value):
+            return value
+        json.loads(text, parse_float=_finite)
     except RecursionError as error:
         raise JsonError(_TOO_DEEP) from error
     except JsonError:
         raise
     except ValueError as error:
         raise JsonError(f"This is not JSON: {error}.") from error
-    check_keepable(value, texts=_ESCAPED.search(text) is not None or _UNKEPT.search(text) is not None)
+    check_keepable(value)
     return value
 
 
-def check_keepable(value: Any, *, texts: bool = True) -> None:
-    """Raise JsonError where a value holds what JSON or a database cannot; `texts`: look into its texts, too.
+def _plain(value: Any) -> bool:
+    """Whether it is nested at most DEEPEST deep and without infinities; level by level, at a list's own speed."""
+    level: list[Any] = [[value]]
+    for _ in range(DEEPEST + 1):
+        values = list(chain.from_iterable(one.values() if type(one) is dict else one for one in level))
+        if math.inf in values or -math.inf in values:
+            return False
+        level = [inner for inner in values if type(inner) is list or type(inner) is dict]
+    return not level
 
-    Level by level, so that no depth is too deep to be judged.
-    """
+
+def check_keepable(value: Any) -> None:
+    """Raise JsonError where a value holds what JSON or a database cannot."""
     level: list[tuple[str, Any]] = [("", {"": value})]
     for _ in range(DEEPEST + 1):
-        level = [inner for path, container in level for inner in _containers(path, container, texts)]
+        level = [inner for path, container in level for inner in _containers(path, container)]
         if not level:
             return
     raise JsonError(_TOO_DEEP, level[0][0].partition(".")[0])
 
 
-def _containers(path: str, container: Any, texts: bool) -> Iterator[tuple[str, Any]]:
+def _containers(path: str, container: Any) -> Iterator[tuple[str, Any]]:
     """The lists and objects within one, with their paths; raises JsonError at a text or number that cannot be kept."""
     names: Iterator[tuple[Any, Any]] = iter(
         container.items() if isinstance(container, Mapping) else enumerate(container)
     )
     for name, inner in names:
         if isinstance(inner, str):
-            problem = _UNKEPT_TEXT if texts and _UNKEPT.search(inner) else ""
+            problem = _UNKEPT_TEXT if _UNKEPT.search(inner) else ""
         elif isinstance(inner, float):
             problem = "" if math.isfinite(inner) else f"{inner} is no number that JSON can hold."
         else:
             problem = ""
-        if texts and isinstance(name, str) and _UNKEPT.search(name):
+        if isinstance(name, str) and _UNKEPT.search(name):
             problem = f"The name {name[:100]!r}: {_UNKEPT_TEXT}"
         elif not problem and not isinstance(inner, Mapping | list | tuple):
             continue

@@ -112,6 +112,21 @@ def bodies() -> Iterator[tuple[str, str, dict[str, Any], str]]:
                 yield method, address, value, path
 
 
+def test_every_list_of_a_body_has_a_bound() -> None:
+    """What may be long says how long."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    components = schema["components"]["schemas"]
+    lists = {
+        f"{name}.{field}": part
+        for name, component in components.items()
+        if name.endswith("Request")
+        for field, part in component["properties"].items()
+        if part.get("type") == "array"
+    }
+    assert {"ConfigurationRequest.models", "DeploymentCreateRequest.metrics", "EnvelopeRequest.records"} <= set(lists)
+    assert [name for name, part in lists.items() if "maxItems" not in part] == []
+
+
 def test_unknown_names_within_objects_are_refused(client_of: Clients) -> None:
     """`strategy.prams` is as wrong as a wrong name of the body itself."""
     found = []
