@@ -97,7 +97,7 @@ fi
 # the backend's tests again, on a real server: what locks, what two replicas do at once
 on_postgres() {
     MAINSTEM_TEST_DATABASE=postgres "$python" -m pytest "${extra[@]}" \
-        tests/backend/test_{deployments,ingest_data,launch_jobs,outbox,prepare,projection,rebuild,rollback}.py
+        tests/backend/test_{database_errors,deployments,fields,ingest_data,launch_jobs,outbox,prepare,projection,rebuild,rollback}.py
 }
 if "$python" -c 'from tests.support.postgres import programs; programs()' 2>/dev/null; then
     check postgres on_postgres

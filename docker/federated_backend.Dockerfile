@@ -31,7 +31,7 @@ WORKDIR /opt/mainstem/app
 USER 10001:10001
 EXPOSE 8000 9464
 CMD ["python", "-m", "gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
-HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/api/health/', timeout=5)"]
+HEALTHCHECK --start-period=10m CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/api/health/', timeout=5)"]
 ARG VERSION=0 REVISION=unknown
 LABEL org.opencontainers.image.title="federated_backend" \
       org.opencontainers.image.description="Mainstem: web UI, API, aggregator, launcher" \

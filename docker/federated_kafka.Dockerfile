@@ -33,7 +33,7 @@ USER 10001:10001
 EXPOSE 9092 9094
 VOLUME /var/lib/mainstem
 CMD ["python3", "-m", "mainstem.kafka.node"]
-HEALTHCHECK CMD ["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 9092), 5)"]
+HEALTHCHECK --start-period=10m CMD ["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 9092), 5)"]
 ARG VERSION=0 REVISION=unknown
 LABEL org.opencontainers.image.title="federated_kafka" \
       org.opencontainers.image.description="Mainstem: Apache Kafka in KRaft mode on one node" \

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mainstem.kafka.embedded import EmbeddedKafka
+
+settings.register_profile(
+    "mainstem",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("mainstem")
+"""No example and no strategy is judged by the clock: it would judge the machine. Fixtures last over examples."""
 
 
 @pytest.fixture(scope="session")

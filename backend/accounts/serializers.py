@@ -12,16 +12,16 @@ from rest_framework import serializers
 
 from backend.accounts.models import ApiToken, User
 from backend.accounts.roles import Role, role_of
+from backend.config.fields import NameField
+from backend.config.serializers import ModelSerializer, Serializer
 
 
-class LoginSerializer(serializers.Serializer[Any]):
+class LoginSerializer(Serializer):
     """A name and password for a token."""
 
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=1000, write_only=True, trim_whitespace=False)
-    name = serializers.CharField(
-        max_length=100, required=False, default="", allow_blank=True, help_text="What the token is for."
-    )
+    name = NameField(required=False, default="", allow_blank=True, help_text="What the token is for.")
 
 
 class NewTokenSerializer(serializers.Serializer[Any]):
@@ -32,8 +32,10 @@ class NewTokenSerializer(serializers.Serializer[Any]):
     role = serializers.CharField(allow_null=True)
 
 
-class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+class TokenSerializer(ModelSerializer[ApiToken]):
     """A token without its key."""
+
+    name = NameField(required=False, allow_blank=True)
 
     class Meta:
         model = ApiToken
@@ -51,7 +53,7 @@ class RoleField(serializers.ChoiceField):
         return role_of(instance)
 
 
-class UserSerializer(serializers.ModelSerializer[User]):
+class UserSerializer(ModelSerializer[User]):
     """A user with one role."""
 
     role = RoleField()

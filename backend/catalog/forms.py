@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
@@ -11,6 +10,7 @@ from django.conf import settings
 from backend.catalog.blueprints import TEMPLATES
 from backend.catalog.models import Model, ModelKind
 from backend.config.forms import Form, area, choice, number, text
+from backend.config.parsing import JsonError, json_value
 
 KINDS = (
     (ModelKind.TEMPLATE, "a template"),
@@ -137,7 +137,7 @@ def _value(typed: str, default: Any) -> Any:
         return typed.strip()
     words = typed.replace(",", " ").strip(" []()").split() if isinstance(default, list) else [typed]
     try:
-        found = [json.loads(word) for word in words]
-    except (ValueError, RecursionError):
+        found = [json_value(word) for word in words]
+    except JsonError:
         return typed.strip()
     return found if isinstance(default, list) else found[0]

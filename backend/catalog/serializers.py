@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -13,16 +13,22 @@ from rest_framework.validators import UniqueValidator
 from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model, ModelKind
 from backend.catalog.services import LARGEST_SEED
+from backend.config import kafka_ml
+from backend.config.fields import JsonObjectField, NameField, RowsField
+from backend.config.serializers import ModelSerializer as StrictModelSerializer
+from backend.config.serializers import Serializer
+
+TAKEN = "There is a {} of this name already: choose another."
 
 
-class TemplateSerializer(serializers.Serializer[Any]):
+class TemplateSerializer(Serializer):
     """A template by name, with its parameters."""
 
     name = serializers.CharField(max_length=60)
-    params = serializers.DictField(required=False, default=dict)
+    params = JsonObjectField(required=False, default=dict)
 
 
-class SourceSerializer(serializers.Serializer[Any]):
+class SourceSerializer(Serializer):
     """Python source as Kafka-ML's users paste it: imports, and code that leaves a model in `model`."""
 
     imports = serializers.CharField(
@@ -52,18 +58,15 @@ class ConfigField(TextOrObjectField):
     """`TextOrObjectField` with its schema."""
 
 
-class ModelCreateSerializer(serializers.Serializer[Any]):
+class ModelCreateSerializer(Serializer):
     """A new model: one of `template`, `config`, `file`, `source`, as `kind` says.
 
     Kafka-ML's own form, `imports` and `code` at the top, is taken as kind `source`.
     """
 
-    name = serializers.CharField(
-        max_length=100,
-        validators=[
-            UniqueValidator(Model.objects.all(), message="There is a model of this name already: choose another.")
-        ],
-    )
+    foreign = kafka_ml.MODELS
+
+    name = NameField(validators=[UniqueValidator(Model.objects.all(), message=TAKEN.format("model"))])
     description = serializers.CharField(required=False, default="", allow_blank=True, max_length=4000)
     kind = serializers.ChoiceField(choices=ModelKind.choices, required=False)
     template = TemplateSerializer(required=False)
@@ -75,29 +78,23 @@ class ModelCreateSerializer(serializers.Serializer[Any]):
     framework = serializers.ChoiceField(choices=[("tf", "tf")], required=False, default="tf")
     seed = serializers.IntegerField(required=False, default=0, min_value=0, max_value=LARGEST_SEED)
 
-    def to_internal_value(self, data: Any) -> Any:
-        """In a form, `template` and `source` are JSON text."""
-        if hasattr(data, "getlist"):
-            data = {name: data[name] for name in data}
-            for name in ("template", "source"):
-                if isinstance(data.get(name), str):
-                    try:
-                        data[name] = json.loads(data[name])
-                    except ValueError as error:
-                        raise serializers.ValidationError({name: [f"{name} must be JSON: {error}"]}) from error
-        return super().to_internal_value(data)
-
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Exactly the part that the kind needs."""
-        if attrs.get("code") and not attrs.get("source"):
-            attrs["source"] = {"imports": attrs.get("imports", ""), "code": attrs["code"]}
         parts = {"template": "template", "json": "config", "keras": "file", "source": "source"}
+        if "code" in attrs or attrs.get("imports"):
+            if "source" in attrs:
+                raise serializers.ValidationError({"source": "Give source, or imports and code, not both."})
+            if "code" not in attrs:
+                raise serializers.ValidationError({"code": "imports come with code, which leaves a model in model."})
+            attrs["source"] = {"imports": attrs.get("imports", ""), "code": attrs["code"]}
         given = [kind for kind, part in parts.items() if attrs.get(part)]
         kind = attrs.get("kind") or (given[0] if len(given) == 1 else None)
         if kind is None:
             raise serializers.ValidationError({"kind": "Give one of template, config, file or source."})
         if not attrs.get(parts[kind]):
             raise serializers.ValidationError({parts[kind]: f"A model of kind {kind} needs {parts[kind]}."})
+        if others := [parts[one] for one in given if one != kind]:
+            raise serializers.ValidationError({others[0]: f"A model of kind {kind} is made of {parts[kind]} alone."})
         if kind == "keras" and not str(attrs["file"].name).endswith(".keras"):
             raise serializers.ValidationError({"file": "The file's name must end in .keras (model.save('x.keras'))."})
         if kind == "keras" and attrs["file"].size > settings.MAX_UPLOAD_BYTES:
@@ -112,9 +109,12 @@ class ShapeSerializer(serializers.Serializer[Any]):
     dtype = serializers.CharField()
 
 
-class ModelSerializer(serializers.ModelSerializer[Model]):
-    """A model in a list."""
+class ModelSerializer(StrictModelSerializer[Model]):
+    """A model in a list; of a body, its name and description."""
 
+    foreign: ClassVar[kafka_ml.Names] = kafka_ml.MODELS
+
+    name = NameField(validators=[UniqueValidator(Model.objects.all(), message=TAKEN.format("model"))])
     input = serializers.SerializerMethodField()
     output = serializers.SerializerMethodField()
     created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
@@ -149,10 +149,13 @@ class ModelDetailSerializer(ModelSerializer):
         read_only_fields = [*ModelSerializer.Meta.read_only_fields, "origin", "layers", "tensors", "architecture"]
 
 
-class ConfigurationSerializer(serializers.ModelSerializer[Configuration]):
+class ConfigurationSerializer(StrictModelSerializer[Configuration]):
     """A configuration with its models' ids."""
 
-    models = serializers.PrimaryKeyRelatedField[Model](many=True, queryset=Model.objects.all(), allow_empty=False)
+    foreign: ClassVar[kafka_ml.Names] = kafka_ml.CONFIGURATIONS
+
+    name = NameField(validators=[UniqueValidator(Configuration.objects.all(), message=TAKEN.format("configuration"))])
+    models = RowsField(serializers.PrimaryKeyRelatedField[Model](queryset=Model.objects.all()), allow_empty=False)
     created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
 
     class Meta:
@@ -160,7 +163,7 @@ class ConfigurationSerializer(serializers.ModelSerializer[Configuration]):
         fields = ["id", "name", "description", "models", "created_by", "created_at"]
 
 
-class DuplicateSerializer(serializers.Serializer[Any]):
+class DuplicateSerializer(Serializer):
     """The copy's name; without one, the old name with a number."""
 
-    name = serializers.CharField(max_length=100, required=False)
+    name = NameField(required=False)

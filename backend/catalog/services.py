@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from rest_framework import status
 
 from backend.accounts.models import User
 from backend.catalog import workshop
 from backend.catalog.models import Blob, Configuration, Model, ModelKind
+from backend.config.parsing import JsonError, check_keepable
 from backend.config.problems import Problem
 from mainstem.errors import RefusedError
 from mainstem.weights import specs_of
@@ -51,6 +52,7 @@ def try_model(data: Mapping[str, Any]) -> Built:
     result = workshop.run([operation], files=files, wanted=["weights.npz"])
     answer, weights = result.answers[0], result.files["weights.npz"]
     _check_tensors(answer["tensors"], weights)
+    _check_settings(answer["compile"])
     return Built(answer, weights, origin)
 
 
@@ -58,32 +60,25 @@ def build_model(data: Mapping[str, Any], user: User | None) -> Model:
     """`try_model`, and store what came of it; raises Problem naming the field."""
     built = try_model(data)
     answer = built.answer
-    try:
-        with transaction.atomic():
-            return Model.objects.create(
-                name=data["name"],
-                description=data["description"],
-                kind=ModelKind(data["kind"]),
-                origin=built.origin,
-                seed=data["seed"],
-                architecture=answer["architecture"],
-                weights=Blob.store(built.weights),
-                tensors=answer["tensors"],
-                input_shape=answer["input"]["shape"],
-                input_dtype=answer["input"]["dtype"],
-                output_shape=answer["output"]["shape"],
-                output_dtype=answer["output"]["dtype"],
-                layers=answer["layers"],
-                parameters=answer["params"],
-                compile=answer["compile"],
-                created_by=user,
-            )
-    except IntegrityError as error:  # somebody took the name while the workshop was at work
-        raise Problem(
-            status.HTTP_409_CONFLICT,
-            f"There is a model called {data['name']!r} already: choose another name.",
-            field="name",
-        ) from error
+    with transaction.atomic():
+        return Model.objects.create(
+            name=data["name"],
+            description=data["description"],
+            kind=ModelKind(data["kind"]),
+            origin=built.origin,
+            seed=data["seed"],
+            architecture=answer["architecture"],
+            weights=Blob.store(built.weights),
+            tensors=answer["tensors"],
+            input_shape=answer["input"]["shape"],
+            input_dtype=answer["input"]["dtype"],
+            output_shape=answer["output"]["shape"],
+            output_dtype=answer["output"]["dtype"],
+            layers=answer["layers"],
+            parameters=answer["params"],
+            compile=answer["compile"],
+            created_by=user,
+        )
 
 
 def _content(upload: UploadedFile[bytes]) -> bytes | Path:
@@ -106,6 +101,18 @@ def _check_tensors(tensors: list[dict[str, Any]], weights: bytes) -> None:
     told = [(tensor["dtype"], tuple(tensor["shape"])) for tensor in tensors]
     if told != [(spec.dtype, spec.shape) for spec in specs]:
         raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop's weights are not what it says they are.")
+
+
+def _check_settings(compiled: Mapping[str, Any] | None) -> None:
+    """What the model was compiled with must have a place in JSON."""
+    try:
+        check_keepable({"compile": compiled})
+    except JsonError as error:
+        raise Problem(
+            status.HTTP_400_BAD_REQUEST,
+            f"What the model was compiled with cannot be kept, at {error.field}: {error}",
+            field=error.field,
+        ) from error
 
 
 def delete_model(model: Model) -> None:

@@ -7,6 +7,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
+from backend.config import database
 from backend.config.problems import refuse
 
 
@@ -17,6 +18,8 @@ def health(request: HttpRequest) -> HttpResponse:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
-    except DatabaseError:
-        return refuse(request, 503, "The database does not answer or was never migrated.")
+    except DatabaseError as error:
+        if database.unmigrated(error):
+            return refuse(request, 503, "The database was never migrated: `prepare` does it.")
+        return refuse(request, 503, database.unavailable(error) or f"The database answers with an error: {error}")
     return JsonResponse({"status": "ok"})

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import Error, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from backend.config import database
 from mainstem.errors import ConfigError, LogError, MainstemError, UnreadableError
 
 log = logging.getLogger(__name__)
@@ -103,9 +105,16 @@ def _translate(error: Exception) -> exceptions.APIException | None:
             return Problem(status.HTTP_410_GONE, str(error))
         case LogError():
             return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka cannot be reached: {error}")
-        case OperationalError() | InterfaceError():
-            log.error("the database does not answer: %s", error, exc_info=error)
-            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The database does not answer now; try again.")
+        case Error() if sentence := database.unavailable(error):
+            log.error("the database cannot be used: %s", error, exc_info=error)
+            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, sentence)
+        case IntegrityError() if column := database.taken(error):
+            sentence = f"There is one with this {column} already: choose another."
+            return Problem(status.HTTP_409_CONFLICT, sentence, field=column)
+        case IntegrityError() if database.gone(error):
+            return Problem(
+                status.HTTP_409_CONFLICT, "Something that this needs was deleted meanwhile: look, and ask again."
+            )
         case ConfigError():
             return Problem(status.HTTP_400_BAD_REQUEST, str(error), field=getattr(error, "field", None))
         case MainstemError():
@@ -143,7 +152,10 @@ def refuse(request: HttpRequest, status_code: int, detail: str) -> HttpResponse:
         text = json.dumps(body(status_code, detail, request.path))
         return HttpResponse(text, status=status_code, content_type=MEDIA_TYPE)
     title = HTTPStatus(status_code).phrase
-    return render(request, "problem.html", {"title": title, "detail": detail, "code": status_code}, status=status_code)
+    try:
+        return render(request, "problem.html", {"title": title, "detail": detail}, status=status_code)
+    except Error:  # who asks stands in the database, too
+        return HttpResponse(f"{title}: {detail}\n", "text/plain; charset=utf-8", status_code)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -163,6 +175,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500; the fault itself is in the log."""
+    if sentence := database.unavailable(sys.exc_info()[1] or Exception()):
+        return refuse(request, 503, sentence)
     return refuse(request, 500, "Mainstem met a fault of its own; its log has the details.")
 
 

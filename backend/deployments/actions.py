@@ -9,12 +9,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
-from rest_framework.serializers import Serializer
 
 from backend.accounts.models import User
 from backend.accounts.pages import operators_only
 from backend.accounts.roles import Role, at_least, user_of
 from backend.config.problems import Problem
+from backend.config.serializers import Serializer
 from backend.deployments import services
 from backend.deployments.models import Deployment
 from backend.deployments.pages import find
@@ -59,13 +59,13 @@ def _restart(request: HttpRequest, deployment: Deployment, user: User) -> Answer
 
 
 def _deadline(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
-    seconds = _checked(DeadlineSerializer(data=request.POST), "round_deadline")
+    seconds = _checked(DeadlineSerializer, "round_deadline", request)
     services.change_deadline(deployment, float(seconds), user)
     return ("deployment-page", deployment.federation), f"Rounds now have {float(seconds):g} s."
 
 
 def _rollback(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
-    version = int(_checked(RollbackSerializer(data=request.POST), "version"))
+    version = int(_checked(RollbackSerializer, "version", request))
     services.rollback(deployment, version, user)
     return ("versions-page", deployment.federation), f"The run goes on from version {version}."
 
@@ -75,7 +75,8 @@ def _delete(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     return ("deployment-list-page",), f"Federation {deployment.federation} is being deleted."
 
 
-def _checked(form: Serializer[object], field: str) -> float:
+def _checked(kind: type[Serializer], field: str, request: HttpRequest) -> float:
+    form = kind(data={field: request.POST.get(field, "")})
     if form.is_valid():
         return float(form.validated_data[field])
     raise Problem(400, " ".join(str(reason) for reasons in form.errors.values() for reason in reasons))

@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from backend.accounts.permissions import LoggerPermission
 from backend.accounts.roles import user_of
+from backend.config.serializers import expect_nothing
 from backend.deployments import projection, services
 from backend.deployments.models import Deployment
 from backend.deployments.serializers import (
@@ -103,6 +104,7 @@ class DeploymentViewSet(
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, id: str) -> Response:
         """Pause the run; what the open round has received is kept."""
+        expect_nothing(request)
         deployment = self.get_object()
         services.stop(deployment, user_of(request))
         return self._shown(deployment)
@@ -111,6 +113,7 @@ class DeploymentViewSet(
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, id: str) -> Response:
         """Go on from the last commit."""
+        expect_nothing(request)
         deployment = self.get_object()
         services.resume(deployment, user_of(request))
         return self._shown(deployment)
@@ -139,6 +142,7 @@ class DeploymentViewSet(
     @action(detail=True, methods=["post"])
     def restart(self, request: Request, id: str) -> Response:
         """Open a new federation with the same model and parameters, which names this one as its parent."""
+        expect_nothing(request)
         made = services.restart(self.get_object(), user_of(request))
         return Response(DeploymentDetailSerializer(made).data, status.HTTP_201_CREATED)
 

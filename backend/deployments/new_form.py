@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,6 +9,8 @@ from django import forms
 
 from backend.catalog.models import Configuration
 from backend.config.forms import Form, area, choice, number, text
+from backend.config.parsing import JsonError, json_value
+from backend.deployments.plan import OF_MODE
 from mainstem.messages import Rules, Training
 from mainstem.selection import SELECTIONS
 from mainstem.strategies import STRATEGIES
@@ -29,20 +30,12 @@ SELECTION_HINTS = {
     "label_coverage": "the fewest who have every label between them",
     "speed": "the fastest",
 }
-OF_MODE = {
-    "sync": ("target", "selection"),
-    "buffered": ("buffer", "max_staleness", "staleness_exponent"),
-    "async": ("max_staleness", "staleness_exponent"),
-}
-"""What is sent in a mode only."""
 PLAIN = (
     "configuration", "model", "name", "federation", "mode", "min_clients", "max_clients", "quorum", "min_data",
     "data_restriction", "round_deadline", "below_quorum", "wait_limit", "keep_updates", "rounds", "batch_size",
     "epochs", "learning_rate", "seed", "job", "check",
 )  # fmt: skip
 """What is sent as it was typed."""
-ALONE = {"rounds": 1, "min_clients": 1, "max_clients": 1}
-"""What is sent where the switch is off: one client trains once."""
 OF_FEDERATION = (
     "mode", "rounds", "min_clients", "max_clients", "quorum", "below_quorum", "keep_updates",
 )  # fmt: skip
@@ -189,7 +182,7 @@ class DeploymentForm(Form):
         if metrics := self.only("metrics").get("metrics"):
             sent["metrics"] = [word.strip() for word in metrics.split(",") if word.strip()]
         if not self["federated"].data:
-            return {name: value for name, value in sent.items() if name not in OF_FEDERATION} | ALONE
+            return {name: value for name, value in sent.items() if name not in OF_FEDERATION} | {"federated": False}
         mode = str(self["mode"].data)
         sent |= self.only(*(name for name in OF_MODE.get(mode, ()) if name != "selection"))
         sent["strategy"] = self._strategy()
@@ -215,8 +208,8 @@ class DeploymentForm(Form):
 def _object(typed: str) -> Any:
     """Keras' or a strategy's object, if the text is JSON; else the text."""
     try:
-        return json.loads(typed) if typed.lstrip().startswith("{") else typed.strip()
-    except (ValueError, RecursionError):
+        return json_value(typed) if typed.lstrip().startswith("{") else typed.strip()
+    except JsonError:
         return typed.strip()
 
 

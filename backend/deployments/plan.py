@@ -10,6 +10,13 @@ from mainstem import modes, strategies
 from mainstem.errors import ConfigError
 from mainstem.messages import Data, InputSpec, Rules, Selection, Strategy, Training
 
+OF_MODE = {
+    "sync": ("target", "selection"),
+    "buffered": ("buffer", "max_staleness", "staleness_exponent"),
+    "async": ("max_staleness", "staleness_exponent"),
+}
+"""The fields that mean something in a mode only."""
+
 
 class FieldError(ConfigError):
     """A parameter that cannot be; `field` names it as the API does."""
@@ -78,6 +85,11 @@ def _strategy(asked: Mapping[str, Any]) -> Strategy:
 
 def _rules(asked: Mapping[str, Any]) -> Rules:
     default = Rules(rounds=5)
+    mode = asked.get("mode", default.mode)
+    for name in ("buffer", "max_staleness", "staleness_exponent"):
+        if name in asked and name not in OF_MODE[mode]:
+            others = " or ".join(one for one, names in OF_MODE.items() if name in names)
+            raise FieldError(name, f"{name} means nothing in mode {mode}: leave it out, or choose mode {others}.")
     rules = Rules(
         rounds=asked.get("rounds", default.rounds),
         min_clients=asked.get("min_clients", default.min_clients),
@@ -86,7 +98,7 @@ def _rules(asked: Mapping[str, Any]) -> Rules:
         deadline_ms=_ms(asked.get("round_deadline"), default.deadline_ms),
         below_quorum=asked.get("below_quorum", default.below_quorum),
         wait_limit_ms=_ms(asked.get("wait_limit"), default.wait_limit_ms),
-        mode=asked.get("mode", default.mode),
+        mode=mode,
         target=asked.get("target"),
         buffer=asked.get("buffer", default.buffer),
         max_staleness=asked.get("max_staleness", default.max_staleness),

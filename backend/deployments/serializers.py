@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -15,7 +14,9 @@ from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model
 from backend.catalog.services import LARGEST_SEED
 from backend.config import environment as env
-from backend.deployments.columns import plain
+from backend.config import kafka_ml
+from backend.config.fields import FiniteField, JsonField, JsonObjectField, NameField
+from backend.config.serializers import Serializer
 from backend.deployments.models import Deployment, Member
 from mainstem.errors import ConfigError
 from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings
@@ -23,10 +24,9 @@ from mainstem.modes import MODES
 from mainstem.selection import SELECTIONS
 from mainstem.topics import check_federation_id
 
-KAFKA_ML_NAMES = {"agg_rounds": "rounds", "agg_strategy": "strategy"}
-"""Kafka-ML's names of its federated fields, and ours."""
-
 MOST_CLIENTS = 1_000_000
+ALONE = ("rounds", "min_clients", "max_clients")
+"""Each is 1 where a deployment is not federated."""
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
@@ -38,7 +38,7 @@ class NameOrObjectField(serializers.Field[Any, Any, Any, Any]):
         if isinstance(data, str) and 0 < len(data.strip()) <= 200:
             return data.strip()
         if isinstance(data, dict) and isinstance(data.get("class_name"), str) and len(json.dumps(data)) <= 20_000:
-            return plain(data)
+            return data
         raise serializers.ValidationError('This must be a name such as "adam" or an object with class_name and config.')
 
     def to_representation(self, value: Any) -> Any:
@@ -46,29 +46,11 @@ class NameOrObjectField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@extend_schema_field(OpenApiTypes.ANY)
-class JsonField(serializers.Field[Any, Any, Any, Any]):
-    """A JSON value, or text that holds one."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """The value."""
-        if isinstance(data, str):
-            try:
-                data = json.loads(data) if data.strip() else None
-            except (ValueError, RecursionError) as error:
-                raise serializers.ValidationError(f"This is not JSON: {error}") from error
-        return plain(data)
-
-    def to_representation(self, value: Any) -> Any:
-        """As it is."""
-        return value
-
-
-class NamedSerializer(serializers.Serializer[Any]):
+class NamedSerializer(Serializer):
     """A strategy or a selection by name, with its parameters."""
 
     name = serializers.CharField(max_length=60)
-    params = serializers.DictField(required=False, default=dict)
+    params = JsonObjectField(required=False, default=dict)
 
     def to_internal_value(self, data: Any) -> Any:
         """A bare name is enough; names are of any case."""
@@ -79,8 +61,10 @@ class NamedSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class DeploymentCreateSerializer(serializers.Serializer[Any]):
+class DeploymentCreateSerializer(Serializer):
     """A new deployment. Everything but `configuration` has a default; times are seconds."""
+
+    foreign: ClassVar[kafka_ml.Names] = kafka_ml.DEPLOYMENTS
 
     configuration = serializers.PrimaryKeyRelatedField[Configuration](queryset=Configuration.objects.all())
     model = serializers.PrimaryKeyRelatedField[Model](
@@ -88,7 +72,12 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="One of the configuration's models; all of them without it.",
     )
-    name = serializers.CharField(max_length=100, required=False)
+    name = NameField(required=False)
+    federated = serializers.BooleanField(
+        required=False,
+        default=True,
+        help_text="true; false: the first stream that fits trains once, alone (rounds, min_clients, max_clients 1).",
+    )
     federation = serializers.CharField(
         max_length=8, required=False, help_text="A fixed id of 8 characters a-z, 0-9, which was never used before."
     )
@@ -101,8 +90,8 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
     quorum = serializers.IntegerField(
         min_value=1, max_value=MOST_CLIENTS, required=False, allow_null=True, help_text="min_clients"
     )
-    round_deadline = serializers.FloatField(min_value=1, max_value=31_536_000, required=False, help_text="600")
-    wait_limit = serializers.FloatField(min_value=1, max_value=31_536_000, required=False, help_text="3600")
+    round_deadline = FiniteField(min_value=1, max_value=31_536_000, required=False, help_text="600")
+    wait_limit = FiniteField(min_value=1, max_value=31_536_000, required=False, help_text="3600")
     below_quorum = serializers.ChoiceField(choices=["extend", "fail"], required=False, help_text="extend")
     mode = serializers.ChoiceField(choices=sorted(MODES), required=False, help_text="sync")
     target = serializers.IntegerField(
@@ -118,7 +107,7 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
     max_staleness = serializers.IntegerField(
         min_value=0, max_value=1000, required=False, help_text="10; buffered, async: commits behind the head."
     )
-    staleness_exponent = serializers.FloatField(
+    staleness_exponent = FiniteField(
         min_value=0, max_value=16, required=False, help_text="0.5; an update weighs (1 + staleness)^-this."
     )
     selection = NamedSerializer(required=False, help_text=", ".join(SELECTIONS))
@@ -134,7 +123,7 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
     optimizer = NameOrObjectField(required=False)
     loss = NameOrObjectField(required=False)
     metrics = serializers.ListField(child=serializers.CharField(max_length=200), max_length=20, required=False)
-    learning_rate = serializers.FloatField(min_value=0, max_value=1e6, required=False, allow_null=True)
+    learning_rate = FiniteField(min_value=0, max_value=1e6, required=False, allow_null=True)
     seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False, help_text="0")
     shuffle = serializers.BooleanField(required=False)
     job = JsonField(
@@ -146,15 +135,20 @@ class DeploymentCreateSerializer(serializers.Serializer[Any]):
         required=False, help_text="Have the workshop compile the model with these settings first; takes seconds."
     )
 
-    def to_internal_value(self, data: Any) -> Any:
-        """Take Kafka-ML's names of fields as well, and refuse names that nobody knows: a typo is no default."""
-        if not isinstance(data, Mapping):
-            return super().to_internal_value(data)
-        data = {KAFKA_ML_NAMES.get(name, name): data[name] for name in data}
-        unknown = [str(name) for name in data if name not in self.fields and name != "federated"]
-        if unknown:
-            raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such parameter."))
-        return super().to_internal_value(data)
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One client trains once where it is not federated, whatever else is asked for."""
+        if attrs["federated"]:
+            return attrs
+        wrong = {name: attrs[name] for name in ALONE if attrs.get(name, 1) != 1}
+        if wrong:
+            raise serializers.ValidationError(
+                {
+                    name: f"With federated false one client trains once, so that {name} is 1, not {value}: leave it "
+                    "out, and give epochs."
+                    for name, value in wrong.items()
+                }
+            )
+        return attrs | dict.fromkeys(ALONE, 1)
 
     def validate_job(self, value: Any) -> dict[str, Any]:
         """Each field, and that the image is one that the operator allows."""
@@ -236,13 +230,13 @@ class DestroysSerializer(serializers.Serializer[Any]):
     restarted_as = serializers.ListField(child=serializers.CharField())
 
 
-class RollbackSerializer(serializers.Serializer[Any]):
+class RollbackSerializer(Serializer):
     """The version to go on from."""
 
     version = serializers.IntegerField(min_value=0, max_value=(1 << 31) - 1)
 
 
-class DeadlineSerializer(serializers.Serializer[Any]):
+class DeadlineSerializer(Serializer):
     """Another deadline of a round, in seconds."""
 
-    round_deadline = serializers.FloatField(min_value=1, max_value=31_536_000)
+    round_deadline = FiniteField(min_value=1, max_value=31_536_000)

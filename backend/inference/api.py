@@ -15,11 +15,12 @@ from rest_framework.views import APIView
 
 from backend.catalog import exports
 from backend.config import downloads
+from backend.config.serializers import Serializer
 from backend.deployments.models import Deployment, Version
 from backend.inference import versions
 
 
-class PredictSerializer(serializers.Serializer[Any]):
+class PredictSerializer(Serializer):
     """Samples as nested lists."""
 
     inputs = serializers.JSONField()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 
@@ -36,7 +35,4 @@ class InferenceForm(Form):
 
     def body(self, federation: str, version: int) -> dict[str, Any]:
         """What REST would be sent."""
-        sent = self.typed()
-        with contextlib.suppress(ValueError, RecursionError):  # text that is no JSON is refused there, by its name
-            sent["input_config"] = json.loads(sent.get("input_config", ""))
-        return {"federation": federation, "version": version, **sent}
+        return {"federation": federation, "version": version, **self.typed()}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from backend.config import kafka_ml
+from backend.config.fields import JsonObjectField
+from backend.config.serializers import Serializer
 from backend.inference.models import Inference
 
 MOST_REPLICAS = 32
@@ -26,8 +29,10 @@ class InferenceSerializer(serializers.ModelSerializer[Inference]):
         read_only_fields = fields
 
 
-class InferenceCreateSerializer(serializers.Serializer[Any]):
+class InferenceCreateSerializer(Serializer):
     """What a version is deployed with; only the version itself has no default."""
+
+    foreign: ClassVar[kafka_ml.Names] = kafka_ml.INFERENCES
 
     federation = serializers.CharField(max_length=8)
     version = serializers.IntegerField(min_value=0, max_value=(1 << 31) - 1)
@@ -36,11 +41,11 @@ class InferenceCreateSerializer(serializers.Serializer[Any]):
     input_topic = serializers.CharField(required=False, max_length=300)
     output_topic = serializers.CharField(required=False, max_length=300)
     input_format = serializers.CharField(required=False, default="RAW", max_length=10)
-    input_config = serializers.JSONField(required=False)
+    input_config = JsonObjectField(required=False)
     partitions = serializers.IntegerField(required=False, default=4, min_value=1, max_value=MOST_PARTITIONS)
 
 
-class ScaleSerializer(serializers.Serializer[Any]):
+class ScaleSerializer(Serializer):
     """How many replicas are wanted; 0 stops all, and keeps the place in the input topic."""
 
     replicas = serializers.IntegerField(min_value=0, max_value=MOST_REPLICAS)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from django.db import IntegrityError
 from rest_framework import status
 
 from backend.accounts.models import User
@@ -66,7 +65,11 @@ def planned(data: Mapping[str, Any]) -> Inference:
     _check_config(inference, deployment)
     _check_circle(inference)
     if Inference.objects.filter(name=inference.name).exists():
-        raise _taken(inference.name)
+        raise Problem(
+            status.HTTP_409_CONFLICT,
+            f"{inference.name} is the name of another one: choose another name.",
+            field="name",
+        )
     return inference
 
 
@@ -79,10 +82,7 @@ def create(data: Mapping[str, Any], user: User | None) -> Inference:
     assert inference.deployment is not None
     versions.check_readable(inference.deployment, _version(inference))
     inference.created_by = user
-    try:
-        inference.save()
-    except IntegrityError as error:
-        raise _taken(inference.name) from error
+    inference.save()
     return inference
 
 
@@ -117,10 +117,6 @@ def _checked(field: str, check: Any, value: Any) -> str:
         return str(check(str(value), field))
     except ConfigError as error:
         raise Problem(400, f"{error}.", field=field) from error
-
-
-def _taken(name: str) -> Problem:
-    return Problem(status.HTTP_409_CONFLICT, f"{name} is the name of another one: choose another name.", field="name")
 
 
 def _check_config(inference: Inference, deployment: Deployment) -> None:

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from backend.config.problems import Problem
+from backend.config.serializers import expect_nothing
 from backend.launchers import services
 from backend.launchers.models import Job
 from backend.launchers.options import log_reader
@@ -52,6 +53,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, name: str) -> Response:
         """End the Job; it stays ended until somebody retries it."""
+        expect_nothing(request)
         job = self.get_object()
         services.stop(job)
         return self._answer(job)
@@ -60,6 +62,7 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, name: str) -> Response:
         """Start a Job that has failed or was stopped once more, with its failures forgotten."""
+        expect_nothing(request)
         job = self.get_object()
         services.retry(job)
         return self._answer(job)

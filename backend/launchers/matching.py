@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from django.db import IntegrityError, transaction
 
+from backend.config import database
 from backend.deployments.models import Deployment, State
 from backend.launchers.models import Job
 from backend.streams.models import DataSource
@@ -110,7 +111,9 @@ def assign(source: DataSource, deployment: Deployment) -> bool:
                     client_id=client_id(source.announcement, source.digest),
                     slot=slot,
                 )
-        except IntegrityError:
+        except IntegrityError as error:
+            if not database.taken(error):
+                raise
             continue  # somebody else made this Job or took this place: look again
         who = {"federation": deployment.federation, "client": client_id(source.announcement, source.digest)}
         log.info("stream %s trains for %s as Job %s", source.topic[:100], deployment.federation, name, extra=who)
@@ -129,7 +132,9 @@ def take_slot(job: Job) -> bool:
         try:
             with transaction.atomic():
                 Job.objects.filter(pk=job.pk, slot=None).update(slot=slot)
-        except IntegrityError:
+        except IntegrityError as error:
+            if not database.taken(error):
+                raise
             continue
         job.refresh_from_db(fields=["slot"])
     return job.slot is not None

@@ -11,6 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from backend.config.serializers import Serializer
 from mainstem.ports import Record
 
 MOST_RECORDS = 5_000
@@ -35,7 +36,7 @@ class Base64Field(serializers.Field[bytes, Any, str, Any]):
         return base64.b64encode(value).decode("ascii")
 
 
-class EntrySerializer(serializers.Serializer[Any]):
+class EntrySerializer(Serializer):
     """One record and the ids of where it is."""
 
     topic = serializers.CharField(max_length=249)
@@ -47,7 +48,7 @@ class EntrySerializer(serializers.Serializer[Any]):
     value_b64 = Base64Field(allow_null=True, default=None)
 
 
-class EnvelopeSerializer(serializers.Serializer[Any]):
+class EnvelopeSerializer(Serializer):
     """A batch, the records of each partition in their order."""
 
     cluster_id = serializers.CharField(max_length=64)

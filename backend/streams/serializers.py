@@ -8,7 +8,8 @@ from rest_framework import serializers
 
 from backend.accounts.models import User
 from backend.catalog.services import LARGEST_SEED
-from backend.deployments.serializers import JsonField
+from backend.config.fields import JsonField
+from backend.config.serializers import ModelSerializer
 from backend.streams.models import DataSource, Injection
 from mainstem.codecs import FORMATS
 from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
@@ -44,7 +45,7 @@ class FitSerializer(serializers.Serializer[Any]):
     job = serializers.CharField(allow_null=True)
 
 
-class InjectionSerializer(serializers.ModelSerializer[Injection]):
+class InjectionSerializer(ModelSerializer[Injection]):
     """Sample data to inject: real digits, the same for the same seed."""
 
     topic = serializers.RegexField(

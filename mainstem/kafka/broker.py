@@ -25,6 +25,10 @@ from mainstem.processes import die_with_parent, free_port, port_is_free
 
 LOG_LIMIT = 10 << 20  # bytes of broker.log from which a start begins a new one
 
+HANGS_SECONDS = 600.0
+"""A broker that cannot start ends by itself, which is seen at once; one that is neither up nor ended by now hangs.
+A start takes seconds, and minutes on a machine that does fifty other things."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +38,7 @@ class Broker:
     `data_dir` is kept; without it the broker lives in a temporary directory that `stop` removes. `port` fixes the
     clients' port; without it a free one is found at the first start and kept by this object, so that clients find a
     restarted broker where it was. `config` adds to (or overrides) `server.properties`; `heap` is Java's `-Xmx`.
+    `startup_timeout` is in seconds.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class Broker:
         port: int | None = None,
         heap: str = "256m",
         config: Mapping[str, str] | None = None,
-        startup_timeout: float = 60.0,
+        startup_timeout: float = HANGS_SECONDS,
     ) -> None:
         self.keep = data_dir is not None
         self.directory = Path(data_dir or tempfile.mkdtemp(prefix="mainstem-kafka-")).absolute()

@@ -58,7 +58,7 @@ def _major_version(java: Path) -> int:
     if release.exists():
         version = release.read_text().split('JAVA_VERSION="')[1]
     else:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=True)
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=300, check=True)
         version = told.stderr.split('"')[1]
     return int(version.split('"')[0].split(".")[0])
 

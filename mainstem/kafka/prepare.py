@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import BrokerError
 from mainstem.kafka import jars, java, storage
-from mainstem.kafka.broker import Broker
+from mainstem.kafka.broker import HANGS_SECONDS, Broker
 from mainstem.kafka.cache import locked
 
 Say = Callable[[str, float | None], None]
@@ -53,7 +53,7 @@ def prepare(say: Say | None = None) -> None:
             broker = Broker(data)
             broker.start(record=scratch)
             exchange_message(broker.bootstrap_servers)
-            broker.stop(timeout=180.0)  # the cache is written at exit
+            broker.stop(timeout=HANGS_SECONDS)  # the cache is written at exit
         if scratch.exists():
             scratch.replace(cache)
         else:
@@ -70,7 +70,7 @@ def _trained(cache: Path) -> bool:
     return cache.exists() or _without_cache(cache).exists()
 
 
-def exchange_message(bootstrap_servers: str, timeout: float = 20.0) -> None:
+def exchange_message(bootstrap_servers: str, timeout: float = HANGS_SECONDS) -> None:
     """Create a topic, send a message through it with a group's consumer, and delete it: the broker really works.
 
     Raises `BrokerError` when the message does not come back within `timeout` seconds.

@@ -31,8 +31,8 @@ from mainstem.platform.secret_settings import Secrets
 from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor
 from mainstem.processes import identity
 
-READY_SECONDS = 90.0
-MIGRATE_SECONDS = 300.0
+READY_SECONDS = 600.0  # what cannot start ends by itself, which is seen at once
+MIGRATE_SECONDS = 1800.0
 KAFKA_SECONDS = 15.0
 LEFTOVER_SECONDS = 20.0
 TICK = 0.2
@@ -197,9 +197,14 @@ class Platform:
         return stored
 
     def _manage(self, command: list[str], environment: dict[str, str]) -> None:
-        done = subprocess.run(
-            command, env=environment, check=False, capture_output=True, text=True, timeout=MIGRATE_SECONDS
-        )
+        try:
+            done = subprocess.run(
+                command, env=environment, check=False, capture_output=True, text=True, timeout=MIGRATE_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PlatformError(
+                f"the database could not be prepared within {MIGRATE_SECONDS:.0f} s: does another process hold it?"
+            ) from error
         if done.returncode:
             log_file = self.home.logs / "database.out"
             log_file.write_text(done.stdout + done.stderr)

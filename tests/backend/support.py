@@ -57,6 +57,7 @@ class FakeWorkshop:
         self.asked: list[Mapping[str, Any]] = []
         self.files: dict[str, bytes | Path] = {}
         self.tensors = TENSORS
+        self.compile: dict[str, Any] = {"optimizer": "sgd", "loss": "mse", "metrics": [], "learning_rate": 0.5}
 
     def run(
         self,
@@ -77,7 +78,7 @@ class FakeWorkshop:
             "output": {"shape": [2], "dtype": "float32"},
             "layers": [{"name": "dense", "class": "Dense", "output_shape": [None, 2], "params": 10}],
             "params": 10,
-            "compile": {"optimizer": "sgd", "loss": "mse", "metrics": [], "learning_rate": 0.5},
+            "compile": self.compile,
         }
         return workshop.Result([answer for _ in operations], {name: self._file(name) for name in wanted})
 

@@ -110,9 +110,15 @@ def test_names_are_unique(admin: APIClient, model: Model) -> None:
 
 
 def test_content_never_changes(admin: APIClient, model: Model) -> None:
-    """Only name and description can be changed."""
-    answer = admin.patch(f"/api/models/{model.pk}/", {"description": "better", "architecture": "{}", "kind": "source"})
-    assert answer.status_code == 200 and answer.json()["description"] == "better"
+    """Only name and description can be changed; what is sent back as it was read is no change."""
+    page = f"/api/models/{model.pk}/"
+    refused = admin.patch(page, {"description": "better", "architecture": "{}", "kind": "source"})
+    assert refused.status_code == 400
+    assert [(e["field"], e["message"]) for e in refused.json()["errors"]] == [
+        ("architecture", "This cannot be changed."), ("kind", "This cannot be changed.")
+    ]  # fmt: skip
+    answer = admin.patch(page, admin.get(page).json() | {"description": "better"})
+    assert answer.status_code == 200 and answer.json()["description"] == "better", answer.content
     model.refresh_from_db()
     assert model.kind == "template" and model.architecture != "{}"
 

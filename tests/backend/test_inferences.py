@@ -297,7 +297,7 @@ def test_the_form_deploys_and_keeps_what_was_typed(
     assert again.status_code == 400 and "Wrong Name" in text(again) and "1 to 40 characters" in text(again)
     wrong = typed | {"name": "right", "input_config": "{"}
     checked = operator.post(f"{path}preview/", wrong, headers={"hx-request": "true"})
-    assert "JSON object" in text(checked) and not Inference.objects.exists()
+    assert "not JSON" in text(checked) and not Inference.objects.exists()
     made = operator.post(path, typed | {"name": "right"})
     assert made.status_code == 302 and made["Location"] == "/inference/right/"
     page = text(operator.get("/inference/right/"))

@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
@@ -29,6 +29,7 @@ from backend.streams.models import DataSource
 from mainstem.errors import LaunchRefused, LogError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 OPTIONS = Options("cloud:1", "data:1", None, None, 10, Patience())
@@ -102,7 +103,7 @@ def stream(topic: str = "site", **more: Any) -> DataSource:
 
 
 # ---------------------------------------------------------------- matching
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=60)
 @given(st.permutations(["a", "b", "0", "1", "2", "match", "match"]), st.integers(1, 4))
 def test_any_order_and_any_repetition_give_the_same_jobs(db: None, events: list[str], most: int) -> None:
     """Federations and streams in any order, matched any number of times: one Job a pair, never above max_clients."""
@@ -396,7 +397,7 @@ def real(tmp_path: Path) -> Iterator[LocalLauncher]:
 
 
 def until(condition: Callable[[], bool], loop: Reconciler) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         loop.tick()
@@ -430,7 +431,7 @@ def test_real_jobs_are_adopted_restarted_and_ended(real: LocalLauncher, tmp_path
 
 def kill_children(parent: int) -> None:
     """SIGKILL every child of the process."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     children: list[int] = []
     while not children:
         assert time.monotonic() < deadline

@@ -17,6 +17,7 @@ from backend.launchers.supervise import LOG_BYTES
 from mainstem.errors import ConfigError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
+from tests.support.patience import until
 
 NAME = "federated-training-ddy6heod-0123456789ab"
 SPEC = JobSpec(
@@ -28,13 +29,6 @@ SPEC = JobSpec(
     federation="ddy6heod",
     client_id="t-0123456789ab",
 )
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_configurations(user: Callable[[str], Any], model: Model) -> None:
     made = Configuration.objects.get()
     page = f"/configurations/{made.pk}/"
     again = browser.post("/configurations/new/", {"name": "study", "models": [model.pk]})
-    assert again.status_code == 400 and "already exists" in text(again)
+    assert again.status_code == 400 and "of this name already" in text(again)
     browser.post(page, {"name": "study of digits", "models": [model.pk]})
     assert "study of digits (2)" in text(browser.post(f"{page}duplicate/", follow=True))
     assert "they stay" in text(browser.get(page))

@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from backend.accounts.models import ApiToken, User
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.backend
 
@@ -35,7 +36,7 @@ def test_three_at_once_on_an_empty_database_and_one_that_waits(tmp_path: Path) -
     """Nobody fails over a migration that another one makes, and there is one admin and one token."""
     processes = [start(tmp_path), start(tmp_path), start(tmp_path), start(tmp_path, "--wait")]
     for process in processes:
-        told, _ = process.communicate(timeout=240)
+        told, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, told
     with sqlite3.connect(tmp_path / "db.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM accounts_user WHERE username = 'admin'").fetchone() == (1,)
@@ -65,7 +66,7 @@ def test_a_changed_password_outlives_a_restart_and_the_token_follows_its_secret(
 def test_a_database_that_never_is_prepared_is_told_of(tmp_path: Path) -> None:
     """`--wait` gives up in time, with the reason."""
     process = start(tmp_path, "--wait", "--seconds", "0.5")
-    told, _ = process.communicate(timeout=120)
+    told, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "not migrated" in told
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from django.db import transaction
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
@@ -170,11 +170,7 @@ def test_a_run() -> None:
     assert FederationId.objects.filter(id=FEDERATION).exists()
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=40)
 @given(
     batches=st.lists(st.lists(st.integers(0, len(VALUES) - 1), max_size=8), max_size=8),
     forget=st.booleans(),
@@ -281,7 +277,7 @@ def test_tombstone_of_our_own(admin: APIClient, configuration: Configuration, lo
 
 
 @given(value=st.one_of(st.none(), st.binary(max_size=200)))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 def test_any_bytes_are_survived(value: bytes | None) -> None:
     """Whatever a record holds, it is kept and refused with a sentence."""
     with transaction.atomic():

@@ -23,6 +23,7 @@ from mainstem.messages import Command
 from mainstem.ports import MessageLog
 from mainstem.topics import control_topic
 from tests.backend.support import WEIGHTS
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.backend, pytest.mark.kafka, pytest.mark.django_db]
 
@@ -54,7 +55,7 @@ def test_a_federation_on_a_real_broker(admin: APIClient, configuration: Configur
     control.close()
     admin.delete(f"/api/deployments/{federation}/?confirm={federation}")
     publish_all(real_log)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and _exists(real_log, topic):
         time.sleep(0.05)
     assert not _exists(real_log, topic) and not Deployment.objects.exists()
@@ -62,7 +63,7 @@ def test_a_federation_on_a_real_broker(admin: APIClient, configuration: Configur
 
 def publish_all(log: MessageLog) -> None:
     """Until nothing waits: a broker may need a moment for new topics."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while OutboxEntry.objects.filter(done_at=None).exists():
         assert time.monotonic() < deadline
         publish_pending(log)

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -24,12 +23,12 @@ import pytest
 from mainstem.processes import free_port
 from mainstem.topics import control_topic
 from tests.backend.test_projection import CLUSTER, TOPIC_ID, VALUES
+from tests.support.patience import PATIENCE, until
 from tests.support.postgres import Postgres
 from tests.vectors.examples import FEDERATION
 
 TOKEN = "a-token-of-the-loggers-0123456789abcdef"
 PASSWORD = "correct horse battery"
-READY_SECONDS = 90.0
 TABLES = {
     "deployments_deployment": "federation, name, state, round, version, sha256, folded, superseded, undecodable,"
     " detail, evaluation::text, head::text, rules::text, opened_ms, ended_ms",
@@ -78,7 +77,7 @@ class Backends:
             headers={"Content-Type": "application/json", "Authorization": f"Token {token}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -120,7 +119,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
         }
         prepare = [sys.executable, "-m", "backend.manage", "prepare"]
         both = [subprocess.Popen(prepare, env=environment) for _ in range(2)]
-        assert [one.wait(READY_SECONDS) for one in both] == [0, 0]
+        assert [one.wait(PATIENCE) for one in both] == [0, 0]
         ports = [free_port()]
         ports.append(free_port(avoid=ports))
         web = ["gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
@@ -130,13 +129,13 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
         try:
             backends = Backends(server, [f"http://127.0.0.1:{port}" for port in ports])
             for number in range(len(ports)):
-                wait_until(lambda number=number: healthy(backends, number))  # type: ignore[misc]
+                until(lambda number=number: healthy(backends, number))  # type: ignore[misc]
             yield backends
         finally:
             for process in processes:
                 process.send_signal(signal.SIGTERM)
             for process in processes:
-                process.wait(30)
+                process.wait(PATIENCE)
 
 
 def healthy(backends: Backends, number: int) -> bool:
@@ -145,14 +144,6 @@ def healthy(backends: Backends, number: int) -> bool:
         return backends.ask(number, "GET", "/api/health/")[0] == 200
     except OSError:
         return False
-
-
-def wait_until(ready: Callable[[], bool]) -> None:
-    """Poll with a deadline."""
-    deadline = time.monotonic() + READY_SECONDS
-    while not ready():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -216,4 +207,4 @@ def test_a_database_that_dies_is_503_until_it_is_back(backends: Backends) -> Non
     finally:
         backends.server.start()
     for number in range(2):
-        wait_until(lambda number=number: backends.ask(number, "POST", *asked)[0] == 200)  # type: ignore[misc]
+        until(lambda number=number: backends.ask(number, "POST", *asked)[0] == 200)  # type: ignore[misc]

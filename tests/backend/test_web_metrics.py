@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 
 from mainstem.processes import free_port
-
-READY_SECONDS = 60.0
+from tests.support.patience import PATIENCE
 
 
 def fetch(port: int, path: str) -> tuple[int, str]:
     """Status and body."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -50,7 +49,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, Pa
     command = [*python, "gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
     with subprocess.Popen(command, env=environment) as process:
         try:
-            deadline = time.monotonic() + READY_SECONDS
+            deadline = time.monotonic() + PATIENCE
             while True:
                 try:
                     if fetch(port, "/api/health/")[0] == 200:
@@ -61,7 +60,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, Pa
             yield port, metrics, home
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE) == 0
     assert not list(home.glob("mainstem-metrics-*")), "the directory goes with the server"
 
 
@@ -69,7 +68,7 @@ def test_workers_count_together(web: tuple[int, int, Path]) -> None:
     """Requests that either worker answered are in one sum, by route and status, whatever was asked for."""
     port, metrics, home = web
     asked = 0
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while asked < 40 or len(list(home.glob("mainstem-metrics-*/counter_*.db"))) < 2:
         assert time.monotonic() < deadline, "one worker answers everything"
         assert fetch(port, f"/no/such/page/{asked}")[0] == 404

@@ -15,6 +15,7 @@ from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.ports import Outgoing
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
+from tests.support.patience import PATIENCE
 
 MIB = bytes(1 << 20)
 
@@ -22,7 +23,7 @@ MIB = bytes(1 << 20)
 @pytest.fixture
 def log(kafka: EmbeddedKafka) -> KafkaLog:
     """A log with a topic of two partitions, both of which are known."""
-    log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=30)
+    log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=PATIENCE)
     log.create_topics([TopicSpec("outbox", 2, {"max.message.bytes": str(MESSAGE_LIMIT)})])
     log.append("outbox", [Outgoing(b"first", partition=partition) for partition in (0, 1)])
     return log
@@ -43,9 +44,9 @@ def test_one_record_goes_ahead_of_long_appends(log: KafkaLog) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(long)
-        assert started.wait(30)
+        assert started.wait(PATIENCE)
         (decisive,) = log.append("outbox", [Outgoing(b"decides")])
-        offsets = running.result(60)
+        offsets = running.result(PATIENCE)
     assert offsets == sorted(offsets) and offsets[0] < decisive < offsets[-1]
     log.close()
 
@@ -80,7 +81,7 @@ def test_a_failed_append_leaves_nobody_waiting(log: KafkaLog) -> None:
 
 def test_a_new_topic_takes_every_record(kafka: EmbeddedKafka) -> None:
     """Records that follow a topic's creation at once are all there, in order, though its leader may not be ready."""
-    log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=30)
+    log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=PATIENCE)
     for number in range(25):
         topic = f"young-{number}"
         log.create_topics([TopicSpec(topic, 1, {})])

@@ -36,6 +36,7 @@ from mainstem.messages import (
 from mainstem.ports import Outgoing
 from mainstem.weights import Tensor, chunks, digest, runs_of, size_of, specs_of
 from tests.support.federations import LightClient, open_federation, rounds_of
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -241,7 +242,7 @@ def honest_clients(log: KafkaLog, federation: str) -> list[LightClient]:
     return [LightClient(log, federation, name, trainer(i), examples=3 + i) for i, name in enumerate("AB")]
 
 
-def drive(clients: list[LightClient], raised: list[BaseException], seconds: float = 60) -> None:
+def drive(clients: list[LightClient], raised: list[BaseException], seconds: float = PATIENCE) -> None:
     """All clients in turn until they have left."""
     deadline = time.monotonic() + seconds
     while any(not client.gone for client in clients):

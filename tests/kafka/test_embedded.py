@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -17,10 +19,12 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import BrokerError
+from mainstem.kafka import broker as broker_module
 from mainstem.kafka import jars
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.prepare import exchange_message
 from mainstem.processes import free_port
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -28,18 +32,18 @@ pytestmark = pytest.mark.kafka
 def write(bootstrap_servers: str, topic: str, value: bytes) -> None:
     """Append one record, creating the topic when it is new, and wait for its acknowledgement."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    if topic not in admin.list_topics(timeout=20).topics:
-        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+    if topic not in admin.list_topics(timeout=PATIENCE).topics:
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(PATIENCE)
     producer = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all"})
     producer.produce(topic, value)
-    assert producer.flush(20) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 def read(bootstrap_servers: str, topic: str, count: int) -> list[bytes]:
     """The first `count` records of a topic."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "reader", "enable.auto.commit": False})
     consumer.assign([TopicPartition(topic, 0, 0)])
-    values = [message.value() for message in consumer.consume(count, 20) if not message.error()]
+    values = [message.value() for message in consumer.consume(count, PATIENCE) if not message.error()]
     consumer.close()
     return [value for value in values if value is not None]
 
@@ -76,6 +80,17 @@ def test_restart_keeps_data_and_address(tmp_path: Path) -> None:
         write(address, "kept", b"three")
         assert read(address, "kept", 3) == [b"one", b"two", b"three"]
     assert (tmp_path / "data").is_dir()
+
+
+def test_a_slow_machine_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that takes minutes, as it does beside fifty other programs, is no failure; one that ends is, at once."""
+    looks = itertools.count()
+    slow = SimpleNamespace(monotonic=lambda: time.monotonic() + (200.0 if next(looks) else 0.0), sleep=time.sleep)
+    monkeypatch.setattr(broker_module, "time", slow)  # three minutes go by before the first look
+    with EmbeddedKafka(tmp_path) as broker:
+        exchange_message(broker.bootstrap_servers)
+    with pytest.raises(BrokerError, match="ended at once"):
+        EmbeddedKafka(tmp_path / "other", config={"process.roles": "nonsense"}).start()
 
 
 def test_a_second_broker_object_takes_the_data_over_at_a_fixed_port(tmp_path: Path) -> None:
@@ -143,7 +158,7 @@ def test_the_command_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
         assert f"127.0.0.1:{port}" in process.stdout.readline()
         exchange_message(f"127.0.0.1:{port}")
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_no_network_and_no_jgo_once_prepared(kafka: EmbeddedKafka, tmp_path: Path) -> None:
@@ -157,7 +172,7 @@ def test_no_network_and_no_jgo_once_prepared(kafka: EmbeddedKafka, tmp_path: Pat
         """
     )
     nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-    subprocess.run([sys.executable, "-c", program], env=os.environ | nowhere, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], env=os.environ | nowhere, check=True, timeout=PATIENCE)
 
 
 def test_a_jar_with_a_wrong_sum_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

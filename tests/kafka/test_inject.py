@@ -24,6 +24,7 @@ from mainstem.kafka.log import KafkaLog
 from mainstem.kafka.stream_producer import StreamProducer
 from mainstem.streams import DataAnnouncement
 from mainstem.topics import stream_spec
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -149,7 +150,7 @@ def test_it_runs_as_a_module_and_as_a_file(site: Site, tmp_path: Path, start: li
         env={"DATA_BOOTSTRAP_SERVERS": site.bootstrap, "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -187,7 +188,7 @@ def test_an_absent_broker_is_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 def test_ctrl_c_is_clean() -> None:
     """Interrupted while it waits for a broker that never answers: one line, exit code 130, at once."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(60)
+        silent.settimeout(PATIENCE)
         script = subprocess.Popen(
             [sys.executable, "-m", "inject_scripts.inject_dummy_training_data", "--timeout", "60"],
             cwd=ROOT,
@@ -198,7 +199,7 @@ def test_ctrl_c_is_clean() -> None:
         try:
             connection, _ = silent.accept()
             script.send_signal(signal.SIGINT)
-            _, errors = script.communicate(timeout=15)
+            _, errors = script.communicate(timeout=PATIENCE)
             connection.close()
         finally:
             script.kill()

@@ -41,6 +41,7 @@ from mainstem.topics import (
     new_federation_id,
     shared_topics,
 )
+from tests.support.patience import PATIENCE, until
 
 pytestmark = pytest.mark.kafka
 Place = tuple[str, str, int, int]
@@ -172,17 +173,10 @@ def running(source: GroupSource, backend: Backend, path: str = "/api/ingest/cont
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "the logger did not stop"
         ingest.close()
         source.close()
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def send(log: KafkaLog, topic: str, values: Sequence[bytes | None], partition: int = 0) -> None:
@@ -230,7 +224,7 @@ def test_a_killed_logger_goes_on_where_the_backend_stands(
         until(lambda: len(backend.values(topic)) >= 600)
     finally:
         second.send_signal(signal.SIGTERM)
-        assert second.wait(15) == 0
+        assert second.wait(PATIENCE) == 0
     assert backend.values(topic) == numbered(600)
 
 
@@ -250,7 +244,7 @@ def test_once_delivers_what_is_there_and_ends(kafka: EmbeddedKafka, log: KafkaLo
     """`--once` drains the topics and exits with 0, here with the data logger."""
     marker = new_federation_id().encode()
     send(log, DATA_CONTROL, [marker + b"%d" % n for n in range(20)])
-    assert start_command(kafka, backend, "data_control_logger", group(), "--once").wait(30) == 0
+    assert start_command(kafka, backend, "data_control_logger", group(), "--once").wait(PATIENCE) == 0
     mine = [v for v in backend.values(DATA_CONTROL) if v and v.startswith(marker)]
     assert mine == [marker + b"%d" % n for n in range(20)]
 
@@ -372,8 +366,8 @@ def test_kafka_may_come_late_and_go_away(backend: Backend, tmp_path: Path) -> No
             send(log, DATA_CONTROL, numbered(10))
             until(lambda: len(backend.values(DATA_CONTROL)) == 10)
             own.restart()
-            until(lambda: can_send(log, DATA_CONTROL, numbered(10, 10)), 60)
-            until(lambda: backend.values(DATA_CONTROL)[-1] == b"19", 60)
+            until(lambda: can_send(log, DATA_CONTROL, numbered(10, 10)))
+            until(lambda: backend.values(DATA_CONTROL)[-1] == b"19")
             log.close()
     values = backend.values(DATA_CONTROL)
     assert sorted(set(values), key=values.index) == numbered(20)

@@ -17,6 +17,7 @@ from mainstem.lineage import verify
 from mainstem.messages import Round, Rules, Selected, Selection
 from mainstem.weights import Tensor
 from tests.support.federations import LightClient, open_federation, rounds_of
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 SLOW_SECONDS = 0.4
@@ -40,12 +41,12 @@ def run(log: KafkaLog, rules: Rules, clients: int = 4) -> str:
     for thread in threads:
         thread.start()
     federation = Federation(log, id_, clock=SystemClock(), writer="w", retain=0)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     try:
         while federation.step(0.05):
             assert time.monotonic() < deadline, "the run did not end"
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert all(client.gone for client in people), "a client waits for ever"
     finally:
         leave.set()

@@ -24,6 +24,7 @@ from mainstem.pool import Pool, make, open_federation
 from mainstem.ports import Outgoing
 from mainstem.topics import TopicSpec, aggregator_topic
 from tests.support.federations import rounds_of
+from tests.support.patience import PATIENCE
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -40,7 +41,7 @@ def test_rounds_of_a_pool(log: KafkaLog, own: bool) -> None:
     thread.start()
     pool = Pool(log, federation, [make("noise", n) for n in range(12)], apart=log.apart if own else None)
     pool.run(threading.Event())
-    thread.join(30)
+    thread.join(PATIENCE)
     driver.close()
     assert [len(record.accepted) for record in rounds_of(log, federation)] == [12, 12, 12]
 
@@ -73,7 +74,7 @@ def test_ctrl_c_ends_clients_while_kafka_is_away(tmp_path: Path) -> None:
             text=True,
         )
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE
             while mine.bounds(aggregator_topic(federation), 0)[1] < 6:
                 assert time.monotonic() < deadline, "they have not joined"
                 time.sleep(0.1)
@@ -86,7 +87,7 @@ def test_ctrl_c_ends_clients_while_kafka_is_away(tmp_path: Path) -> None:
                     break
             if clients.poll() is None:
                 clients.send_signal(signal.SIGINT)
-            assert clients.wait(5) in (0, -signal.SIGINT)
+            assert clients.wait(PATIENCE) in (0, -signal.SIGINT)
         finally:
             clients.kill()
             clients.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from mainstem.clock import SystemClock
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Rules, Strategy
 from tests.support.federations import LightClient, head_tensors, open_federation, reference_mean, rounds_of
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -28,7 +30,8 @@ def run_to_end(federation: Federation, clients: Sequence[LightClient]) -> None:
     thread = threading.Thread(target=aggregate)
     thread.start()
     try:
-        for _ in range(3000):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             alive = [c for c in clients if not c.gone and c.step(0.01 if len(clients) < 5 else 0.0)]
             if not alive and not thread.is_alive():
                 return

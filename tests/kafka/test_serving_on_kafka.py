@@ -29,10 +29,10 @@ from mainstem.messages import Data, InputSpec, Opened, Rules, Strategy, Topics, 
 from mainstem.ports import Outgoing
 from mainstem.serving import ServingSpec, Tally
 from mainstem.weights import specs_of
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.training]
 
-LIMIT = 120.0
 RAW = {"data_type": "float32", "data_reshape": "8"}
 
 
@@ -118,7 +118,7 @@ class Desk:
             except BufferError:
                 self.producer.poll(0.1)
 
-    def answers(self, count: int, seconds: float = LIMIT) -> list[Message]:
+    def answers(self, count: int, seconds: float = PATIENCE) -> list[Message]:
         """So many committed answers, and whatever else comes within a moment after them."""
         self.producer.flush()
         consumer = Consumer(
@@ -182,7 +182,7 @@ def test_answers_are_the_models_with_key_and_headers(
         standing = group_standing(client_config(made.servers), made.spec.group, made.spec.input_topic)
         assert (standing.members, standing.lag, standing.tally) == (1, 0, Tally(44, 4))
         replica.send_signal(signal.SIGTERM)
-        assert replica.wait(30) == 0, made.said("0")
+        assert replica.wait(PATIENCE) == 0, made.said("0")
         assert "refused 4 of them" in made.said("0")
         forget_group(client_config(made.servers), made.spec.group)
         gone = group_standing(client_config(made.servers), made.spec.group, made.spec.input_topic)
@@ -272,7 +272,7 @@ def test_a_killed_broker_delays_answers_and_loses_none(model: Any, tmp_path: Pat
                     broker.start()
             made.producer.flush()
             config, spec = client_config(made.servers), made.spec
-            deadline = time.monotonic() + LIMIT
+            deadline = time.monotonic() + PATIENCE
             while group_standing(config, spec.group, spec.input_topic).tally.answered < count:
                 assert time.monotonic() < deadline, (made.said("0")[-2000:], made.said("1")[-2000:])
                 for number, replica in enumerate(replicas):
@@ -299,5 +299,5 @@ def test_what_cannot_be_served_is_said(
     """A version, hash or format that cannot be ends the replica with its sentence."""
     with desk(kafka, log, more.pop("federation", federation), tmp_path, **more) as made:
         replica = made.start("0")
-        assert replica.wait(LIMIT) == code, made.said("0")
+        assert replica.wait(PATIENCE) == code, made.said("0")
         assert why in made.said("0")

@@ -22,6 +22,7 @@ from mainstem.kafka.stream_producer import StreamProducer
 from mainstem.ports import Record
 from mainstem.streams import DataAnnouncement, StreamRange
 from mainstem.topics import DATA_CONTROL, TopicSpec, stream_spec
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -265,7 +266,7 @@ def test_ranges_are_exact_beside_another_producer(kafka: EmbeddedKafka) -> None:
         for i in range(300):
             if i % 100 == 0:
                 sink._producer.flush()
-                turn.wait(30)  # both are about to write, several times
+                turn.wait(PATIENCE)  # both are about to write, several times
             sink.send(np.array([number, i], np.int32), np.int32(number))
         sink.close()
 
@@ -273,7 +274,7 @@ def test_ranges_are_exact_beside_another_producer(kafka: EmbeddedKafka) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     records = everything(kafka, topic)
     for number, control in enumerate(controls):
         _, body, announcement = announced(kafka, control)

@@ -41,11 +41,11 @@ from mainstem.messages import (
 )
 from mainstem.ports import Outgoing
 from mainstem.weights import specs_of
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.training]
 
 CONFIG = {"type": "float32", "data_type": "float32", "data_reshape": "8", "label_type": "float32", "label_reshape": "3"}
-LIMIT = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def said(log: KafkaLog, federation: str, kind: type) -> list[Any]:
 
 def wait_for(log: KafkaLog, federation: str, kind: type) -> Any:
     """The first of a kind, once it is there."""
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + PATIENCE
     while not (found := said(log, federation, kind)):
         assert time.monotonic() < deadline, f"no {kind.__name__} came"
         time.sleep(0.2)
@@ -183,7 +183,7 @@ def test_two_clients_learn_and_the_same_run_gives_the_same_bytes(
                 job(kafka, federation, streams[0], names[0]) as one,
                 job(kafka, federation, streams[1], names[1]) as two,
             ):
-                outputs = [process.communicate(timeout=LIMIT)[0] for process in (one, two)]
+                outputs = [process.communicate(timeout=PATIENCE)[0] for process in (one, two)]
         assert (one.returncode, two.returncode) == (0, 0), outputs
         left = said(log, federation, Left)
         assert {record.version for record in left} == {3}
@@ -205,13 +205,13 @@ def test_a_killed_job_that_comes_back_ends_with_the_same_bytes(
         with aggregator(log, federation), job(kafka, federation, streams[0], "a") as one:
             if disturbed:
                 with job(kafka, federation, streams[1], "b") as doomed:
-                    deadline = time.monotonic() + LIMIT
+                    deadline = time.monotonic() + PATIENCE
                     while all(joined.client != "b" for joined in said(log, federation, Joined)):
                         assert time.monotonic() < deadline
                         time.sleep(0.02)
                     doomed.kill()
             with job(kafka, federation, streams[1], "b") as two:
-                outputs = [process.communicate(timeout=LIMIT)[0] for process in (one, two)]
+                outputs = [process.communicate(timeout=PATIENCE)[0] for process in (one, two)]
         assert (one.returncode, two.returncode) == (0, 0), outputs
         hashes.append(final(log, federation).weights.sha256)
     assert hashes[0] == hashes[1]
@@ -224,7 +224,7 @@ def test_a_misfit_is_told_to_the_aggregator_and_fails_the_job(
     federation = open_run(log, model, Rules())
     config = json.dumps(CONFIG | {"data_reshape": "28 28"})
     with job(kafka, federation, inject(log, 5, 1), "a", INPUT_CONFIG=config) as process:
-        output, _ = process.communicate(timeout=LIMIT)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "data_reshape is [28, 28], but the model's input shape is [8]" in output
     assert "data_reshape is [28, 28]" in said(log, federation, ClientFailed)[0].detail
@@ -240,7 +240,7 @@ def test_a_loss_that_explodes_is_reported(
     huge = np.full(8, 1e30, "<f4").tobytes()
     log.append(topic, [Outgoing(huge, key=np.eye(3, dtype="<f4")[0].tobytes())] * 20)
     with job(kafka, federation, topic, "a") as process:
-        output, _ = process.communicate(timeout=LIMIT)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, output
     assert "learning rate" in said(log, federation, ClientFailed)[0].detail
 
@@ -251,12 +251,12 @@ def test_sigterm_in_training_leaves_with_143_and_heartbeats_came(
     """A Job in mid-training beats, and says `left` when it is asked to stop."""
     federation = open_run(log, model, Rules(heartbeat_timeout_ms=1000), epochs=100_000)
     with job(kafka, federation, inject(log, 40, 1), "a") as process:
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + PATIENCE
         while not any(beat.phase == "training" and beat.progress > 0 for beat in said(log, federation, Heartbeat)):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, output
     assert len(said(log, federation, Left)) == 1
 
@@ -264,7 +264,7 @@ def test_sigterm_in_training_leaves_with_143_and_heartbeats_came(
 def test_settings_that_cannot_be_used_end_with_2(kafka: EmbeddedKafka) -> None:
     """A missing or wrong variable is named on the way out."""
     with job(kafka, "abcdefgh", "stream", "a", VALIDATION_RATE="7") as process:
-        output, _ = process.communicate(timeout=LIMIT)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2 and "VALIDATION_RATE" in output
 
 

@@ -20,6 +20,7 @@ from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.prepare import exchange_message
 from mainstem.platform.home import Home, Running
 from mainstem.processes import free_port, identity
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
 
@@ -64,12 +65,14 @@ class Up:
         """Send a signal and wait for the end."""
         assert self.process is not None
         self.process.send_signal(sig)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
     def other(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another command on the same home."""
         command = [sys.executable, "-m", "mainstem.cli", *words, "--home", str(self.home.root)]
-        return subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command, env=self.environment, check=False, capture_output=True, text=True, timeout=PATIENCE
+        )
 
 
 @pytest.fixture
@@ -84,11 +87,11 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
 def fetch(address: str) -> Any:
     """GET JSON."""
-    with urllib.request.urlopen(address, timeout=10) as response:
+    with urllib.request.urlopen(address, timeout=PATIENCE) as response:
         return json.load(response)
 
 
-def gone(processes: dict[str, tuple[int, int | None]], seconds: float = 30) -> bool:
+def gone(processes: dict[str, tuple[int, int | None]], seconds: float = PATIENCE) -> bool:
     """Whether all of them end within `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from mainstem.errors import MainstemError
 from mainstem.processes import die_with_parent
+from tests.support.patience import PATIENCE
 
 NOBODY = 65534
 """PostgreSQL refuses to run as root, so there it runs as nobody."""
 
-START_SECONDS, STOP_SECONDS = 60.0, 20.0
 SETTINGS = {
     "listen_addresses": "",  # a socket in its own folder only
     "fsync": "off",  # it is thrown away
@@ -88,7 +88,7 @@ class Postgres:
                 start_new_session=True, preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
                 user=self._user, group=self._user,
             )  # fmt: skip
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise PostgresError(f"PostgreSQL does not start: {self.log.read_text()[-500:]}")
@@ -111,7 +111,7 @@ class Postgres:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(2)  # "fast": connections end
             try:
-                self._process.wait(STOP_SECONDS)
+                self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -140,7 +140,7 @@ class Postgres:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
             user=self._user,
             group=self._user,
         )

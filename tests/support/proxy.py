@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from mainstem.processes import free_port
+from tests.support.patience import PATIENCE
 
 CHUNK = 1 << 16
 RESET = struct.pack("ii", 1, 0)
@@ -65,7 +66,7 @@ class Door:
             done.set()
 
         self._loop.call_soon_threadsafe(run)
-        assert done.wait(10), "the network's thread hangs"
+        assert done.wait(PATIENCE), "the network's thread hangs"
 
     def _cut(self) -> None:
         self._shut = True
@@ -150,5 +151,5 @@ class Network:
         """Close every door."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()

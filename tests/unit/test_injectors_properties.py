@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inject_scripts.readers import Source, cifar10_source, csv_source, idx_source, npz_source
@@ -66,7 +66,6 @@ READERS: list[Callable[[Path], Source]] = [
 ]
 
 
-@settings(deadline=None)
 @given(damaged() | st.binary(max_size=200))
 def test_damaged_files_raise_only_our_errors(content: bytes) -> None:
     """Every reader gives rows of the shape it promised, all finite or not, or one of our errors."""

@@ -113,7 +113,7 @@ def test_any_missing_record_is_found(number: int) -> None:
     assert detected(Altered(log, (record.topic, record.offset), None), federation)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_any_flipped_bit_is_found(data: st.DataObject) -> None:
     """Any bit of value or headers of any record that a version names."""

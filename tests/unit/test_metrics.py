@@ -29,6 +29,7 @@ from mainstem.processes import free_port
 from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError
 from mainstem.relay.meters import MeteredSource, metered
 from mainstem.rounds import RoundMachine
+from tests.support.patience import PATIENCE
 
 
 def value(name: str, **labels: str) -> float:
@@ -79,7 +80,7 @@ def test_health_says_which_loop_hangs() -> None:
 def fetch(port: int, path: str) -> tuple[int, str]:
     """Status and body of an address of this machine."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

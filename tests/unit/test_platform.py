@@ -19,6 +19,7 @@ from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.supervisor import PlatformError, Supervisor
 from mainstem.processes import free_port, identity
+from tests.support.patience import PATIENCE
 
 
 class FakeChild:
@@ -123,7 +124,7 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     child = ProcessChild("stubborn", [sys.executable, "-c", code], os.environ, tmp_path)
     child.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not child.output.exists() or "up" not in child.output.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.02)

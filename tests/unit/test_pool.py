@@ -18,6 +18,7 @@ from mainstem.pool import Pool, make, open_federation
 from mainstem.ports import MessageLog, Record
 from mainstem.weights import Tensor
 from tests.support.federations import head_tensors, reference_mean, rounds_of
+from tests.support.patience import PATIENCE
 
 MODEL: list[Tensor] = [np.linspace(0, 1, 500, dtype=np.float32), np.array(3, np.int64)]
 
@@ -34,7 +35,7 @@ def aggregated(log: MessageLog, federation: str) -> Iterator[None]:
     thread = threading.Thread(target=drive)
     thread.start()
     yield
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -92,9 +93,9 @@ def test_whoever_is_told_to_leave_does_while_the_log_is_away() -> None:
     log.away.set()
     running = threading.Thread(target=pool.run, args=(leave,), daemon=True)
     running.start()
-    assert failed.wait(30)
+    assert failed.wait(PATIENCE)
     leave.set()
-    running.join(30)
+    running.join(PATIENCE)
     assert not running.is_alive()
 
 

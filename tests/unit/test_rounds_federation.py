@@ -83,7 +83,7 @@ def undisturbed() -> str:
     return rounds_of(log, federation)[-1].weights.sha256
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_any_interleaving_of_rivals_restarts_and_clients(undisturbed: str, data: st.DataObject) -> None:
     """Two drivers under one name and three clients take turns in any order, drivers and clients are killed between

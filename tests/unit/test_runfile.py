@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError, DecodeError, LogError, MainstemError, UnreadableError
@@ -217,7 +217,7 @@ def refused(exported: Path, tmp_path: Path, forged: bytes) -> None:
         RunFile(rewritten(exported, tmp_path / "forged", _manifest=fit, **{"records/data-0": forged}))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_file_is_never_believed(exported: Path, tmp_path: Path, data: st.DataObject) -> None:
     """Bytes changed, cut or inserted anywhere: our error, or some version differs; nothing else is ever raised."""

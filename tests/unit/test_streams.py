@@ -107,11 +107,11 @@ def test_bad_ranges(text: str, word: str) -> None:
 def test_many_ranges_are_judged_quickly() -> None:
     """A megabyte of ranges takes no more than moments."""
     text = ",".join(f"t:0:{2 * i}:{2 * i + 1}" for i in range(50_000))
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(parse_ranges(text)) == 50_000
     with pytest.raises(ConfigError, match="twice"):
         parse_ranges(text + ",t:0:7:9")
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_open_and_bare_ranges() -> None:

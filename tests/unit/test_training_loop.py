@@ -43,6 +43,7 @@ from mainstem.messages import (
 from mainstem.ports import Outgoing
 from mainstem.weights import Tensor
 from tests.support.federations import open_federation
+from tests.support.patience import PATIENCE
 from tests.unit.test_training_data import sample, spec_of
 
 TENSORS: list[Tensor] = [np.arange(6, dtype="float32").reshape(2, 3), np.array(7, "float32")]
@@ -113,7 +114,7 @@ class World:
 
     def wait(self, kind: type, count: int = 1) -> list[Any]:
         """The records of one kind, once there are `count`."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while len(self.said(kind)) < count:
             assert time.monotonic() < deadline, f"no {kind.__name__} came"
             time.sleep(0.01)
@@ -187,7 +188,7 @@ def test_two_rounds_and_the_final_evaluation(world: World) -> None:
     second = world.wait(Update, 2)[1]
     assert second.base == Base(seq=1, version=1) and second.report.evaluation.values == {"loss": 8.0}
     world.commit(2, updates.read(world.log, topics.aggregator_topic(world.federation), second.weights))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert raised == [] and not thread.is_alive()
     (left,) = world.said(Left)
     assert left.version == 2 and left.evaluation.values == {"loss": 9.0}
@@ -197,13 +198,13 @@ def test_two_rounds_and_the_final_evaluation(world: World) -> None:
 def test_heartbeats_tell_how_far_training_is(world: World) -> None:
     """While the engine trains, heartbeats say so, from a thread of their own."""
     released = threading.Event()
-    world.during = lambda: void(released.wait(20))
+    world.during = lambda: void(released.wait(PATIENCE))
     thread, _ = start(world.job())
     beats = world.wait(Heartbeat, 3)
     released.set()
     world.wait(Update)
     world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert (beats[-1].phase, beats[-1].base, beats[-1].progress) == ("training", 0, 0.5)
     assert world.said(Left)[0].version is None
 
@@ -222,14 +223,14 @@ def test_a_base_that_went_stale_is_not_uploaded(world: World) -> None:
     (update,) = world.wait(Update)
     assert update.base == Base(seq=1, version=1)
     world.commit(2, TENSORS)
-    thread.join(20)
+    thread.join(PATIENCE)
     assert world.engines[0].trained == [0, 1] and len(world.said(Update)) == 1
 
 
 def test_a_stream_that_does_not_fit_ends_the_job_and_tells_why(world: World) -> None:
     """A misfit is told to the aggregator in a sentence, and the Job fails before an engine is built."""
     thread, raised = start(world.job(reshape="2 2"))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert isinstance(raised[0], JobFailed) and "data_reshape is [2, 2]" in str(raised[0])
     (failed,) = world.said(ClientFailed)
     assert "data_reshape is [2, 2]" in failed.detail
@@ -244,7 +245,7 @@ def test_a_loss_that_is_no_number_ends_the_job(world: World) -> None:
 
     world.during = during
     thread, raised = start(world.job())
-    thread.join(20)
+    thread.join(PATIENCE)
     assert isinstance(raised[0], JobFailed)
     assert "loss became nan" in world.said(ClientFailed)[0].detail
 
@@ -260,7 +261,7 @@ def test_a_signal_makes_the_client_leave(world: World) -> None:
 
     world.during = during
     thread, raised = start(world.job())
-    thread.join(20)
+    thread.join(PATIENCE)
     assert isinstance(raised[0], Signal)
     assert len(world.said(Left)) == 1 and world.said(ClientFailed) == []
 
@@ -284,7 +285,7 @@ def test_a_kafka_that_fails_once_costs_no_training(world: World) -> None:
     thread, raised = start(world.job(connect=Failing))
     world.wait(Update)
     world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert raised == [] and world.engines[0].trained == [0] and len(world.engines) == 1
     assert len(world.said(Joined)) == 2 and len({joined.incarnation for joined in world.said(Joined)}) == 2
 
@@ -293,5 +294,5 @@ def test_a_federation_that_never_opens_is_given_up(world: World) -> None:
     """Waiting for the model has an end, and a sentence."""
     world.log.delete_topics([topics.control_topic(world.federation)])
     thread, raised = start(world.job())
-    thread.join(20)
+    thread.join(PATIENCE)
     assert isinstance(raised[0], JobFailed) and "FEDERATED_MODEL_ID" in str(raised[0])

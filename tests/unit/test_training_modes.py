@@ -15,6 +15,7 @@ from mainstem.memory_log import MemoryLog
 from mainstem.messages import Base, Heartbeat, Joined, Rules, Selected, Selection, Update
 from mainstem.ports import Outgoing
 from tests.support.federations import open_federation
+from tests.support.patience import PATIENCE
 from tests.unit.test_training_data import sample
 from tests.unit.test_training_loop import TENSORS, World, start
 
@@ -42,7 +43,7 @@ def test_a_late_update_is_uploaded_where_it_still_counts() -> None:
     first, second = world.wait(Update, 2)
     assert (first.base, second.base) == (Base(seq=0, version=0), Base(seq=1, version=1))
     world.commit(2, TENSORS)
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not raised and world.engines[0].trained == [0, 1]
 
 
@@ -60,14 +61,14 @@ def test_who_is_not_selected_waits_until_it_is() -> None:
         world.append(chosen)
         seen = len(world.said(Heartbeat))
         world.wait(Heartbeat, seen + 3)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while trained and not world.said(Update):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert [t for engine in world.engines for t in engine.trained] == trained
     world.commit(1, TENSORS)
     world.commit(2, TENSORS)
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not raised
 
 
@@ -79,7 +80,7 @@ def test_labels_stay_at_home_elsewhere() -> None:
     assert joined.labels == {}
     world.commit(1, TENSORS)
     world.commit(2, TENSORS)
-    thread.join(20)
+    thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_JSON)
 def test_any_json_is_parsed_or_refused(value: object) -> None:
     """No JSON makes the check raise anything but its own error."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from federated_training import confine, confine_seccomp
+from tests.support.patience import PATIENCE
 
 _PROBE = """
 import ctypes, json, os, resource, socket, subprocess, sys, threading
@@ -80,7 +81,7 @@ def test_a_confined_process_keeps_its_memory_and_its_directory_and_nothing_else(
     (outside / "settings.env").write_text("SECRET=1")
     done = subprocess.run(
         [sys.executable, "-c", _PROBE, str(outside), str(inside)],
-        capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True, timeout=PATIENCE, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     result = json.loads(done.stdout)

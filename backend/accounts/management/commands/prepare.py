@@ -14,6 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from backend.config import database
+
 PAUSE_SECONDS = 1.0
 LOCK_KEY = 0x6D61696E  # PostgreSQL's advisory locks are numbers: this one is ours
 
@@ -52,7 +54,7 @@ class Command(BaseCommand):
             executor = MigrationExecutor(connection)
             return not executor.migration_plan(executor.loader.graph.leaf_nodes())
         except DatabaseError as error:
-            return f"the database does not answer: {str(error).strip()}"
+            return f"{database.unavailable(error) or 'The database answers with an error.'} ({str(error).strip()})"
 
 
 @contextlib.contextmanager
