@@ -15,9 +15,10 @@ from confluent_kafka.cimpl import NewTopic
 from mainstem.errors import LogError
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
+from mainstem.kafka.identity import identify
 from mainstem.kafka.leaders import await_leaders
 from mainstem.kafka.ranges import Ranges
-from mainstem.ports import Outgoing, Record
+from mainstem.ports import Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
 
 
@@ -114,6 +115,10 @@ class KafkaLog:
         return self._partitions[topic]
 
     # ------------------------------------------------------------ topics
+    def identify(self, topic: str) -> TopicIdentity | None:
+        """See `ports.Streams`."""
+        return identify(self._administering(), topic, self._timeout)
+
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""
         new = [NewTopic(s.name, s.partitions, -1, config=dict(s.settings)) for s in topics]
