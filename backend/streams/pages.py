@@ -120,6 +120,7 @@ def source_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "source": source,
         "fits": [] if source.problem else matching.explain(source),
         "jobs": source.jobs.select_related("deployment").order_by("-id")[:ROWS],
+        "key": "0x" + bytes(source.key or b"").hex(),
         "raw": bytes(source.value or b"")[:4096].decode("utf-8", "replace"),
         "address": f"/api/datasources/{pk}/",
         "at": _at(request),

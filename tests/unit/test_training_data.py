@@ -228,7 +228,8 @@ def test_the_last_share_is_test_and_validation_is_drawn_by_seed() -> None:
 @given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=6))
 def test_a_growing_stream_moves_no_sample(seed: int, growth: list[tuple[int, int]]) -> None:
     """Whatever comes behind it, in whichever partition: what is for validation or test stays so."""
-    ends, parts_of, places = [0] * 4, {}, []
+    ends, places = [0] * 4, []
+    parts_of: dict[tuple[str, int, int], str] = {}
     for partition, count in growth:
         places += [("t", partition, ends[partition] + n) for n in range(count)]
         ends[partition] += count

@@ -202,7 +202,8 @@ def test_a_growing_stream_tells_its_newest_examples_and_leaks_none(world: World)
 
     What memorises its training samples, on labels that nothing explains, is right by chance alone on the others.
     """
-    random, seen, shares = np.random.default_rng(1), set(), []
+    random, shares = np.random.default_rng(1), []
+    seen: set[float] = set()
 
     def grow() -> None:
         labels = np.eye(3, dtype="<f4")[random.integers(0, 3, 100)]
