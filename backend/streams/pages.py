@@ -136,7 +136,7 @@ def source_samples(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"source": source}
     try:
         context["look"] = found = samples.look(kafka.stream_log(), source, _at(request))
-        context["before"], context["after"] = found.start - samples.AT_ONCE, found.start + len(found.samples)
+        context["before"], context["after"] = found.start - samples.AT_ONCE, found.after
     except MainstemError as error:
         context["away"] = str(error)
     whole = not request.headers.get("HX-Request")

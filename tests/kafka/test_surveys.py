@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
+from backend.streams.models import DataSource
+from backend.streams.samples import look
 from federated_training.decoders import Decoder, Target
 from federated_training.stream import Stream
 from mainstem.errors import ConfigError
@@ -126,6 +128,8 @@ def test_a_compacted_topic_keeps_a_record_a_label(site: KafkaLog) -> None:
         site.append(name, [Outgoing(b"", key=b"rolls the segment")])
         time.sleep(0.3)
     assert found.standing is Standing.READY and found.notice == "550 announced, 10 readable: the topic is compacted"
+    source = DataSource(topic=f"{name}:0:0:550", input_format="RAW", input_config=CONFIG)
+    assert (len(look(site, source, 0).samples), look(site, source, 0).after) == (10, 550)
     with pytest.raises(ConfigError, match="550 announced, 10 readable: the topic is compacted; to train"):
         stream(site, f"{name}:0:0:550", total_msg=550).open()
 
