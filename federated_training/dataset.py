@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 from mainstem.errors import ConfigError
 
 Array = NDArray[Any]
+
+Place = tuple[str, int, int]
+"""Where a record is, for good: topic, partition, offset."""
+
+_TRAINING, _VALIDATION, _TEST = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +79,46 @@ def seed_of(*parts: object) -> int:
 
 
 def split(x: Array, y: Array, *, validation_rate: float, test_rate: float, seed: int) -> Dataset:
-    """Divide a stream as Kafka-ML does: its last `test_rate` share are test samples; both rates are shares of it all.
+    """Divide a stream that cannot grow as Kafka-ML does: its last `test_rate` share are test samples.
 
-    The validation samples are drawn from the rest, by a permutation that depends on `seed` and the data alone.
-    Raises ConfigError when nothing is left to train on.
+    Both rates are shares of it all. The validation samples are drawn from the rest, by a permutation that depends on
+    `seed` and the data alone. Raises ConfigError when nothing is left to train on.
     """
     total = len(x)
     tests, validations = round(total * test_rate), round(total * validation_rate)
-    rest = total - tests
-    if rest - validations < 1:
+    sha256 = fingerprint(x, y)
+    parts = np.full(total, _TRAINING)
+    rest = max(0, total - tests)
+    parts[rest:] = _TEST
+    parts[np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(rest)[:validations]] = _VALIDATION
+    return _divided(x, y, parts, sha256, validation_rate, test_rate)
+
+
+def split_by_place(
+    x: Array, y: Array, places: Sequence[Place], *, validation_rate: float, test_rate: float, seed: int
+) -> Dataset:
+    """Divide a stream that may grow: each sample by its own place and `seed`, so that it never changes its part.
+
+    The rates hold on average only. Raises ConfigError when nothing is left to train on.
+    """
+    lots = np.fromiter((lot(seed, place) for place in places), float, len(places))
+    parts = np.full(len(x), _TRAINING)
+    parts[lots < test_rate + validation_rate] = _VALIDATION
+    parts[lots < test_rate] = _TEST
+    return _divided(x, y, parts, fingerprint(x, y), validation_rate, test_rate)
+
+
+def lot(seed: int, place: Place) -> float:
+    """A number in [0, 1) that a sample draws for good: by its place and the seed alone, through sha256."""
+    told = "\n".join(map(str, (seed, *place, "part")))
+    return float((int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big") >> 11) / (1 << 53))
+
+
+def _divided(x: Array, y: Array, parts: Array, sha256: str, validation_rate: float, test_rate: float) -> Dataset:
+    training, validation, test = (Part(x[parts == part], y[parts == part]) for part in range(3))
+    if not len(training):
         raise ConfigError(
-            f"the stream has {total} usable records; VALIDATION_RATE {validation_rate:g} and TEST_RATE {test_rate:g} "
+            f"the stream has {len(x)} usable records; VALIDATION_RATE {validation_rate:g} and TEST_RATE {test_rate:g} "
             "leave none of them to train on"
         )
-    sha256 = fingerprint(x, y)
-    drawn = np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(rest)[:validations]
-    chosen = np.zeros(rest, bool)
-    chosen[drawn] = True
-    return Dataset(
-        training=Part(x[:rest][~chosen], y[:rest][~chosen]),
-        validation=Part(x[:rest][chosen], y[:rest][chosen]),
-        test=Part(x[rest:], y[rest:]),
-        sha256=sha256,
-    )
+    return Dataset(training, validation, test, sha256)

@@ -8,7 +8,7 @@ from typing import Final
 
 from federated_training.config import Settings
 from federated_training.session import Session
-from federated_training.work import Connect, MakeEngine, Work
+from federated_training.work import Connect, ConnectData, MakeEngine, Work
 from mainstem.errors import LogError, MainstemError
 from mainstem.logs import bind
 
@@ -29,7 +29,7 @@ class Job:
     """
 
     def __init__(
-        self, settings: Settings, connect_cloud: Connect, connect_data: Connect, make_engine: MakeEngine
+        self, settings: Settings, connect_cloud: Connect, connect_data: ConnectData, make_engine: MakeEngine
     ) -> None:
         self._settings, self._connect = settings, connect_cloud
         self._work = Work(settings, connect_data, make_engine)

@@ -53,6 +53,7 @@ class Session:
         self._machine = ClientMachine(settings.client)
         self._sink: FederatedKafkaMLAggregationSink | None = None
         self._evaluation: Metrics | None = None
+        self._joined_with = 0
 
     def run(self) -> None:
         """Until the machine leaves; raises MainstemError."""
@@ -97,14 +98,13 @@ class Session:
         work, sink, machine = self._work, self._speaking(), self._machine
         match effect:
             case Join():
-                data = work.prepare(opened)
-                # how labels are spread leaves the site only where the federation chooses by it
-                tells = opened.rules.selection.name == "label_coverage"
-                sink.joined(len(data.training), SOFTWARE, label_counts(data.training.y) if tells else {})
+                self._join(opened)
                 sink.start_beating(min(self._settings.heartbeat, opened.rules.heartbeat_timeout_ms / 4000), work.state)
                 log.info("joined as %s", self._settings.client)
             case Train():
                 work.train(opened, effect)
+                if len(work.prepare(opened).training) != self._joined_with:
+                    self._join(opened)  # the stream has grown
                 # The round may have closed meanwhile: the machine must know before it decides.
                 if any(entry.link for entry in self._control.sync()) and self._control.head is not None:
                     machine.handle(Followed(self._control.head))
@@ -125,6 +125,13 @@ class Session:
                 sink.left(effect.version, self._evaluation)
                 log.info("leaving: %s", effect.why)
         return []
+
+    def _join(self, opened: Opened) -> None:
+        data = self._work.prepare(opened).training
+        # how labels are spread leaves the site only where the federation chooses by it
+        tells = opened.rules.selection.name == "label_coverage"
+        self._speaking().joined(len(data), SOFTWARE, label_counts(data.y) if tells else {})
+        self._joined_with = len(data)
 
     def _upload(self, effect: Upload) -> None:
         trained, evaluation = self._work.outcome(effect.base)

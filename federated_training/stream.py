@@ -5,18 +5,20 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from federated_training.dataset import Place
 from federated_training.decoders import Decoder, must_have_samples
 from mainstem.errors import ConfigError, LogError
 from mainstem.jobs import JobSpec
-from mainstem.ports import MessageLog, Record
+from mainstem.ports import Record, Streams
 from mainstem.streams import StreamRange
+from mainstem.survey import compaction, identities, replaced, shortfall
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +32,20 @@ Array = NDArray[Any]
 class Stream:
     """The samples of one data stream, in its order.
 
-    `t:p:start:end` is read exactly; a bare topic's first TOTAL_MSG records, or up to its end offsets at the
-    start; only an incremental stream grows after that (`refresh`). Records that cannot be decoded are counted,
-    logged and left out.
+    `t:p:start:end` is read exactly, also where it was announced as incremental; a bare topic's first TOTAL_MSG records,
+    or up to its end offsets at the start; only an incremental stream without ends grows after that (`refresh`).
+    Records are counted as they can be read, never by offsets: transactions and compaction leave gaps in those.
+    Records that cannot be decoded are counted, logged and left out.
     """
 
-    def __init__(self, source: MessageLog, spec: JobSpec, decoder: Decoder) -> None:
+    def __init__(self, source: Streams, spec: JobSpec, decoder: Decoder) -> None:
         self._source, self._spec, self._decoder = source, spec, decoder
+        self._known = dict(spec.topic_ids)
         self._next: dict[tuple[str, int], int] = {}
         self._x: list[Array] = []
         self._y: list[Array] = []
+        self.places: list[Place] = []
+        """Where each sample is."""
         self.records = 0
         """Records read, those left out included."""
         self.refused = 0
@@ -50,36 +56,57 @@ class Stream:
         """Read the stream; (x, y) as `Decoder.decode` gives them, joined.
 
         Waits at most `patience` seconds for the records of a stream that is still being written: TOTAL_MSG of
-        them, or `at_least` of an incremental one. Raises DecodeError when no record can be used, ConfigError
-        when the stream ends before that, LogError.
+        them, or `at_least` of a growing one. Raises DecodeError when no record can be used, ConfigError
+        when the stream ends before that or is another than was announced, LogError.
         """
-        ranges = self._spec.ranges
+        self._identify()
+        ranges, total = self._spec.ranges, self._spec.total_msg
         if any(part.end is not None for part in ranges):
             self._take(self._exact(ranges))
+            self._check_count(ranges)
         elif self._spec.incremental:
-            self._wait(ranges, at_least, patience)
-            self._take(self._new())
-        elif self._spec.total_msg is not None:
-            ends = self._wait(ranges, self._spec.total_msg, patience)
+            return self.grow(at_least, patience)
+        elif total is not None:
+            ends = self._wait(total, patience)
             merged = heapq.merge(*self._parts(ends), key=lambda r: (r.timestamp_ms, r.partition, r.offset))
-            self._take(islice(merged, self._spec.total_msg))
-            if self.records < self._spec.total_msg:
-                raise ConfigError(f"DATA_TOPIC has {self.records} records; TOTAL_MSG asks for {self._spec.total_msg}")
+            self._take(islice(merged, total))
         else:
-            self._ends(ranges)
+            self._look()
             self._take(self._new())
         return self._joined()
 
+    def grow(self, at_least: int, patience: float) -> tuple[Array, Array]:
+        """The whole stream once it has `at_least` records; raises ConfigError when it has not in time."""
+        deadline, told = time.monotonic() + patience, False
+        while True:
+            self._look()
+            self._take(self._new())
+            if self.records >= at_least:
+                return self._joined()
+            told = self._pause(self.records, at_least, deadline, told)
+
     def refresh(self) -> tuple[Array, Array] | None:
-        """The whole stream again when an incremental one has grown, else None; raises LogError."""
-        if not self._spec.incremental:
+        """The whole stream again when it has grown, else None.
+
+        Raises LogError, and ConfigError where the topic is another one by now.
+        """
+        if not self._spec.grows:
             return None
+        self._identify()
         before = self.records
-        self._ends(self._spec.ranges)
+        self._look()
         self._take(self._new())
         return self._joined() if self.records > before else None
 
     # ------------------------------------------------------------ which records
+    def _identify(self) -> None:
+        """Compare the topics with those that were announced, or that were there at first; raises ConfigError."""
+        found = identities(self._source, self._spec.ranges)
+        reason = replaced(found, self._known)
+        if reason:
+            raise ConfigError(f"DATA_TOPIC {self._spec.data_topic[:200]} is gone: {reason}; announce the stream anew")
+        self._known.update((name, topic.id) for name, topic in found.items() if topic is not None)
+
     def _exact(self, ranges: Iterable[StreamRange]) -> Iterator[Record]:
         for part in ranges:
             if part.partition is None or part.start is None or part.end is None:
@@ -89,34 +116,51 @@ class Stream:
                 raise ConfigError(f"DATA_TOPIC {part}: the partition holds offsets {first} to {end} only")
             yield from self._source.read(part.topic, part.partition, part.start, part.end)
 
-    def _ends(self, ranges: Iterable[StreamRange]) -> dict[tuple[str, int], tuple[int, int]]:
+    def _check_count(self, ranges: Sequence[StreamRange]) -> None:
+        """Compare what was read of exact ranges with TOTAL_MSG; raises ConfigError where records are missing."""
+        span = sum(part.count or 0 for part in ranges)
+        announced = min(span, self._spec.total_msg or span)
+        if self.records >= announced:
+            return
+        missing = shortfall(announced, self.records, compaction(identities(self._source, ranges)))
+        if self._spec.total_msg is None:
+            log.warning("DATA_TOPIC: %s", missing)
+        else:
+            raise ConfigError(f"DATA_TOPIC: {missing}; to train on them, set TOTAL_MSG to {self.records}")
+
+    def _look(self) -> dict[tuple[str, int], tuple[int, int]]:
         """(start, present end) of every partition of the open ranges."""
         found: dict[tuple[str, int], tuple[int, int]] = {}
-        for part in ranges:
+        for part in self._spec.ranges:
             numbers = range(self._source.partitions(part.topic)) if part.partition is None else (part.partition,)
             for number in numbers:
                 first, end = self._source.bounds(part.topic, number)
                 start = first if part.start is None else max(first, part.start)
-                self._next.setdefault((part.topic, number), start)
+                position = self._next.setdefault((part.topic, number), start)
+                if position < first:
+                    log.warning("%s:%d: offsets %d to %d were deleted unread", part.topic, number, position, first)
+                    self._next[part.topic, number] = first
                 found[part.topic, number] = (start, max(start, end))
         return found
 
-    def _wait(
-        self, ranges: Iterable[StreamRange], count: int, patience: float
-    ) -> dict[tuple[str, int], tuple[int, int]]:
-        """Bounds once the ranges span `count` offsets; raises ConfigError when they do not in time."""
-        deadline, told = time.monotonic() + patience, False
+    def _wait(self, count: int, patience: float) -> dict[tuple[str, int], tuple[int, int]]:
+        """Bounds once `count` records between them can be read; raises ConfigError when they cannot in time."""
+        deadline, told, there = time.monotonic() + patience, False, 0
         while True:
-            ends = self._ends(ranges)
-            there = sum(end - start for start, end in ends.values())
+            ends = self._look()
+            there += sum(1 for _ in self._new())
             if there >= count:
                 return ends
-            if not told:
-                log.info("%s has %d records so far; waiting for %d", self._spec.data_topic, there, count)
-                told = True
-            if time.monotonic() > deadline:
-                raise ConfigError(f"DATA_TOPIC {self._spec.data_topic} has {there} records; {count} are needed")
-            time.sleep(_LOOK_SECONDS)
+            told = self._pause(there, count, deadline, told)
+
+    def _pause(self, there: int, count: int, deadline: float, told: bool) -> bool:
+        """Wait a moment for more records and tell of it once; raises ConfigError past the deadline."""
+        if not told:
+            log.info("%s has %d records so far; waiting for %d", self._spec.data_topic, there, count)
+        if time.monotonic() > deadline:
+            raise ConfigError(f"DATA_TOPIC {self._spec.data_topic} has {there} records; {count} are needed")
+        time.sleep(_LOOK_SECONDS)
+        return True
 
     def _parts(self, ends: dict[tuple[str, int], tuple[int, int]]) -> list[Iterator[Record]]:
         return [self._source.read(topic, number, start, end) for (topic, number), (start, end) in ends.items()]
@@ -133,6 +177,8 @@ class Stream:
         while batch := list(islice(records, _BATCH)):
             x, y, refused = self._decoder.decode([(record.key, record.value) for record in batch])
             self.records += len(batch)
+            left_out = {position for position, _ in refused}
+            self.places += [(r.topic, r.partition, r.offset) for n, r in enumerate(batch) if n not in left_out]
             if len(x):
                 self._x.append(x)
                 self._y.append(y)
@@ -156,7 +202,7 @@ class Stream:
         return self._x[0], self._y[0]
 
 
-def await_topics(source: MessageLog, spec: JobSpec, patience: float) -> None:
+def await_topics(source: Streams, spec: JobSpec, patience: float) -> None:
     """Wait until the stream's topics exist; raises ConfigError naming the one that does not in `patience` seconds."""
     deadline = time.monotonic() + patience
     for part in spec.ranges:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from federated_training.config import Settings
-from federated_training.dataset import Array, Dataset, Part, split
+from federated_training.dataset import Array, Dataset, Part, Place, split, split_by_place
 from federated_training.decoders import Decoder, Target, check_data
 from federated_training.engine import Engine, Trained
 from federated_training.stream import Stream, await_topics
@@ -14,24 +15,26 @@ from mainstem.client import Evaluate, Train
 from mainstem.codecs import codec_for
 from mainstem.errors import ConfigError, UnreadableError
 from mainstem.messages import Base, Metrics, Opened
-from mainstem.ports import MessageLog
+from mainstem.ports import MessageLog, Streams
+from mainstem.streams import exact
 
 log = logging.getLogger(__name__)
 
 Connect = Callable[[], MessageLog]
+ConnectData = Callable[[], Streams]
 MakeEngine = Callable[[Connect, Opened], Engine]
 
 
 class Work:
     """Prepares itself once, then trains and evaluates. Every method may raise MainstemError."""
 
-    def __init__(self, settings: Settings, connect_data: Connect, make_engine: MakeEngine) -> None:
+    def __init__(self, settings: Settings, connect_data: ConnectData, make_engine: MakeEngine) -> None:
         self.connection: MessageLog | None = None
         """The present connection to the federation's Kafka."""
         self._settings, self._connect_data, self._make_engine = settings, connect_data, make_engine
         self._engine: Engine | None = None
         self._stream: Stream | None = None
-        self._source: MessageLog | None = None
+        self._source: Streams | None = None
         self._data: Dataset | None = None
         self._held_out: Part | None = None
         self._done: tuple[Base, Trained, Metrics | None] | None = None
@@ -75,7 +78,7 @@ class Work:
             x, y = stream.open(at_least=opened.data.min_data, patience=patience)
         except UnreadableError as error:
             raise ConfigError(f"DATA_TOPIC {spec.data_topic} cannot be read any more: {error}") from error
-        if spec.incremental:
+        if spec.grows:
             self._stream = stream
         else:
             self.close()
@@ -83,16 +86,30 @@ class Work:
                 raise ConfigError(
                     f"DATA_TOPIC has {stream.records} records; the federation asks for at least {opened.data.min_data}"
                 )
-        data = self._split(x, y, opened)
+        data = self._first_split(stream, x, y, opened)
         log.info(
             "read %d records (%d left out): %d samples to train on, %d to validate, %d to test",
             stream.records, stream.refused, len(data.training), len(data.validation), len(data.test),
         )  # fmt: skip
         return data
 
-    def _split(self, x: Array, y: Array, opened: Opened) -> Dataset:
+    def _first_split(self, stream: Stream, x: Array, y: Array, opened: Opened) -> Dataset:
+        """A growing stream that has no sample to train on yet is waited for: the next ones may be for training."""
+        deadline = time.monotonic() + self._settings.patience
+        while True:
+            try:
+                return self._split(x, y, stream.places, opened)
+            except ConfigError:
+                if not self._settings.spec.grows or time.monotonic() > deadline:
+                    raise
+            x, y = stream.grow(stream.records + 1, max(0.0, deadline - time.monotonic()))
+
+    def _split(self, x: Array, y: Array, places: Sequence[Place], opened: Opened) -> Dataset:
+        """What a later start may find grown is divided by place, so that no sample ever changes its part."""
         spec, seed = self._settings.spec, opened.training.seed
-        return split(x, y, validation_rate=spec.validation_rate, test_rate=spec.test_rate, seed=seed)
+        if exact(spec.ranges):
+            return split(x, y, validation_rate=spec.validation_rate, test_rate=spec.test_rate, seed=seed)
+        return split_by_place(x, y, places, validation_rate=spec.validation_rate, test_rate=spec.test_rate, seed=seed)
 
     def _take(self, data: Dataset) -> None:
         self._data, self._held_out = data, data.held_out
@@ -105,7 +122,7 @@ class Work:
             return  # trained before Kafka failed: it would come out the same
         self._done = None
         if self._stream is not None and (grown := self._stream.refresh()) is not None:
-            self._take(self._split(*grown, opened))
+            self._take(self._split(*grown, self._stream.places, opened))
             log.info("the stream has grown to %d samples", len(grown[0]))
         engine, data, held_out = self._ready()
         self.now("evaluating", effect.base.seq)

@@ -7,23 +7,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from mainstem.environ import checked
 from mainstem.errors import ConfigError, DecodeError, LogError
 from mainstem.streams import DataAnnouncement, StreamRange
-from mainstem.topics import CONTROL_RECORD_LIMIT, TopicSpec, data_control_spec
+from mainstem.topics import CONTROL_RECORD_LIMIT, TopicSpec, check_federation_id, data_control_spec
 
 Deployment = int | str | bytes | None
-"""A deployment's number, or a federation's id as text."""
+"""A federation's id as text, and no other is meant; or a deployment's number, which means nobody in particular."""
 
 
 def deployment_key(deployment: Deployment) -> bytes | None:
-    """The control message's key: a number big-endian in as few bytes as it needs, text as UTF-8.
+    """The control message's key: a number big-endian in as few bytes as it needs, a federation's id as text.
 
-    Raises ConfigError.
+    Digits are a number, also as text. Raises ConfigError.
     """
     if deployment is None or isinstance(deployment, bytes):
         return deployment
     if isinstance(deployment, str):
-        return deployment.encode()
+        if not deployment.isascii() or not deployment.isdigit() or len(deployment) in (0, 8) or len(deployment) > 18:
+            return checked("deployment_id", check_federation_id, deployment).encode()
+        deployment = int(deployment)
     if deployment < 0:
         raise ConfigError(f"deployment_id is {deployment}; it must not be negative")
     return deployment.to_bytes(max(1, (deployment.bit_length() + 7) // 8), "big")

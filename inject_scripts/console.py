@@ -55,8 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     stream.add_argument("--description", metavar="TEXT", help="text for people")
     key = stream.add_mutually_exclusive_group()
-    key.add_argument("--federation", metavar="ID", help="federation meant: the key of the control message")
-    key.add_argument("--deployment", type=whole(0), metavar="N", help="deployment meant: likewise, as a number")
+    key.add_argument("--federation", metavar="ID", help="the only federation meant (the message's key)")
+    key.add_argument("--deployment", type=whole(0), metavar="N", help="Kafka-ML's number as the key: means nobody")
     kafka = parser.add_argument_group("Kafka")
     kafka.add_argument(
         "--bootstrap",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mainstem.codecs import FORMATS
 from mainstem.environ import checked, optional, required
 from mainstem.errors import ConfigError
-from mainstem.streams import StreamRange, parse_ranges
+from mainstem.streams import StreamRange, exact, parse_ranges
 from mainstem.topics import check_client_id, check_federation_id
 
 
@@ -17,7 +17,8 @@ from mainstem.topics import check_client_id, check_federation_id
 class JobSpec:
     """One client of one federation. Rates are shares in [0, 1); `client_id` None means a stored random id.
 
-    `data_topic` is `t:p:start:end,...` (exact ranges) or a bare topic name.
+    `data_topic` is `t:p:start:end,...` (exact ranges) or a bare topic name; `total_msg` how many records it has.
+    `topic_ids` are the ids of its topics, by name, where it is known which topics were announced.
     """
 
     cloud_bootstrap: str
@@ -34,11 +35,17 @@ class JobSpec:
     unsupervised_topic: str | None = None
     cloud_client_config: str | None = None
     data_client_config: str | None = None
+    topic_ids: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def ranges(self) -> tuple[StreamRange, ...]:
         """The stream's ranges; a bare topic has one without offsets."""
         return parse_ranges(self.data_topic)
+
+    @property
+    def grows(self) -> bool:
+        """Whether records that come while it trains belong to the stream; never to exact ranges."""
+        return self.incremental and not exact(self.ranges)
 
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> JobSpec:
@@ -70,6 +77,7 @@ class JobSpec:
             unsupervised_topic=optional(environ, "UNSUPERVISED_TOPIC"),
             cloud_client_config=optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
             data_client_config=optional(environ, "DATA_CLIENT_CONFIG"),
+            topic_ids=_ids(environ, "DATA_TOPIC_IDS"),
         )
         if spec.validation_rate + spec.test_rate >= 1:
             raise ConfigError("VALIDATION_RATE and TEST_RATE together must leave something to train on (below 1)")
@@ -85,6 +93,7 @@ class JobSpec:
             "KML_CLOUD_BOOTSTRAP_SERVERS": self.cloud_bootstrap,
             "DATA_BOOTSTRAP_SERVERS": self.data_bootstrap,
             "DATA_TOPIC": self.data_topic,
+            "DATA_TOPIC_IDS": ids_text(self.topic_ids) or None,
             "INPUT_FORMAT": self.input_format,
             "INPUT_CONFIG": self.input_config,
             "FEDERATED_MODEL_ID": self.federation,
@@ -98,6 +107,18 @@ class JobSpec:
             "DATA_CLIENT_CONFIG": self.data_client_config,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+def ids_text(topic_ids: Mapping[str, str]) -> str:
+    """DATA_TOPIC_IDS: `topic=id,...`."""
+    return ",".join(f"{topic}={id_}" for topic, id_ in topic_ids.items())
+
+
+def _ids(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    pairs = [part.strip().partition("=") for part in (optional(environ, name) or "").split(",") if part.strip()]
+    if not all(topic and id_ for topic, _, id_ in pairs):
+        raise ConfigError(f"{name} must read topic=id,... with the ids that Kafka has given the stream's topics")
+    return {topic: id_ for topic, _, id_ in pairs}
 
 
 def _rate(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable, Iterator
 
 from mainstem.errors import LogError, UnreadableError
-from mainstem.ports import Clock, Outgoing, Record
+from mainstem.ports import Clock, Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
 
 
@@ -16,6 +17,7 @@ class MemoryLog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._topics: dict[str, list[list[Record]]] = {}
+        self._ids: dict[str, TopicIdentity] = {}
         self._first: dict[tuple[str, int], int] = {}
         self._changed = threading.Condition()
 
@@ -56,17 +58,25 @@ class MemoryLog:
         """See `ports.MessageLog`."""
         return len(self._partitions(topic))
 
+    def identify(self, topic: str) -> TopicIdentity | None:
+        """See `ports.Streams`."""
+        return self._ids.get(topic)
+
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""
         with self._changed:
             for spec in topics:
-                self._topics.setdefault(spec.name, [[] for _ in range(spec.partitions)])
+                if spec.name not in self._topics:
+                    self._topics[spec.name] = [[] for _ in range(spec.partitions)]
+                    compacted = "compact" in dict(spec.settings).get("cleanup.policy", "")
+                    self._ids[spec.name] = TopicIdentity(secrets.token_hex(8), compacted)
 
     def delete_topics(self, names: Iterable[str]) -> None:
         """See `ports.MessageLog`."""
         with self._changed:
             for name in names:
                 self._topics.pop(name, None)
+                self._ids.pop(name, None)
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """See `ports.MessageLog`."""

@@ -72,6 +72,27 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TopicIdentity:
+    """Which topic a name means now: Kafka gives a topic that is deleted and made again another id."""
+
+    id: str
+    compacted: bool | None = None
+    """Whether Kafka deletes records for the sake of later ones with their key; None where it may not be asked."""
+
+
+class Streams(Source, Protocol):
+    """A site's Kafka: ranges of records, and which topic it is that holds them."""
+
+    def identify(self, topic: str) -> TopicIdentity | None:
+        """The topic of that name; None where there is none. Raises LogError."""
+        ...
+
+    def close(self) -> None:
+        """Free every connection."""
+        ...
+
+
 class MessageLog(Source, Protocol):
     """Ordered, durable partitions of records (Kafka). Synchronous; every method may raise LogError."""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from mainstem.codecs import FORMATS, Codec, parse_shape
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.messages import Announcement, InputSpec
+
+_TEXT_FROM: Final = 5
+"""Bytes from which a printable key is text: as a number it would be above 2^37."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ def _parse_range(part: str) -> StreamRange:
     return StreamRange(name, partition, start, end)
 
 
+def exact(ranges: Iterable[StreamRange]) -> bool:
+    """Whether the ranges have ends: such a stream never grows, whatever its announcement says."""
+    return all(part.end is not None for part in ranges)
+
+
 def _overlap(a: StreamRange, b: StreamRange) -> bool:
     if a.topic != b.topic:
         return False
@@ -88,7 +96,10 @@ class DataAnnouncement:
     total_msg: int | None = None
     incremental: bool = False
     unsupervised_topic: str | None = None
-    deployment: int | None = None
+    federation: str | None = None
+    """The only federation that the announcement is addressed to; None: whoever it fits."""
+    readable: int | None = None
+    """How many records Kafka holds of exact ranges, once it was asked (`mainstem.survey`)."""
 
     @property
     def ranges(self) -> tuple[StreamRange, ...]:
@@ -123,24 +134,40 @@ class DataAnnouncement:
             total_msg=_total(body),
             incremental=_flag(body, "incremental"),
             unsupervised_topic=_text(body, "unsupervised_topic"),
-            deployment=int.from_bytes(key, "big") if key else None,
+            federation=addressee(key),
         )
         if announcement.validation_rate + announcement.test_rate >= 1:
             raise DecodeError("validation_rate and test_rate together must be below 1")
         try:
-            _ = announcement.ranges
+            ranges = announcement.ranges
         except ConfigError as error:
             raise DecodeError(f"topic: {error}") from error
+        if not exact(ranges) and any(part.end is not None for part in ranges):
+            raise DecodeError("topic mixes exact ranges with such that have no end; announce two streams")
         return announcement
+
+
+def addressee(key: bytes | None) -> str | None:
+    """The federation that an announcement's key names, and no other is meant then; None where it names none.
+
+    Text names a federation by its id, whether there is one or not. A deployment's number, big-endian in any width,
+    means nobody: Kafka-ML ignores the key of federated announcements, and its examples always send 1. Below five
+    bytes nothing tells a number from text.
+    """
+    if key is None or len(key) < _TEXT_FROM or not all(32 <= byte < 127 for byte in key):
+        return None
+    return key.decode("ascii")
 
 
 def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     """Why the stream does not fit the federation, in a sentence; None where it fits.
 
-    Kafka-ML's rule: `data_reshape` equals the input shape, the restrictions are equal as JSON, and
-    `total_msg >= min_data` unless the stream is incremental. Avro and JSON streams whose configuration names
-    no shape are matched by the Job itself.
+    Kafka-ML's rule: `data_reshape` equals the input shape, the restrictions are equal as JSON, and there are
+    `min_data` records unless the stream grows: of exact ranges those that can be read, as soon as that is known, else
+    `total_msg`. Avro and JSON streams whose configuration names no shape are matched by the Job itself.
     """
+    if stream.federation not in (None, federation.federation):
+        return f"its announcement is addressed to federation {stream.federation[:64]!r}"
     declared = stream.input_config.get("data_reshape")
     if declared is not None or stream.input_format == "RAW":
         try:
@@ -151,8 +178,12 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
             return f"its data_reshape {list(shape)} is not the model's input shape {list(federation.input.shape)}"
     if not _same_json(stream.restrictions or None, federation.data.restriction or None):
         return "its dataset_restrictions are not the federation's data restriction"
-    if not stream.incremental and (stream.total_msg or 0) < federation.data.min_data:
-        return f"it has {stream.total_msg or 0} records and the federation asks for at least {federation.data.min_data}"
+    least, fixed = federation.data.min_data, exact(stream.ranges)
+    if fixed and stream.readable is not None and stream.readable < least:
+        return f"it has {stream.readable} records that can be read, and the federation asks for at least {least}"
+    announced = stream.total_msg if fixed else None if stream.incremental else stream.total_msg or 0
+    if (not fixed or stream.readable is None) and announced is not None and announced < least:
+        return f"it has {announced} records and the federation asks for at least {least}"
     return None
 
 

@@ -14,7 +14,7 @@ from mainstem.ports import MessageLog
 
 _lock = threading.Lock()
 _log: MessageLog | None = None
-_streams: MessageLog | None = None
+_streams: KafkaLog | None = None
 
 
 def message_log() -> MessageLog:
@@ -26,7 +26,7 @@ def message_log() -> MessageLog:
         return _log
 
 
-def stream_log() -> MessageLog:
+def stream_log() -> KafkaLog:
     """The Kafka of the data streams, whose producers may use transactions; raises LogError likewise."""
     global _streams
     with _lock:

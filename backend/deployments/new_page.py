@@ -139,7 +139,8 @@ def _manifest(wanted: Deployment, source: DataSource | None) -> str:
         client_id=matching.client_id(source.announcement, source.digest) if source else "a-client",
         validation_rate=source.validation_rate if source else 0.0,
         test_rate=source.test_rate if source else 0.0,
-        total_msg=source.total_msg if source else None,
+        total_msg=(source.total_msg if source.readable is None else source.readable) if source else None,
+        topic_ids=source.stream_ids if source else {},
     )
     chosen = JobSettings.from_environ(os.environ).overridden(wanted.job)
     placement = Placement(env.text("MAINSTEM_JOB_NAMESPACE") or None, None, env.text("MAINSTEM_JOB_SECRET") or None)

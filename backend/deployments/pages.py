@@ -19,6 +19,7 @@ from backend.deployments import runs, services
 from backend.deployments.events import values
 from backend.deployments.figures import figure
 from backend.deployments.models import Deployment, Member, Round, State
+from backend.launchers.matching import notices
 
 ROWS = 50
 REFUSALS = 50
@@ -193,6 +194,7 @@ def _standing(deployment: Deployment) -> dict[str, Any]:
     gone = ("left", "failed", "silent")
     return {
         "waits_for": deployment.waits_for(members),
+        "notices": notices(deployment),
         "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
         "timeline": runs.timeline(deployment),
         "best": _newest_measure(deployment),

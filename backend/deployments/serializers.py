@@ -18,6 +18,7 @@ from backend.config import kafka_ml
 from backend.config.fields import FiniteField, JsonField, JsonObjectField, NameField
 from backend.config.serializers import Serializer
 from backend.deployments.models import Deployment, Member
+from backend.launchers.matching import notices
 from mainstem.errors import ConfigError
 from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings
 from mainstem.modes import MODES
@@ -199,11 +200,12 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     members = MemberSerializer(many=True, read_only=True)
     waits_for = serializers.SerializerMethodField()
     pending = serializers.SerializerMethodField()
+    notices = serializers.SerializerMethodField()
 
     class Meta(DeploymentSerializer.Meta):
         fields = [
             *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "job", "head", "revision",
-            "superseded", "undecodable", "members", "waits_for", "pending",
+            "superseded", "undecodable", "members", "waits_for", "pending", "notices",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -216,6 +218,11 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     def get_pending(self, deployment: Deployment) -> list[str]:
         """What is still to be written to Kafka: open, command, delete."""
         return list(deployment.outbox.filter(done_at=None).values_list("kind", flat=True))
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_notices(self, deployment: Deployment) -> list[str]:
+        """What its streams lack: records that were announced and cannot be read, a topic that is gone."""
+        return notices(deployment)
 
 
 class DestroysSerializer(serializers.Serializer[Any]):

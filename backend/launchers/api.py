@@ -31,7 +31,7 @@ def tail_of(request: Request) -> int:
 class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     """Training Jobs, the newest first: one for each stream of each federation."""
 
-    queryset = Job.objects.select_related("deployment")
+    queryset = Job.objects.select_related("deployment", "source")
     serializer_class = JobSerializer
     lookup_field = "name"
     lookup_value_regex = "[a-z0-9-]+"

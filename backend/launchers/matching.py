@@ -20,12 +20,16 @@ from backend.streams.models import DataSource
 from mainstem.errors import ConfigError
 from mainstem.messages import Rules
 from mainstem.streams import DataAnnouncement, misfit, parse_ranges
+from mainstem.survey import Standing
 from mainstem.topics import check_client_id
 
 log = logging.getLogger(__name__)
 
 OPEN = (State.WAITING, State.RUNNING)
 """The states in which a federation takes streams: its opening is in the log and it has not ended."""
+
+MOST_NOTICES = 100
+"""Of the newest streams that something is wrong with."""
 
 TRIES = 20
 """How many lost races for a place are too many for one round."""
@@ -46,7 +50,9 @@ def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = N
         return 0
     given = None if sources is None else {source.pk: source for source in sources}
     candidates = list(
-        DataSource.objects.filter(problem="").order_by("id").values_list("pk", flat=True)
+        DataSource.objects.filter(problem="", standing__in=(Standing.READY, Standing.GONE))
+        .order_by("id")
+        .values_list("pk", flat=True)
         if given is None
         else [pk for pk, source in given.items() if not source.problem]
     )
@@ -61,6 +67,8 @@ def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = N
         for pk in open_pairs:
             if pk not in taken:
                 source = given[pk] if given is not None else DataSource.objects.get(pk=pk)
+                if waits_for_kafka(source, deployment):
+                    continue  # asked again once the launcher has looked
                 if unfit(source, deployment) is None:
                     if not assign(source, deployment):
                         break
@@ -76,20 +84,54 @@ def open_federations() -> list[Deployment]:
 
 
 def unfit(source: DataSource, deployment: Deployment) -> str | None:
-    """Why the stream does not fit the federation, in a sentence; None where it does.
-
-    A key that names a deployment which was made here binds the stream to that one; the numbers of those that were
-    only seen in the log are this database's own.
-    """
+    """Why the stream does not fit the federation, in a sentence; None where it does."""
     if source.problem:
         return source.problem
-    other = source.addressed_to
-    if other is not None and other != deployment.pk and Deployment.objects.filter(pk=other, external=False).exists():
-        return f"its announcement is addressed to deployment {other}"
+    if source.standing == Standing.GONE:
+        return source.notice
+    return _misfit(source, deployment)
+
+
+def _misfit(source: DataSource, deployment: Deployment) -> str | None:
     try:
         return misfit(source.announcement, deployment.announcement)
     except ConfigError as error:
         return str(error)
+
+
+def waits_for_kafka(source: DataSource, deployment: Deployment) -> str:
+    """Why it is not known yet what Kafka holds of the stream; empty where it is.
+
+    A federation that opens later wants a look of its own: topics may be made anew, and compacted, at any time.
+    """
+    if source.standing == Standing.GONE:
+        return ""
+    seen = source.surveyed_at is not None and source.surveyed_at >= deployment.created_at
+    if seen and source.standing == Standing.READY:
+        return ""
+    return source.notice or "Kafka has not been asked yet what it holds of the stream"
+
+
+def changed(job: Job) -> str:
+    """Why the Job's stream is not the one any more that it was made for, in a sentence; empty where it is."""
+    source = job.source
+    if source.standing == Standing.GONE:
+        return source.notice
+    if job.records is None or source.readable is None or source.readable == job.records:
+        return ""
+    return f"{job.records} of its records could be read when the Job was made, and {source.readable} now"
+
+
+def notices(deployment: Deployment) -> list[str]:
+    """What people should know of the streams that train for the federation, or would if they were whole."""
+    marked = DataSource.objects.filter(problem="").exclude(notice="").order_by("-id")[:MOST_NOTICES]
+    training = set(Job.objects.filter(federation=deployment.federation).values_list("source_id", flat=True))
+    open_ = deployment.state in OPEN and bool(deployment.input)
+    return [
+        f"stream {source.pk} ({source.topic[:100]}): {source.notice}"
+        for source in marked
+        if source.pk in training or (open_ and _misfit(source, deployment) is None)
+    ]
 
 
 def assign(source: DataSource, deployment: Deployment) -> bool:
@@ -109,6 +151,7 @@ def assign(source: DataSource, deployment: Deployment) -> bool:
                     deployment=deployment,
                     source=source,
                     client_id=client_id(source.announcement, source.digest),
+                    records=source.readable,
                     slot=slot,
                 )
         except IntegrityError as error:
@@ -150,6 +193,8 @@ def explain(source: DataSource) -> list[dict[str, Any]]:
         fits = reason is None
         if fits and job is None and _first_free_slot(deployment) is None:
             reason = f"it waits: all {rules_of(deployment).max_clients} places of the federation are taken"
+        elif fits and job is None and (unknown := waits_for_kafka(source, deployment)):
+            reason = f"it waits: {unknown}"
         answers.append(
             {
                 "federation": deployment.federation,

@@ -33,6 +33,8 @@ class Job(models.Model):
     source = models.ForeignKey(DataSource, on_delete=models.PROTECT, related_name="jobs")
     client_id = models.CharField(max_length=64)
     slot = models.IntegerField(null=True)
+    records = models.BigIntegerField(null=True)
+    """How many records of exact ranges could be read when it was made: every attempt trains on these, or fails."""
     wanted = models.BooleanField(default=True)
     """False once a person has stopped it, until a person retries it."""
     state = models.CharField(max_length=10, choices=JobState, default=JobState.PENDING, db_index=True)

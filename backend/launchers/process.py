@@ -1,4 +1,4 @@
-"""The launcher process' loops: the outbox to Kafka, sample data, replicas, and the Jobs. None waits for another."""
+"""The launcher process' loops: outbox to Kafka, sample data, streams, replicas, Jobs. None waits for another."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
 from backend.launchers.options import Options, cluster_fleet, cluster_launcher, local_fleet, local_launcher
 from backend.launchers.reconciler import Reconciler
 from backend.launchers.serving import ServingReconciler
+from backend.launchers.surveyor import Surveyor
 from backend.streams.injections import Injector
 from mainstem.metrics.health import Health
 
@@ -45,6 +46,8 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     outbox.start()
     samples = threading.Thread(target=repeat, args=("samples", Injector().step, stop, every), daemon=True)
     samples.start()
+    surveyor = threading.Thread(target=repeat, args=("streams", Surveyor(stream_log).step, stop, every), daemon=True)
+    surveyor.start()
     serving = threading.Thread(
         target=repeat,
         args=("serving", ServingReconciler(fleet, options, stream_log).tick, stop, pause),

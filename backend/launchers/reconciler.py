@@ -143,6 +143,9 @@ class Reconciler:
     def _start(self, job: Job) -> None:
         """Start an admitted Job. The row says `running` first: a crash between the two shows as an interruption."""
         with logs.bind(federation=job.federation, client=job.client_id):
+            if reason := matching.changed(job):
+                self._record(job, Decision(Action.NOTHING, JobState.FAILED, f"not started: {reason}", job.failures))
+                return
             self._update(
                 job,
                 state=JobState.RUNNING,

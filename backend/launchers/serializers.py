@@ -13,11 +13,12 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     client = serializers.CharField(source="client_id", read_only=True)
     deployment_id = serializers.IntegerField(read_only=True, allow_null=True)
     source_id = serializers.IntegerField(read_only=True)
+    notice = serializers.CharField(source="source.notice", read_only=True, help_text="What its stream lacks, if any.")
 
     class Meta:
         model = Job
         fields = (
-            "name", "federation", "deployment_id", "source_id", "client", "state", "wanted", "detail", "exit_code",
-            "attempts", "failures", "created_at", "due_at", "started_at", "ended_at",
+            "name", "federation", "deployment_id", "source_id", "client", "state", "wanted", "detail", "notice",
+            "exit_code", "attempts", "failures", "created_at", "due_at", "started_at", "ended_at",
         )  # fmt: skip
         read_only_fields = fields

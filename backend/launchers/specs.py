@@ -22,9 +22,10 @@ def spec_of(job: Job, options: Options) -> JobSpec:
         client_id=job.client_id,
         validation_rate=source.validation_rate,
         test_rate=source.test_rate,
-        total_msg=source.total_msg,
+        total_msg=source.total_msg if job.records is None else job.records,
         incremental=source.incremental,
         unsupervised_topic=source.unsupervised_topic or None,
         cloud_client_config=options.cloud_client_config,
         data_client_config=options.data_client_config,
+        topic_ids=source.stream_ids,
     )

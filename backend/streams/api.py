@@ -140,16 +140,14 @@ class IngestDataView(APIView):
 
     @extend_schema(request=EnvelopeSerializer, responses=TakenSerializer)
     def post(self, request: Request) -> Response:
-        """Store a batch and start the Jobs that its streams make possible."""
+        """Store a batch. The launcher asks Kafka about its streams and starts the Jobs that they make possible."""
         form = EnvelopeSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        answer, fresh = self._take(form)
-        matching.match(sources=fresh)
-        return Response(answer)
+        return Response(self._take(form))
 
     @transaction.atomic
-    def _take(self, form: EnvelopeSerializer) -> tuple[dict[str, Any], list[DataSource]]:
-        fresh: list[DataSource] = []
+    def _take(self, form: EnvelopeSerializer) -> dict[str, Any]:
+        accepted = 0
         refused: list[dict[str, Any]] = []
         duplicates = 0
         for topic_id, record in form.entries():
@@ -158,11 +156,10 @@ class IngestDataView(APIView):
                 source, new = intake.take(form.validated_data["cluster_id"], topic_id, record)
                 duplicates += not new
                 if not new or not source.problem:
-                    if new:
-                        fresh.append(source)
+                    accepted += new
                     continue
                 reason = source.problem
             refused.append(
                 {"topic": record.topic, "partition": record.partition, "offset": record.offset, "reason": reason}
             )
-        return {"accepted": len(fresh), "duplicates": duplicates, "refused": refused}, fresh
+        return {"accepted": accepted, "duplicates": duplicates, "refused": refused}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db import models
-
 from backend.streams.models import RAW_BYTES, DataSource
 from mainstem.errors import DecodeError
 from mainstem.ports import Record
@@ -14,7 +12,6 @@ from mainstem.streams import DataAnnouncement
 from mainstem.topics import CONTROL_RECORD_LIMIT
 
 _DEEPEST = 64
-_LARGEST_ID = models.BigIntegerField.MAX_BIGINT
 
 
 def take(cluster_id: str, topic_id: str, record: Record) -> tuple[DataSource, bool]:
@@ -40,7 +37,7 @@ def _fields(record: Record) -> dict[str, Any]:
             f"the announcement has {len(record.value):,} bytes; at most {CONTROL_RECORD_LIMIT:,} are taken"
         )
     if record.key is not None and len(record.key) > 64:
-        raise DecodeError(f"the announcement's key has {len(record.key)} bytes; it must be a deployment's number")
+        raise DecodeError(f"the announcement's key has {len(record.key)} bytes; it must be a federation's id")
     said = DataAnnouncement.decode(record.key, record.value)
     unsupervised = said.unsupervised_topic or ""
     if len(unsupervised) > 249:
@@ -59,8 +56,7 @@ def _fields(record: Record) -> dict[str, Any]:
     }
     for name, value in fields.items():
         _check_storable(name, value)
-    addressed = said.deployment if said.deployment and said.deployment <= _LARGEST_ID else None
-    return {**fields, "key": record.key, "value": record.value, "addressed_to": addressed}
+    return {**fields, "key": record.key, "value": record.value, "addressed_to": said.federation or ""}
 
 
 def _check_storable(name: str, value: Any) -> None:

@@ -42,8 +42,19 @@ class DataSource(models.Model):
     total_msg = models.BigIntegerField(null=True)
     incremental = models.BooleanField(default=False)
     unsupervised_topic = models.CharField(max_length=249, blank=True)
-    addressed_to = models.BigIntegerField(null=True)
-    """The deployment that the announcement's key names, if any."""
+    addressed_to = models.CharField(max_length=64, blank=True)
+    """The federation that the announcement's key names, and no other is meant; empty: nobody in particular."""
+
+    stream_ids = models.JSONField(default=dict)
+    """Of its data topics by name, as they were first seen: a topic deleted and made again has another one."""
+    readable = models.BigIntegerField(null=True)
+    """How many records of exact ranges can be read; None until they were counted, and of a stream without ends."""
+    standing = models.CharField(max_length=10, blank=True)
+    """`mainstem.survey.Standing`; empty until Kafka was asked."""
+    notice = models.TextField(blank=True)
+    """What people should know of it: why no Job may train on it, or what is missing."""
+    surveyed_at = models.DateTimeField(null=True)
+    """When Kafka was last asked."""
     received_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -69,7 +80,8 @@ class DataSource(models.Model):
             total_msg=self.total_msg,
             incremental=self.incremental,
             unsupervised_topic=self.unsupervised_topic or None,
-            deployment=self.addressed_to,
+            federation=self.addressed_to or None,
+            readable=self.readable,
         )
 
     @property

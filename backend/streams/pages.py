@@ -120,6 +120,7 @@ def source_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "source": source,
         "fits": [] if source.problem else matching.explain(source),
         "jobs": source.jobs.select_related("deployment").order_by("-id")[:ROWS],
+        "key": "0x" + bytes(source.key or b"").hex(),
         "raw": bytes(source.value or b"")[:4096].decode("utf-8", "replace"),
         "address": f"/api/datasources/{pk}/",
         "at": _at(request),
@@ -135,7 +136,7 @@ def source_samples(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"source": source}
     try:
         context["look"] = found = samples.look(kafka.stream_log(), source, _at(request))
-        context["before"], context["after"] = found.start - samples.AT_ONCE, found.start + len(found.samples)
+        context["before"], context["after"] = found.start - samples.AT_ONCE, found.after
     except MainstemError as error:
         context["away"] = str(error)
     whole = not request.headers.get("HX-Request")

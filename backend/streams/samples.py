@@ -35,10 +35,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Samples from `start` on, of `total` in the stream as far as that is known."""
+    """Samples from place `start` on, the next ones from `after` on, of `total` places in the stream.
+
+    A place that holds no record (compaction, transactions) is passed over.
+    """
 
     samples: list[Sample]
     start: int
+    after: int
     total: int
     shape: tuple[int, ...]
     dtype: str
@@ -50,8 +54,10 @@ def look(log: Source, source: DataSource, start: int) -> Look:
     parts = list(pieces(log, source.announcement.ranges))
     total = sum(end - first for _, _, first, end in parts)
     start = max(0, min(start, total - 1))
-    samples = [_sample(codec, record) for record in _records(log, parts, start)]
-    return Look(samples, start, total, codec.x_shape, codec.x_dtype.name)
+    found = list(_records(log, parts, start))
+    after = found[-1][0] + 1 if found else total
+    samples = [_sample(codec, record) for _, record in found]
+    return Look(samples, start, after, total, codec.x_shape, codec.x_dtype.name)
 
 
 def pieces(log: Source, ranges: tuple[StreamRange, ...]) -> Iterator[tuple[str, int, int, int]]:
@@ -66,15 +72,16 @@ def pieces(log: Source, ranges: tuple[StreamRange, ...]) -> Iterator[tuple[str, 
                 yield piece.topic, number, start, stop
 
 
-def _records(log: Source, parts: list[tuple[str, int, int, int]], skip: int) -> Iterator[Record]:
-    left, size = AT_ONCE, 0
+def _records(log: Source, parts: list[tuple[str, int, int, int]], skip: int) -> Iterator[tuple[int, Record]]:
+    """(place in the stream, record)."""
+    left, size, before = AT_ONCE, 0, 0
     for topic, partition, start, end in parts:
-        begin = start + skip
-        skip = max(0, skip - (end - start))
+        begin, place = start + max(0, skip - before), before - start
+        before += end - start
         if begin >= end:
             continue
-        for record in log.read(topic, partition, begin, min(end, begin + left)):
-            yield record
+        for record in log.read(topic, partition, begin, end):
+            yield place + record.offset, record
             left, size = left - 1, size + len(record.value or b"")
             if not left or size > MOST_BYTES:
                 return

@@ -25,7 +25,8 @@ class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
         fields = (
             "id", "topic", "input_format", "input_config", "description", "restrictions", "validation_rate",
             "test_rate", "total_msg", "incremental", "unsupervised_topic", "addressed_to", "problem", "cluster_id",
-            "topic_id", "partition", "offset", "timestamp_ms", "received_at", "raw",
+            "topic_id", "partition", "offset", "timestamp_ms", "received_at", "raw", "stream_ids", "readable",
+            "standing", "notice", "surveyed_at",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -33,7 +33,8 @@ class KafkaMLSink:
     Args:
         boostrap_servers: Kafka brokers, "host:port,..." or a list of them.
         topic: the data topic; created with one partition where it is missing.
-        deployment_id: number of the deployment the stream is meant for (the control message's key).
+        deployment_id: the control message's key. Kafka-ML's number means nobody in particular; a federation's id
+            as text means that one alone.
         input_format: RAW, AVRO or JSON.
         description: text for people.
         dataset_restrictions: what the data are, as a dict or JSON text; a federation with the same

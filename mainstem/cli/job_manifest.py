@@ -21,7 +21,7 @@ from mainstem.cli.api import Api
 from mainstem.cli.output import Output, UsageError
 from mainstem.codecs import raw_config
 from mainstem.job_settings import JOB_FIELDS, JobSettings, from_text
-from mainstem.jobs import JobSpec
+from mainstem.jobs import JobSpec, ids_text
 from mainstem.manifest import CLIENTS, Placement, job_manifest
 from mainstem.platform.home import Home
 
@@ -110,13 +110,14 @@ def made(
         "KML_CLOUD_BOOTSTRAP_SERVERS": cloud,
         "DATA_BOOTSTRAP_SERVERS": data,
         "DATA_TOPIC": options.topic or stream["topic"],
+        "DATA_TOPIC_IDS": ids_text(stream.get("stream_ids") or {}) or None,
         "INPUT_FORMAT": options.format or stream.get("input_format") or "RAW",
         "INPUT_CONFIG": options.input_config or _config(deployment, stream),
         "FEDERATED_MODEL_ID": options.federation or deployment["federation"],
         "FEDERATED_CLIENT_ID": options.client,
         "VALIDATION_RATE": _first(options.validation_rate, stream.get("validation_rate")),
         "TEST_RATE": _first(options.test_rate, stream.get("test_rate")),
-        "TOTAL_MSG": _first(options.total_msg, stream.get("total_msg")),
+        "TOTAL_MSG": _first(options.total_msg, _first(stream.get("readable"), stream.get("total_msg"))),
         "INCREMENTAL": "true" if _first(options.incremental, stream.get("incremental")) else None,
         "UNSUPERVISED_TOPIC": stream.get("unsupervised_topic") or None,
         "KML_CLOUD_CLIENT_CONFIG": f"{CLIENTS}/{options.client_config}" if secret else None,

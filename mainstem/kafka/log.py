@@ -16,9 +16,10 @@ from mainstem.errors import LogError
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
+from mainstem.kafka.identity import identify
 from mainstem.kafka.leaders import await_leaders
 from mainstem.kafka.ranges import Ranges
-from mainstem.ports import Outgoing, Record
+from mainstem.ports import Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
 
 
@@ -116,6 +117,11 @@ class KafkaLog:
         return self._partitions[topic]
 
     # ------------------------------------------------------------ topics
+    def identify(self, topic: str) -> TopicIdentity | None:
+        """See `ports.Streams`."""
+        with self._translated(f"asking for topic {topic}") as admin:
+            return identify(admin, topic, self._timeout)
+
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""
         new = [NewTopic(s.name, s.partitions, -1, config=dict(s.settings)) for s in topics]

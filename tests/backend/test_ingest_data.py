@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from backend.deployments.models import Deployment
+from backend.launchers import matching
 from backend.launchers.models import Job
 from backend.streams import intake
 from backend.streams.models import DataSource
@@ -160,13 +162,27 @@ def test_no_record_breaks_the_endpoint(db: None, value: bytes, key: bytes | None
         pytest.fail("a stored stream must be readable")
 
 
+@pytest.mark.parametrize(("key", "meant"), [(None, ""), (b"\1", ""), (b"1", ""), (b"ddy6heod", "ddy6heod")])
+def test_whom_an_announcement_is_addressed_to(logger: APIClient, key: bytes | None, meant: str) -> None:
+    """A federation's id as text is its address; a number is none."""
+    logger.post(URL, body(entry(0, GOOD, key)), format="json")
+    assert DataSource.objects.get().addressed_to == meant
+
+
+def surveyed() -> None:
+    """The launcher has looked at all streams, and found them whole."""
+    DataSource.objects.update(standing="ready", readable=250, surveyed_at=timezone.now())
+    matching.match()
+
+
 def test_an_announcement_starts_the_job_of_an_open_federation(logger: APIClient) -> None:
-    """At once, and not again when the logger repeats itself."""
+    """As soon as Kafka was asked, and not again when the logger repeats itself."""
     Deployment.objects.create(
         federation="ddy6heod", name="d", state="waiting", input={"shape": [28, 28]}, rules={"max_clients": 3}
     )
     for _ in range(2):
         logger.post(URL, body(entry(0, GOOD)), format="json")
+        surveyed()
     job = Job.objects.get()
     assert job.federation == "ddy6heod" and job.state == "pending"
     assert job.client_id == f"automl-{job.source.digest}"
@@ -183,6 +199,7 @@ def test_data_sources_can_be_read_and_explained(client_of: Clients) -> None:
     )
     other = {**GOOD, "topic": "other:0:0:250"}
     logger.post(URL, body(entry(0, GOOD), entry(1, other)), format="json")
+    surveyed()
     listed = viewer.get("/api/datasources/").json()
     assert [source["topic"] for source in listed["results"]] == ["other:0:0:250", "automl:0:0:250"]
     detail = viewer.get(f"/api/datasources/{listed['results'][0]['id']}/").json()

@@ -8,11 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -93,10 +95,15 @@ def federation(name: str = "ddy6heod", **more: Any) -> Deployment:
 
 
 _offsets = itertools.count()
+LATER = timedelta(hours=1)
+"""Streams of these tests are looked at after any federation has opened."""
 
 
 def stream(topic: str = "site", **more: Any) -> DataSource:
-    fields = {"topic": f"{topic}:0:0:10", "total_msg": 10, "input_config": {"data_reshape": "4"}, "input_format": "RAW"}
+    fields = {
+        "topic": f"{topic}:0:0:10", "total_msg": 10, "input_config": {"data_reshape": "4"}, "input_format": "RAW",
+        "standing": "ready", "readable": 10, "stream_ids": {topic: "id"}, "surveyed_at": timezone.now() + LATER,
+    }  # fmt: skip
     return DataSource.objects.create(
         cluster_id="c", topic_id="t", partition=0, offset=next(_offsets), timestamp_ms=1, **{**fields, **more}
     )
@@ -153,23 +160,61 @@ def test_a_federation_without_a_readable_opening_takes_nothing() -> None:
     assert Job.objects.get().federation == "fits0000"
 
 
-def test_a_key_binds_a_stream_to_its_deployment() -> None:
-    """A number that is no deployment's here binds to nothing: Kafka-ML's scripts number theirs elsewhere."""
-    one, two = federation("one00000"), federation("two00000")
-    stream(addressed_to=two.pk)
+def test_an_address_binds_a_stream_to_its_federation() -> None:
+    """To that one and to no other; an id that exists nowhere trains nobody."""
+    federation("one00000"), federation("two00000", external=True)
+    source = stream(addressed_to="two00000")
     assert matching.match() == 1
-    assert Job.objects.get().deployment == two
-    stream(addressed_to=987654)
-    assert matching.match() == 2
-    assert one.jobs.count() == 1
+    assert Job.objects.get().federation == "two00000"
+    stream(addressed_to="nowhere0")
+    assert matching.match() == 0
+    told = {fit["federation"]: fit["reason"] for fit in matching.explain(source)}
+    assert told == {"one00000": "its announcement is addressed to federation 'two00000'", "two00000": ""}
 
 
-def test_a_key_means_nothing_at_a_site() -> None:
-    """Whoever injects there gives the cloud's number of a deployment; a site's own rows have other numbers."""
-    federation("one00000", external=True)
-    two = federation("two00000", external=True)
-    stream(addressed_to=two.pk)
-    assert matching.match() == 2
+def test_a_stream_is_matched_once_kafka_was_asked() -> None:
+    """Not before, not while something of it is missing, and not by what was seen before the federation opened."""
+    deployment = federation()
+    for more in ({"surveyed_at": None}, {"standing": "waits"}, {"surveyed_at": deployment.created_at - LATER}):
+        source = stream(**more)
+        assert matching.match() == 0 and matching.match([source]) == 0
+        assert matching.explain(source)[0]["reason"].startswith("it waits: ")
+    DataSource.objects.update(standing="ready", surveyed_at=timezone.now() + LATER)
+    assert matching.match() == 3
+
+
+def test_what_can_be_read_is_what_counts() -> None:
+    """500 offsets of which 380 are records do not make 500; those that are there do."""
+    federation(data={"min_data": 500})
+    stream(total_msg=500, readable=380)
+    assert matching.match() == 0
+    stream(total_msg=400, readable=500)
+    assert matching.match() == 1
+
+
+def test_no_job_starts_on_a_stream_that_is_gone(launcher: FakeLauncher) -> None:
+    """Neither a first one nor once more; the stream and the run say why."""
+    deployment = federation()
+    gone = stream("gone", standing="gone", notice="its topic gone was deleted")
+    kept, shrunk = stream("kept"), stream("shrunk")
+    loop = reconciler(launcher)
+    loop.tick()
+    assert matching.explain(gone)[0]["reason"] == "its topic gone was deleted"
+    assert not Job.objects.filter(source=gone).exists() and Job.objects.count() == len(launcher.running) == 2
+    DataSource.objects.filter(pk=kept.pk).update(standing="gone", notice="its topic kept was deleted")
+    DataSource.objects.filter(pk=shrunk.pk).update(readable=9, notice="10 announced, 9 readable: it is compacted")
+    for job in Job.objects.all():
+        launcher.finish(job.name, 1)
+    loop.tick()
+    launcher.now += 10
+    loop.tick()
+    details = dict(Job.objects.values_list("source_id", "detail"))
+    assert not launcher.running and set(Job.objects.values_list("state", "attempts")) == {("failed", 1)}
+    assert details[kept.pk] == "not started: its topic kept was deleted"
+    assert details[shrunk.pk].endswith("10 of its records could be read when the Job was made, and 9 now")
+    assert [told.split(": ", 1)[1] for told in matching.notices(deployment)] == [
+        "10 announced, 9 readable: it is compacted", "its topic kept was deleted", "its topic gone was deleted",
+    ]  # fmt: skip
 
 
 def racing(competitor: Callable[[], object]) -> Any:
@@ -227,6 +272,7 @@ def test_a_fitting_stream_runs_once(launcher: FakeLauncher) -> None:
     assert launcher.launched == [job.name] and job.state == "running" and job.attempts == 1
     spec = launcher.specs[job.name]
     assert (spec.data_topic, spec.validation_rate, spec.test_rate, spec.total_msg) == ("site:0:0:10", 0.2, 0.1, 10)
+    assert spec.topic_ids == {"site": "id"}
     assert (spec.cloud_bootstrap, spec.data_bootstrap, spec.client_id) == ("cloud:1", "data:1", job.client_id)
     assert JobSpec.from_environ(spec.to_environ()) == spec
 

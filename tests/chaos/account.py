@@ -32,8 +32,12 @@ _TABLES = {
     "deployments_member": f"deployment_id IN ({_MINE})",
     "streams_datasource": "problem = problem",
 }
-_OF_THE_DATABASE = {"id", "deployment_id", "round_id", "created_at", "updated_at", "received_at", "refolds"}
-"""Columns that tell of the database's own life rather than of the log; of which round an update is, its offset says."""
+_OF_THE_DATABASE = {
+    *("id", "deployment_id", "round_id", "created_at", "updated_at", "received_at", "refolds"),
+    *("stream_ids", "readable", "standing", "notice", "surveyed_at"),
+}
+"""Columns that tell of the database's own life rather than of the log: also what the launcher saw of a stream at the
+site's Kafka. Of which round an update is, its offset says."""
 
 _PROJECTED = {
     *("state", "detail", "cluster_id", "topic_id", "folded", "architecture", "round", "version", "head", "phase"),

@@ -78,7 +78,7 @@ def test_one_client_as_in_the_seed(site: Site, capsys: pytest.CaptureFixture[str
     ((announcement, batch),) = site.announced()
     assert announcement.topic == f"{site.topic}:0:0:550" == told["streams"][0]["topic"]
     assert announcement.total_msg == 550 and round(announcement.test_rate * 550) == 50
-    assert announcement.restrictions == {"set": "digits"} and announcement.deployment is None
+    assert announcement.restrictions == {"set": "digits"} and announcement.federation is None
     assert announcement.input_config == {
         "data_type": "float32",
         "data_reshape": "784",
@@ -131,12 +131,12 @@ def test_streams_spread_over_a_topics_partitions(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "key"), [(["--deployment", "300"], 300), (["--federation", "ddy6heod"], int.from_bytes(b"ddy6heod"))]
+    ("option", "meant"), [(["--deployment", "300"], None), (["--federation", "ddy6heod"], "ddy6heod")]
 )
-def test_the_key_names_who_is_meant(site: Site, option: list[str], key: int) -> None:
-    """A deployment's number or a federation's id."""
+def test_the_key_names_who_is_meant(site: Site, option: list[str], meant: str | None) -> None:
+    """A federation's id names that one; Kafka-ML's number of a deployment means nobody in particular."""
     assert dummy.main([*site.options, "--quiet", "--train-samples", "3", "--test-samples", "1", *option]) == 0
-    assert site.announced()[0][0].deployment == key
+    assert site.announced()[0][0].federation == meant
 
 
 @pytest.mark.parametrize("start", [["-m", "inject_scripts.inject_dummy_training_data"], ["FILE"]])

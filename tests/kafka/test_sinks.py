@@ -77,7 +77,7 @@ def test_raw_sink_as_in_kafka_ml(kafka: EmbeddedKafka) -> None:
         (y.tobytes(), x.tobytes()) for x, y in zip(DIGITS, LABELS, strict=True)
     ]
     record, _, announcement = announced(kafka, control)
-    assert record.key == b"\x01" and announcement.deployment == 1
+    assert record.key == b"\x01" and announcement.federation is None
     assert (
         record.value
         == json.dumps(
@@ -207,7 +207,7 @@ def test_online_federated_raw_sink_announces_when_told(kafka: EmbeddedKafka) -> 
     live.send(data=DIGITS[0], label=LABELS[0])
     live.online_close()
     record, body, announcement = announced(kafka, control)
-    assert record.key == b"\x01\x2c" and announcement.deployment == 300
+    assert record.key == b"\x01\x2c" and announcement.federation is None
     assert body["topic"] == topic and body["total_msg"] is None and body["incremental"] is True
     second = name("control")
     both = OnlineFederatedRawSink(
@@ -328,7 +328,7 @@ def test_hand_made_control_messages_are_accepted(key: bytes, change: dict[str, A
         "input_config": {"data_type": "uint8", "data_reshape": "4", "label_type": "uint8", "label_reshape": ""},
     } | change
     announcement = DataAnnouncement.decode(key, json.dumps(body).encode())
-    assert announcement.deployment == 1
+    assert announcement.federation is None
     assert codec_for(announcement.input_format, announcement.input_config).x_shape == (4,)
 
 

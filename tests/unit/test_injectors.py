@@ -112,8 +112,10 @@ def test_keys_are_big_endian_of_the_width_needed() -> None:
         b"\1\0\0\0\0\0",
     ]
     assert deployment_key("ddy6heod") == b"ddy6heod" and deployment_key(None) is None
-    with pytest.raises(ConfigError, match="deployment_id"):
-        deployment_key(-1)
+    assert deployment_key("1") == b"\1" and deployment_key("300") == b"\1\x2c"
+    for wrong in (-1, "hospital-7", "", "9" * 5000):
+        with pytest.raises(ConfigError, match="deployment_id"):
+            deployment_key(wrong)
 
 
 def test_a_stream_in_too_many_pieces_is_refused() -> None:

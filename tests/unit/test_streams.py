@@ -123,10 +123,10 @@ def test_open_and_bare_ranges() -> None:
 
 
 def test_kafka_ml_message() -> None:
-    """The message as Kafka-ML's sinks send it, with the deployment's id as a key of any width."""
-    for key, id_ in ((b"\x07", 7), ((7).to_bytes(4, "big"), 7), ((300).to_bytes(8, "big"), 300), (None, None)):
+    """The message as Kafka-ML's sinks send it, with the deployment's id as a key of any width, which means nobody."""
+    for key in (b"\x07", (7).to_bytes(4, "big"), (300).to_bytes(8, "big"), b"1", b"", None):
         said = decode(key, total_msg=500)
-        assert said.deployment == id_
+        assert said.federation is None and misfit(said, federation({"site": "north"})) is None
         assert said.restrictions == {"site": "north"}
         assert (said.validation_rate, said.test_rate, said.total_msg, said.incremental) == (0.1, 0.0, 500, False)
         assert said.ranges == (StreamRange("digits", 0, 0, 500),)
@@ -202,6 +202,24 @@ def test_matching() -> None:
     live = decode(topic="live", incremental=True, total_msg=None)
     assert misfit(live, federation({"site": "north"}, 10**6)) is None
     assert misfit(decode(dataset_restrictions=""), federation({})) is None
+
+
+def test_text_names_one_federation_and_no_other() -> None:
+    """Whether there is one of that id or not: a typo trains nobody, it does not train everybody."""
+    assert misfit(decode(b"ddy6heod"), federation({"site": "north"})) is None
+    for key in (b"fedaaaaa", b"DDY6HEOD", b"ddy6heod "):
+        assert "is addressed to federation" in (misfit(decode(key), federation({"site": "north"})) or "")
+
+
+def test_what_can_be_read_counts() -> None:
+    """Of exact ranges, once they were counted: neither more nor less than that, whatever was announced."""
+    said = dataclasses.replace(decode(total_msg=500), readable=380)
+    assert "380 records that can be read" in (misfit(said, federation({"site": "north"}, 500)) or "")
+    assert misfit(said, federation({"site": "north"}, 380)) is None
+    unknown = decode(total_msg=None, incremental=True)
+    assert misfit(dataclasses.replace(unknown, readable=3), federation({"site": "north"}, 4)) is not None
+    with pytest.raises(DecodeError, match="mixes exact ranges"):
+        decode(topic="a:0:0:5,b")
 
 
 def test_json_equality_tells_true_from_one() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federated_training.config import Settings, stored_client_id
-from federated_training.dataset import split
+from federated_training.dataset import lot, split, split_by_place
 from federated_training.decoders import Decoder, Target
 from federated_training.stream import Stream, await_topics
 from mainstem.clock import SystemClock
@@ -153,6 +153,47 @@ def test_an_incremental_stream_grows() -> None:
     assert grown is not None and grown[0][:, 0].tolist() == [0, 1, 2, 5]
 
 
+def test_exact_ranges_do_not_grow_whatever_is_announced() -> None:
+    """`incremental` beside exact ranges, as OnlineFederatedRawSink announces them: read once, to their end."""
+    log = stream_of([sample(n) for n in range(10)])
+    spec = spec_of("stream:0:2:5", incremental=True, total_msg=3)
+    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    assert stream.open()[0][:, 0].tolist() == [2, 3, 4]
+    log.append("stream", [sample(5)])
+    assert stream.refresh() is None and stream.records == 3
+
+
+def test_a_topic_made_anew_is_another_stream() -> None:
+    """At the start by the id that was announced, later by the one that was there at first."""
+    log = stream_of([sample(n) for n in range(3)])
+    growing = spec_of(incremental=True)
+    stream = Stream(log, growing, Decoder(growing, InputSpec(shape=(4,)), ONE_HOT))
+    stream.open()
+    known = log.identify("stream")
+    assert known is not None
+    spec = spec_of("stream:0:0:3", topic_ids={"stream": known.id})
+    assert len(read(log, spec)[0]) == 3
+    log.delete_topics(["stream"])
+    log.create_topics([stream_spec("stream")])
+    log.append("stream", [sample(n) for n in range(9)])
+    with pytest.raises(ConfigError, match="made again"):
+        read(log, spec)
+    with pytest.raises(ConfigError, match="made again"):
+        stream.refresh()
+
+
+def test_records_that_retention_took_unread_are_passed_over() -> None:
+    """A stream that grows goes on behind them."""
+    log = stream_of([sample(n) for n in range(3)])
+    spec = spec_of(incremental=True)
+    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream.open()
+    log.append("stream", [sample(n) for n in range(3, 9)])
+    log.delete_records("stream", 0, 7)
+    grown = stream.refresh()
+    assert grown is not None and grown[0][:, 0].tolist() == [0, 1, 2, 7, 8]
+
+
 def test_bad_records_are_counted_and_left_out() -> None:
     """Wrong sizes, labels out of range, NaN, tombstones and missing keys do not stop the rest."""
     bad = [
@@ -182,6 +223,33 @@ def test_the_last_share_is_test_and_validation_is_drawn_by_seed() -> None:
     assert (len(first.training), len(first.validation), len(first.held_out)) == (445, 55, 105)
     assert first.validation.x.tolist() == again.validation.x.tolist() != other.validation.x.tolist()
     assert first.sha256 == other.sha256
+
+
+@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=6))
+def test_a_growing_stream_moves_no_sample(seed: int, growth: list[tuple[int, int]]) -> None:
+    """Whatever comes behind it, in whichever partition: what is for validation or test stays so."""
+    ends, places = [0] * 4, []
+    parts_of: dict[tuple[str, int, int], str] = {}
+    for partition, count in growth:
+        places += [("t", partition, ends[partition] + n) for n in range(count)]
+        ends[partition] += count
+        x = np.arange(len(places), dtype="float32").reshape(-1, 1)
+        try:
+            parts = split_by_place(x, x, places, validation_rate=0.3, test_rate=0.2, seed=seed)
+        except ConfigError:
+            continue
+        for name in ("training", "validation", "test"):
+            for number in getattr(parts, name).x[:, 0].astype(int):
+                assert parts_of.setdefault(places[number], name) == name
+
+
+def test_the_rates_hold_for_many_samples() -> None:
+    """Lots are spread evenly, and another seed draws others."""
+    x = np.zeros((20_000, 1), "float32")
+    places = [("t", 0, n) for n in range(len(x))]
+    parts = split_by_place(x, x, places, validation_rate=0.3, test_rate=0.2, seed=1)
+    assert len(parts.validation) == pytest.approx(6000, rel=0.05) and len(parts.test) == pytest.approx(4000, rel=0.05)
+    assert lot(1, places[0]) != lot(2, places[0]) != lot(2, places[1])
 
 
 @given(st.integers(1, 60), st.floats(0, 0.99), st.floats(0, 0.99), st.integers(0, 2**32))

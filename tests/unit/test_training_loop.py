@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -86,9 +87,11 @@ class World:
     engines: list[LightEngine] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
 
-    def job(self, connect: Callable[[], Any] | None = None, reshape: str = "1") -> Job:
+    def job(
+        self, connect: Callable[[], Any] | None = None, reshape: str = "1", topic: str = "stream:0:0:10", **more: Any
+    ) -> Job:
         """A Job for it."""
-        spec = spec_of(validation_rate=0.2, config={"data_reshape": reshape})
+        spec = spec_of(topic, validation_rate=0.2, config={"data_reshape": reshape}, **more)
         settings = Settings(
             spec=dataclasses.replace(spec, federation=self.federation), client="c1", patience=1.0, heartbeat=0.05
         )
@@ -193,6 +196,40 @@ def test_two_rounds_and_the_final_evaluation(world: World) -> None:
     (left,) = world.said(Left)
     assert left.version == 2 and left.evaluation.values == {"loss": 9.0}
     assert world.engines[0].trained == [0, 1]
+
+
+def test_a_growing_stream_tells_its_newest_examples_and_leaks_none(world: World) -> None:
+    """Each round with the samples that have come meanwhile, none of which was ever trained on and is held out now.
+
+    What memorises its training samples, on labels that nothing explains, is right by chance alone on the others.
+    """
+    random, shares = np.random.default_rng(1), []
+    seen: set[float] = set()
+
+    def grow() -> None:
+        labels = np.eye(3, dtype="<f4")[random.integers(0, 3, 100)]
+        first = world.log.bounds("stream", 0)[1]
+        values = [np.float32(first + n).tobytes() for n in range(100)]
+        world.log.append("stream", [Outgoing(v, key=k.tobytes()) for v, k in zip(values, labels, strict=True)])
+
+    thread, raised = start(world.job(topic="stream", incremental=True))
+    train = LightEngine.train
+
+    def remember(engine: LightEngine, data: Dataset, base: int, progress: Progress) -> Trained:
+        shares.append(len({float(x) for x in data.held_out.x[:, 0]} & seen))
+        seen.update(float(x) for x in data.training.x[:, 0])
+        return train(engine, data, base, progress)
+
+    with mock.patch.object(LightEngine, "train", remember):
+        for number in range(1, 3):
+            grow()
+            sent = world.wait(Update, number)[-1]
+            world.commit(number, updates.read(world.log, topics.aggregator_topic(world.federation), sent.weights))
+        thread.join(20)
+    assert raised == [] and not thread.is_alive()
+    told = [record.examples for record in world.said(Joined)]
+    assert shares == [0, 0] and told[-1] == len(seen) == world.said(Update)[-1].examples > told[0]
+    assert {record.incarnation for record in world.said(Joined)} == {world.said(Update)[0].incarnation}
 
 
 def test_heartbeats_tell_how_far_training_is(world: World) -> None:

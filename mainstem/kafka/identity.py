@@ -1,0 +1,32 @@
+"""Which topic a name means now: its id, and whether it is compacted."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from mainstem.errors import LogError
+from mainstem.ports import TopicIdentity
+
+GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC})
+
+
+def identify(admin: AdminClient, topic: str, timeout: float) -> TopicIdentity | None:
+    """The topic of that name; None where there is none. Raises LogError where Kafka does not tell.
+
+    A principal that may read a topic may ask for its id, but not always for its settings: `compacted` is None then.
+    """
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic]
+        settings = admin.describe_configs([resource], request_timeout=timeout)[resource]
+        found = str(described.result().topic_id)
+    except KafkaException as error:
+        if error.args[0].code() in GONE:
+            return None
+        raise LogError(f"asking which topic {topic} is: {error.args[0].str() or error.args[0].name()}") from error
+    try:
+        policy = settings.result()["cleanup.policy"].value
+    except KafkaException:
+        return TopicIdentity(found)
+    return TopicIdentity(found, "compact" in str(policy))
