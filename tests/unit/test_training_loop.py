@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -30,6 +31,7 @@ from mainstem.messages import (
     Joined,
     Left,
     Lifecycle,
+    Member,
     Metrics,
     Opened,
     Round,
@@ -39,6 +41,7 @@ from mainstem.messages import (
     Update,
     Weights,
     decode_client,
+    encode,
 )
 from mainstem.ports import Outgoing
 from mainstem.weights import Tensor
@@ -126,8 +129,8 @@ class World:
         assert control.head is not None
         control.append(make(control.head.link.record.seq + 1, control.head.link.hash, control.head.opened))
 
-    def commit(self, number: int, tensors: Sequence[Tensor]) -> None:
-        """Commit round `number` with these weights."""
+    def commit(self, number: int, tensors: Sequence[Tensor], members: Sequence[Member] = ()) -> None:
+        """Commit round `number` with these weights, and with these members in its snapshot."""
 
         def record(seq: int, prev: str, opened: Opened) -> Round:
             weights = updates.publish(
@@ -137,7 +140,8 @@ class World:
             return Round(
                 federation=self.federation, seq=seq, prev=prev, round=number, version=number,
                 base=Base(seq=seq - 1, version=number - 1), strategy=Strategy(), accepted=(), weights=weights,
-                snapshot=Snapshot(position=0, time_ms=0), closed=Closed(by="all", offset=0, time_ms=0),
+                snapshot=Snapshot(position=0, time_ms=0, members=tuple(members)),
+                closed=Closed(by="all", offset=0, time_ms=0),
                 opened_ms=0, writer="a",
             )  # fmt: skip
 
@@ -231,6 +235,7 @@ def test_a_stream_that_does_not_fit_ends_the_job_and_tells_why(world: World) -> 
     thread, raised = start(world.job(reshape="2 2"))
     thread.join(20)
     assert isinstance(raised[0], JobFailed) and "data_reshape is [2, 2]" in str(raised[0])
+    assert raised[0].for_good
     (failed,) = world.said(ClientFailed)
     assert "data_reshape is [2, 2]" in failed.detail
     assert world.engines == [] and world.said(Joined) == []
@@ -245,7 +250,7 @@ def test_a_loss_that_is_no_number_ends_the_job(world: World) -> None:
     world.during = during
     thread, raised = start(world.job())
     thread.join(20)
-    assert isinstance(raised[0], JobFailed)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
     assert "loss became nan" in world.said(ClientFailed)[0].detail
 
 
@@ -266,7 +271,7 @@ def test_a_signal_makes_the_client_leave(world: World) -> None:
 
 
 def test_a_kafka_that_fails_once_costs_no_training(world: World) -> None:
-    """After a failed append the Job begins anew with the outcome that it has, and joins again."""
+    """After a failed append the Job begins anew with the outcome that it has, and joins again, as itself."""
 
     class Failing:
         failed = False
@@ -286,7 +291,7 @@ def test_a_kafka_that_fails_once_costs_no_training(world: World) -> None:
     world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
     thread.join(20)
     assert raised == [] and world.engines[0].trained == [0] and len(world.engines) == 1
-    assert len(world.said(Joined)) == 2 and len({joined.incarnation for joined in world.said(Joined)}) == 2
+    assert len(world.said(Joined)) == 2 and len({joined.incarnation for joined in world.said(Joined)}) == 1
 
 
 def test_a_federation_that_never_opens_is_given_up(world: World) -> None:
@@ -294,4 +299,63 @@ def test_a_federation_that_never_opens_is_given_up(world: World) -> None:
     world.log.delete_topics([topics.control_topic(world.federation)])
     thread, raised = start(world.job())
     thread.join(20)
-    assert isinstance(raised[0], JobFailed) and "FEDERATED_MODEL_ID" in str(raised[0])
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    assert "FEDERATED_MODEL_ID" in str(raised[0]) and "does not exist" in str(raised[0])
+
+
+def test_a_kafka_that_is_away_may_be_back_at_the_next_attempt(world: World) -> None:
+    """Its absence is the one failure of a session that another start may mend."""
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            raise LogError("the broker is away")
+
+        def close(self) -> None:
+            pass
+
+    thread, raised = start(world.job(connect=Away))
+    thread.join(20)
+    assert isinstance(raised[0], JobFailed) and not raised[0].for_good
+    assert "the broker is away" in str(raised[0])
+
+
+def test_a_client_that_cannot_join_says_why(world: World) -> None:
+    """Also where it is the federation's framework, before anything is read."""
+    control = ControlTopic(world.log, world.federation)
+    control.sync()
+    assert control.head is not None
+    opened = msgspec.structs.replace(control.head.opened, framework="torch")
+    world.log.delete_topics([control.topic])
+    world.log.create_topics(topics.federation_topics(world.federation))
+    world.log.append(control.topic, [Outgoing(encode(opened))])
+    thread, raised = start(world.job())
+    thread.join(20)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    assert "framework is 'torch'" in world.said(ClientFailed)[0].detail and world.said(Joined) == []
+
+
+def test_weights_that_are_gone_for_good_end_the_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka answers, but holds no more what the head names: after some looks the federation is told."""
+    monkeypatch.setattr("federated_training.loop._PAUSE_SECONDS", 0.0)
+    data = topics.data_topic(world.federation)
+    world.log.delete_records(data, 0, world.log.bounds(data, 0)[1])
+    thread, raised = start(world.job())
+    thread.join(20)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good, raised
+    assert world.said(ClientFailed)[0].detail == str(raised[0])
+
+
+def test_a_job_from_which_another_one_took_over_ends_with_a_sentence(world: World) -> None:
+    """The first commit that knows the other process ends this one, whatever it was doing."""
+
+    def during() -> None:
+        (mine,) = world.said(Joined)
+        other = Member(client="c1", incarnation="other", joined=7, superseded=(mine.incarnation,))
+        world.commit(1, TENSORS, [other])
+
+    world.during = during
+    thread, raised = start(world.job())
+    thread.join(20)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    assert "another process has joined as c1 and taken over" in str(raised[0])
+    assert world.said(ClientFailed)[0].detail == str(raised[0]) and world.said(Update) == []
