@@ -19,6 +19,7 @@ from backend.deployments import runs, services
 from backend.deployments.events import values
 from backend.deployments.figures import figure
 from backend.deployments.models import Deployment, Member, Round, State
+from backend.deployments.troubles import MOST, troubles, with_troubles
 
 ROWS = 50
 REFUSALS = 50
@@ -54,7 +55,7 @@ def deployment_list(request: HttpRequest) -> HttpResponseBase:
         rows = rows.filter(state=state)
     if q:
         rows = rows.filter(Q(name__icontains=q) | Q(federation=q[:8]))
-    page = Paginator(rows, ROWS).get_page(request.GET.get("page"))
+    page = Paginator(with_troubles(rows), ROWS).get_page(request.GET.get("page"))
     context = {
         "page": page, "states": State.choices, "state": state, "q": q,
         "filtered": bool(state or q), "has_models": Model.objects.exists(),
@@ -194,6 +195,7 @@ def _standing(deployment: Deployment) -> dict[str, Any]:
     return {
         "waits_for": deployment.waits_for(members),
         "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
+        "troubles": troubles(deployment)[:MOST],
         "timeline": runs.timeline(deployment),
         "best": _newest_measure(deployment),
     }

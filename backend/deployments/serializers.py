@@ -17,6 +17,7 @@ from backend.catalog.services import LARGEST_SEED
 from backend.config import environment as env
 from backend.deployments.columns import plain
 from backend.deployments.models import Deployment, Member
+from backend.deployments.troubles import told
 from mainstem.errors import ConfigError
 from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings
 from mainstem.modes import MODES
@@ -185,6 +186,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
 
     model_name = serializers.CharField(source="model.name", read_only=True, default=None)
     created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+    detail = serializers.SerializerMethodField(
+        help_text="What the newest record says, and what stands in the run's way: which client gave up, and why."
+    )
     rounds = serializers.IntegerField(source="rules.rounds", read_only=True, default=0)
     min_clients = serializers.IntegerField(source="rules.min_clients", read_only=True, default=1)
     max_clients = serializers.IntegerField(source="rules.max_clients", read_only=True, default=1000)
@@ -199,17 +203,30 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         read_only_fields = fields
 
 
+    def get_detail(self, deployment: Deployment) -> str:
+        """What its newest record says, and what stands in the run's way."""
+        return told(deployment)
+
+
+class FailureSerializer(serializers.Serializer[Any]):
+    """Why a client that is no member gave up, in its own words."""
+
+    client = serializers.CharField()
+    detail = serializers.CharField()
+
+
 class DeploymentDetailSerializer(DeploymentSerializer):
     """One deployment with its protocol objects, and who is in and whom the round waits for."""
 
     members = MemberSerializer(many=True, read_only=True)
+    failures = FailureSerializer(many=True, read_only=True)
     waits_for = serializers.SerializerMethodField()
     pending = serializers.SerializerMethodField()
 
     class Meta(DeploymentSerializer.Meta):
         fields = [
             *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "job", "head", "revision",
-            "superseded", "undecodable", "members", "waits_for", "pending",
+            "superseded", "undecodable", "members", "failures", "waits_for", "pending",
         ]  # fmt: skip
         read_only_fields = fields
 
