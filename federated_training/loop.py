@@ -8,9 +8,9 @@ import time
 from typing import Final
 
 from federated_training.config import Settings
-from federated_training.session import Session, Unheard
+from federated_training.session import Session
 from federated_training.work import Connect, MakeEngine, Work
-from mainstem.errors import LogError, MainstemError, UnreadableError
+from mainstem.errors import LogError, MainstemError, SilentError, UnreadableError
 from mainstem.logs import bind
 
 log = logging.getLogger(__name__)
@@ -76,11 +76,9 @@ class Job:
                 raise JobFailed(told, for_good=False) from error
             log.warning("%s; beginning anew", error)
             return False
-        except Unheard as error:
-            raise JobFailed(str(error), for_good=False) from error
         except MainstemError as error:
             session.tell_failed(str(error))
-            raise JobFailed(str(error), for_good=True) from error
+            raise JobFailed(str(error), for_good=not isinstance(error, SilentError)) from error
         except Exception as error:
             session.tell_failed(f"unexpected {type(error).__name__}: {error}")
             raise

@@ -28,7 +28,7 @@ from mainstem.client import (
     superseded,
 )
 from mainstem.control import ControlTopic
-from mainstem.errors import ConfigError, LogError, MainstemError, UnknownTopicError
+from mainstem.errors import ConfigError, LogError, SilentError, UnknownTopicError
 from mainstem.logs import bind
 from mainstem.messages import Metrics, Opened, Report
 from mainstem.ports import MessageLog
@@ -41,10 +41,6 @@ SOFTWARE: Final = "mainstem federated_training"
 _POLL_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 30.0
 _GONE_SECONDS: Final = 120.0
-
-
-class Unheard(MainstemError):
-    """The federation's Kafka did not answer in time."""
 
 
 class Session:
@@ -94,7 +90,7 @@ class Session:
                 problem, silent = str(error), not isinstance(error, UnknownTopicError)
             if time.monotonic() > deadline:
                 told = f"FEDERATED_MODEL_ID: waited {patience:g} s for its model in vain: {problem}"
-                raise Unheard(told) if silent else ConfigError(told)
+                raise SilentError(told) if silent else ConfigError(told)
             if time.monotonic() > tell:
                 log.info("waiting for the model of federation %s: %s", federation, problem)
                 tell = time.monotonic() + _TELL_SECONDS

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federated_training.decoders import Decoder, must_have_samples
-from mainstem.errors import ConfigError, LogError
+from mainstem.errors import ConfigError, LogError, SilentError, UnknownTopicError
 from mainstem.jobs import JobSpec
 from mainstem.ports import MessageLog, Record
 from mainstem.streams import StreamRange
@@ -157,7 +157,8 @@ class Stream:
 
 
 def await_topics(source: MessageLog, spec: JobSpec, patience: float) -> None:
-    """Wait until the stream's topics exist; raises ConfigError naming the one that does not in `patience` seconds."""
+    """Wait until the stream's topics exist; raises ConfigError naming the one that does not in `patience` seconds,
+    SilentError where Kafka has not answered until then."""
     deadline = time.monotonic() + patience
     for part in spec.ranges:
         while True:
@@ -168,5 +169,6 @@ def await_topics(source: MessageLog, spec: JobSpec, patience: float) -> None:
                 break
             except LogError as error:
                 if time.monotonic() > deadline:
-                    raise ConfigError(f"DATA_TOPIC cannot be read: {error}") from error
+                    kind = ConfigError if isinstance(error, UnknownTopicError) else SilentError
+                    raise kind(f"DATA_TOPIC cannot be read: {error}") from error
                 time.sleep(_LOOK_SECONDS)

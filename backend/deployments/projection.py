@@ -212,13 +212,15 @@ def _write(deployment: Deployment, changes: Changes) -> None:
 
 
 def _with_last_words(deployment: Deployment, members: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """A failed member keeps its sentence: commits do not have it, and an aggregator that came later has not heard it."""
+    """A failed member keeps its sentence: commits do not have it, and a later aggregator has not heard it."""
     silent = {row["client"] for row in members if row.get("state") == "failed" and not row["detail"]}
     if not silent:
         return members
     said = deployment.members.filter(state="failed", client__in=silent).exclude(detail="")
     words = dict(said.values_list("client", "detail"))
-    return [{**row, "detail": words[row["client"]]} if row["client"] in words.keys() & silent else row for row in members]
+    return [
+        {**row, "detail": words[row["client"]]} if row["client"] in words.keys() & silent else row for row in members
+    ]
 
 
 def _upsert(model: type[models.Model], owner: dict[str, Any], rows: Sequence[dict[str, Any]], keys: list[str]) -> None:

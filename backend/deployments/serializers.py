@@ -202,7 +202,6 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         ]  # fmt: skip
         read_only_fields = fields
 
-
     def get_detail(self, deployment: Deployment) -> str:
         """What its newest record says, and what stands in the run's way."""
         return told(deployment)

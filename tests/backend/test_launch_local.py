@@ -67,7 +67,9 @@ def gone(pid: int) -> bool:
 SLEEPER = "import os, time; open('child', 'w').write(str(os.getpid())); time.sleep(600)"
 
 
-@pytest.mark.parametrize(("code", "state", "detail"), [(0, "succeeded", ""), (3, "failed", "exit code 3: hello from the Job")])
+@pytest.mark.parametrize(
+    ("code", "state", "detail"), [(0, "succeeded", ""), (3, "failed", "exit code 3: hello from the Job")]
+)
 def test_exit_code_and_log_are_kept(
     launcher: Callable[[str], LocalLauncher], code: int, state: str, detail: str
 ) -> None:

@@ -19,8 +19,8 @@ from backend.launchers.models import Job
 from backend.streams.models import DataSource
 from mainstem.chain import Link, begin
 from mainstem.memory_log import MemoryLog
-from mainstem.messages import Failure, Joined, MemberState, Opened, Progress, Rules, encode, sha256
 from mainstem.messages import ClientFailed as Failed
+from mainstem.messages import Failure, Joined, MemberState, Opened, Progress, Rules, encode, sha256
 from mainstem.ports import Outgoing, Record
 from mainstem.topics import aggregator_topic, control_topic
 from tests.backend.support import XSS, Ticking, logged_in, text
@@ -164,7 +164,7 @@ def test_a_list_of_many_asks_no_more(viewer: APIClient) -> None:
 
 
 def test_from_the_client_s_word_to_the_run(viewer: APIClient) -> None:
-    """A stranger and a member give up in the log; the real aggregator tells it at its next progress, and no chain does."""
+    """A stranger and a member give up in the log; the real aggregator tells it at its next progress."""
     from backend.aggregator.federation import Federation
 
     clock = Ticking()

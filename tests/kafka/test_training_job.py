@@ -277,8 +277,7 @@ def test_a_federation_that_is_nowhere_is_the_last_word(kafka: EmbeddedKafka) -> 
         output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == Exit.UNFIT, output
     assert last_error(output) == (
-        "FEDERATED_MODEL_ID: waited 1 s for its model in vain: "
-        f"topic {topics.control_topic('nowhere0')} does not exist"
+        f"FEDERATED_MODEL_ID: waited 1 s for its model in vain: topic {topics.control_topic('nowhere0')} does not exist"
     )
 
 

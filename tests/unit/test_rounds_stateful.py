@@ -142,7 +142,7 @@ class Rounds(RuleBasedStateMachine):
                 writer="w", update="u", tensors=tensors, chunks=manifest.chunks, nbytes=16, sha256=manifest.sha256
             )
         base = self.world.control.head().base if honest else base
-        said = {"number": number, "examples": examples, "incarnation": incarnation}
+        said: dict[str, Any] = {"number": number, "examples": examples, "incarnation": incarnation}
         self.world.update(client, base=base, weights=manifest, **said)
 
     @rule(client=clients, incarnation=incarnations, how=st.sampled_from(["left", "failed", "alive", "measured"]))

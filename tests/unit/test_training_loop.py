@@ -88,7 +88,9 @@ class World:
     engines: list[LightEngine] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
 
-    def job(self, connect: Callable[[], Any] | None = None, reshape: str = "1") -> Job:
+    def job(
+        self, connect: Callable[[], Any] | None = None, reshape: str = "1", data: Callable[[], Any] | None = None
+    ) -> Job:
         """A Job for it."""
         spec = spec_of(validation_rate=0.2, config={"data_reshape": reshape})
         settings = Settings(
@@ -99,7 +101,7 @@ class World:
             self.engines.append(LightEngine(log, opened, during=self.during))
             return self.engines[-1]
 
-        return Job(settings, connect or (lambda: self.log), lambda: self.log, engine)
+        return Job(settings, connect or (lambda: self.log), data or (lambda: self.log), engine)
 
     def said(self, kind: type) -> list[Any]:
         """What clients have said of one kind, in order."""
@@ -303,20 +305,24 @@ def test_a_federation_that_never_opens_is_given_up(world: World) -> None:
     assert "FEDERATED_MODEL_ID" in str(raised[0]) and "does not exist" in str(raised[0])
 
 
+class Away:
+    """A Kafka that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise LogError("the broker is away")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
 def test_a_kafka_that_is_away_may_be_back_at_the_next_attempt(world: World) -> None:
-    """Its absence is the one failure of a session that another start may mend."""
-
-    class Away:
-        def __getattr__(self, name: str) -> Any:
-            raise LogError("the broker is away")
-
-        def close(self) -> None:
-            pass
-
-    thread, raised = start(world.job(connect=Away))
-    thread.join(20)
-    assert isinstance(raised[0], JobFailed) and not raised[0].for_good
-    assert "the broker is away" in str(raised[0])
+    """Its absence is the one failure that another start may mend; of the stream's the federation is told."""
+    for job, told in ((world.job(connect=Away), False), (world.job(data=Away), True)):
+        thread, raised = start(job)
+        thread.join(20)
+        assert isinstance(raised[0], JobFailed) and not raised[0].for_good
+        assert "the broker is away" in str(raised[0])
+        assert [failed.detail for failed in world.said(ClientFailed)] == [str(raised[0])] * told
 
 
 def test_a_client_that_cannot_join_says_why(world: World) -> None:
