@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +31,11 @@ class FederatedKafkaMLAggregationSink:
         self._client, self._incarnation = client, incarnation
         self._pulse: _Pulse | None = None
 
-    def joined(self, examples: int, software: str, labels: Mapping[str, int]) -> None:
-        """Say that this client is there, with `examples` training samples, so many of each label."""
+    def joined(self, examples: int, software: str, labels: Mapping[str, int], growing: bool = False) -> None:
+        """Say that this client is there, with `examples` training samples, so many of each label.
+
+        Without `growing` every update must say the same `examples`; with it, no fewer than the one before.
+        """
         self._send(
             Joined(
                 federation=self._opened.federation,
@@ -40,6 +44,7 @@ class FederatedKafkaMLAggregationSink:
                 examples=examples,
                 software=software,
                 labels=dict(labels),
+                growing=growing,
             )
         )
 
@@ -55,7 +60,7 @@ class FederatedKafkaMLAggregationSink:
             self._log,
             self._topic,
             writer=self._client,
-            update=f"{base.seq}-{number}-{self._incarnation}",
+            update=f"{base.seq}-{number}-{secrets.token_hex(8)}",  # what a broken connection left is another's
             specs=self._opened.weights.tensors,
             tensors=tensors,
             partition=updates.chunk_partition(self._client, self._log.partitions(self._topic)),

@@ -1,7 +1,6 @@
 """The training Job: `python -m federated_training`, with its settings in environment variables (see `jobs.JobSpec`).
 
-Exit code 0 when the run ended with this client in it, 1 on failure (told to the aggregator where possible), 2 for
-settings that cannot be used, 143 after SIGTERM.
+Its exit code is one of `jobs.Exit`; a failure is told to the aggregator where it can be reached.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final
 
 from federated_training import keras_runtime
 from federated_training.config import Settings
@@ -22,15 +20,13 @@ from federated_training.engine import Engine
 from federated_training.loop import Job, JobFailed
 from mainstem import logs
 from mainstem.errors import ConfigError
+from mainstem.jobs import Exit
 from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Opened
 from mainstem.ports import MessageLog
 
 log = logging.getLogger(__name__)
-
-TERMINATED: Final = 128 + signal.SIGTERM
-"""Exit code after SIGTERM."""
 
 
 class _Terminated(BaseException):
@@ -47,7 +43,7 @@ def main() -> int:
         data = client_config(settings.spec.data_bootstrap, settings.spec.data_client_config)
     except ConfigError as error:
         log.error("%s", error)
-        return 2
+        return Exit.UNUSABLE
     with tempfile.TemporaryDirectory(prefix="mainstem-training-") as scratch:
         keras_runtime.prepare(Path(scratch))
         keras = keras_runtime.preload()
@@ -63,11 +59,11 @@ def main() -> int:
             Job(settings, lambda: KafkaLog(cloud), lambda: KafkaLog(data, committed=True), make_engine).run()
         except JobFailed as error:
             log.error("%s", error)
-            return 1
+            return Exit.UNFIT if error.for_good else Exit.FAILED
         except (_Terminated, KeyboardInterrupt):
             log.warning("asked to stop: left the federation")
-            return TERMINATED
-        return 0
+            return Exit.TERMINATED
+        return Exit.ENDED
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

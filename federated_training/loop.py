@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from typing import Final
 
 from federated_training.config import Settings
 from federated_training.session import Session
 from federated_training.work import Connect, ConnectData, MakeEngine, Work
-from mainstem.errors import LogError, MainstemError
+from mainstem.errors import LogError, MainstemError, SilentError, UnreadableError
 from mainstem.logs import bind
 
 log = logging.getLogger(__name__)
@@ -17,8 +18,16 @@ log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 0.5
 
 
+_UNREADABLE: Final = 10
+"""Sessions in a row that may end because records which the log names cannot be read."""
+
+
 class JobFailed(MainstemError):
-    """The Job gave up; the aggregator was told why, if it could be reached."""
+    """The Job gave up; the aggregator was told why, if it could be reached. `for_good`: the next one would as well."""
+
+    def __init__(self, message: str, *, for_good: bool) -> None:
+        super().__init__(message)
+        self.for_good = for_good
 
 
 class Job:
@@ -32,8 +41,10 @@ class Job:
         self, settings: Settings, connect_cloud: Connect, connect_data: ConnectData, make_engine: MakeEngine
     ) -> None:
         self._settings, self._connect = settings, connect_cloud
+        self._incarnation = secrets.token_hex(8)
         self._work = Work(settings, connect_data, make_engine)
         self._away: float | None = None
+        self._unreadable = 0
 
     def run(self) -> None:
         """Take part until the run ends.
@@ -50,19 +61,24 @@ class Job:
     def _session(self) -> bool:
         """Whether the run has ended, after one session."""
         connection = self._work.connection = self._connect()
-        session = Session(self._work, connection, self._settings, self._heard)
+        session = Session(self._work, connection, self._settings, self._incarnation, self._heard)
         try:
             session.run()
             return True
         except LogError as error:
+            self._unreadable = self._unreadable + 1 if isinstance(error, UnreadableError) else 0
+            if self._unreadable >= _UNREADABLE:
+                session.tell_failed(str(error))
+                raise JobFailed(str(error), for_good=True) from error
             self._away = self._away or time.monotonic()
             if time.monotonic() - self._away > self._settings.patience:
-                raise JobFailed(f"Kafka has not answered for {self._settings.patience:g} s: {error}") from error
+                told = f"Kafka has not answered for {self._settings.patience:g} s: {error}"
+                raise JobFailed(told, for_good=False) from error
             log.warning("%s; beginning anew", error)
             return False
         except MainstemError as error:
             session.tell_failed(str(error))
-            raise JobFailed(str(error)) from error
+            raise JobFailed(str(error), for_good=not isinstance(error, SilentError)) from error
         except Exception as error:
             session.tell_failed(f"unexpected {type(error).__name__}: {error}")
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,9 +25,10 @@ from mainstem.client import (
     Trained,
     Upload,
     Uploaded,
+    superseded,
 )
 from mainstem.control import ControlTopic
-from mainstem.errors import ConfigError, LogError
+from mainstem.errors import ConfigError, LogError, SilentError, UnknownTopicError
 from mainstem.logs import bind
 from mainstem.messages import Metrics, Opened, Report
 from mainstem.ports import MessageLog
@@ -46,9 +46,17 @@ _GONE_SECONDS: Final = 120.0
 class Session:
     """Takes part over one connection. LogError ends a session; the next one goes on from the log."""
 
-    def __init__(self, work: Work, connection: MessageLog, settings: Settings, heard: Callable[[], None]) -> None:
-        """`heard` is called whenever Kafka has answered."""
+    def __init__(
+        self,
+        work: Work,
+        connection: MessageLog,
+        settings: Settings,
+        incarnation: str,
+        heard: Callable[[], None],
+    ) -> None:
+        """`incarnation` is the Job's, in all of its sessions; `heard` is called whenever Kafka has answered."""
         self._work, self._log, self._settings, self._heard = work, connection, settings, heard
+        self._incarnation = incarnation
         self._control = ControlTopic(connection, settings.spec.federation)
         self._machine = ClientMachine(settings.client)
         self._sink: FederatedKafkaMLAggregationSink | None = None
@@ -59,8 +67,8 @@ class Session:
         """Until the machine leaves; raises MainstemError."""
         head = self._await_head()
         opened = head.opened
+        self._sink = FederatedKafkaMLAggregationSink(self._log, opened, self._settings.client, self._incarnation)
         _check_framework(opened)
-        self._sink = FederatedKafkaMLAggregationSink(self._log, opened, self._settings.client, secrets.token_hex(8))
         self._follow(head)
         while self._machine.phase != "gone":
             entries = self._control.poll(_POLL_SECONDS)
@@ -78,11 +86,12 @@ class Session:
                 self._heard()
                 if self._control.head is not None:
                     return self._control.head
-                problem = f"nothing has opened federation {federation} yet"
+                problem, silent = f"nothing has opened federation {federation} yet", False
             except LogError as error:
-                problem = str(error)
+                problem, silent = str(error), not isinstance(error, UnknownTopicError)
             if time.monotonic() > deadline:
-                raise ConfigError(f"FEDERATED_MODEL_ID: waited {patience:g} s for its model in vain: {problem}")
+                told = f"FEDERATED_MODEL_ID: waited {patience:g} s for its model in vain: {problem}"
+                raise SilentError(told) if silent else ConfigError(told)
             if time.monotonic() > tell:
                 log.info("waiting for the model of federation %s: %s", federation, problem)
                 tell = time.monotonic() + _TELL_SECONDS
@@ -90,9 +99,14 @@ class Session:
 
     def _follow(self, head: Head) -> None:
         bind(round=None if head.ended or head.final else head.round + 1)
-        todo = deque(self._machine.handle(Followed(head)))
+        todo = deque(self._heed(head))
         while todo:
             todo.extend(self._do(todo.popleft(), head.opened))
+
+    def _heed(self, head: Head) -> list[Effect]:
+        if not head.ended and (taken_over := superseded(head, self._settings.client, self._incarnation)):
+            raise ConfigError(taken_over)
+        return self._machine.handle(Followed(head))
 
     def _do(self, effect: Effect, opened: Opened) -> list[Effect]:
         work, sink, machine = self._work, self._speaking(), self._machine
@@ -107,7 +121,7 @@ class Session:
                     self._join(opened)  # the stream has grown
                 # The round may have closed meanwhile: the machine must know before it decides.
                 if any(entry.link for entry in self._control.sync()) and self._control.head is not None:
-                    machine.handle(Followed(self._control.head))
+                    self._heed(self._control.head)
                 following = machine.handle(Trained(effect.base))
                 if not any(isinstance(item, Upload) for item in following):
                     log.info("the round closed before this client was done; its update is not sent")
@@ -130,7 +144,8 @@ class Session:
         data = self._work.prepare(opened).training
         # how labels are spread leaves the site only where the federation chooses by it
         tells = opened.rules.selection.name == "label_coverage"
-        self._speaking().joined(len(data), SOFTWARE, label_counts(data.y) if tells else {})
+        labels = label_counts(data.y) if tells else {}
+        self._speaking().joined(len(data), SOFTWARE, labels, growing=self._settings.spec.grows)
         self._joined_with = len(data)
 
     def _upload(self, effect: Upload) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from federated_training.dataset import Place
 from federated_training.decoders import Decoder, must_have_samples
-from mainstem.errors import ConfigError, LogError
+from mainstem.errors import ConfigError, LogError, SilentError, UnknownTopicError
 from mainstem.jobs import JobSpec
 from mainstem.ports import Record, Streams
 from mainstem.streams import StreamRange
@@ -203,7 +203,8 @@ class Stream:
 
 
 def await_topics(source: Streams, spec: JobSpec, patience: float) -> None:
-    """Wait until the stream's topics exist; raises ConfigError naming the one that does not in `patience` seconds."""
+    """Wait until the stream's topics exist; raises ConfigError naming the one that does not in `patience` seconds,
+    SilentError where Kafka has not answered until then."""
     deadline = time.monotonic() + patience
     for part in spec.ranges:
         while True:
@@ -214,5 +215,6 @@ def await_topics(source: Streams, spec: JobSpec, patience: float) -> None:
                 break
             except LogError as error:
                 if time.monotonic() > deadline:
-                    raise ConfigError(f"DATA_TOPIC cannot be read: {error}") from error
+                    kind = ConfigError if isinstance(error, UnknownTopicError) else SilentError
+                    raise kind(f"DATA_TOPIC cannot be read: {error}") from error
                 time.sleep(_LOOK_SECONDS)

@@ -89,6 +89,17 @@ class Leave:
 Effect = Join | Train | Upload | Evaluate | Leave
 
 
+def superseded(head: Head, client: str, incarnation: str) -> str | None:
+    """The sentence of an incarnation from which another process has taken over, as the head's snapshot tells."""
+    member = next((member for member in head.snapshot.members if member.client == client), None)
+    if member is None or incarnation not in member.superseded:
+        return None
+    return (
+        f"FEDERATED_CLIENT_ID: another process has joined as {client} and taken over (offset {member.joined} of "
+        f"{head.opened.topics.aggregator}): give each data set a client id of its own"
+    )
+
+
 class ClientMachine:
     """The client of that id in one federation. An event that the state does not allow changes nothing."""
 

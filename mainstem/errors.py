@@ -40,6 +40,14 @@ class UnreadableError(LogError):
     """Records that a manifest or a commit names can no longer be read whole."""
 
 
+class UnknownTopicError(LogError):
+    """Kafka answers, and has no topic of that name."""
+
+
+class SilentError(MainstemError):
+    """Kafka did not answer for as long as it was waited for; it may the next time."""
+
+
 class LaunchRefused(MainstemError):
     """A Job cannot be started now (a quota, an admission rule, a server that is away); it may be possible later."""
 

@@ -5,12 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from mainstem.codecs import FORMATS
 from mainstem.environ import checked, optional, required
 from mainstem.errors import ConfigError
 from mainstem.streams import StreamRange, exact, parse_ranges
 from mainstem.topics import check_client_id, check_federation_id
+
+
+class Exit(IntEnum):
+    """The training program's exit codes."""
+
+    ENDED = 0
+    """The run ended with this client in it."""
+    FAILED = 1
+    """Something that may be otherwise the next time: Kafka was away, memory was short, a defect."""
+    UNUSABLE = 2
+    """Its settings cannot be used."""
+    UNFIT = 3
+    """It cannot take part as things are: its data, its client id or the federation would have to change."""
+    TERMINATED = 143
+    """It was asked to end (SIGTERM)."""
+
+
+FOR_GOOD = (Exit.UNUSABLE, Exit.UNFIT)
+"""After these the same Job would fail again: no launcher tries."""
 
 
 @dataclass(frozen=True, slots=True)

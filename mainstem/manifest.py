@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from mainstem.job_settings import JobSettings
-from mainstem.jobs import JobSpec
+from mainstem.jobs import FOR_GOOD, Exit, JobSpec
 
 CONTAINER: Final = "training"
 HOME: Final = "/home/mainstem"
@@ -26,9 +26,6 @@ OWNER: Final = "mainstem/launcher"
 FEDERATION: Final = "mainstem/federation"
 CLIENT: Final = "mainstem/client"
 """An annotation: a client's id may be longer than a label's value."""
-
-UNUSABLE, TERMINATED = 2, 143
-"""Exit codes of the training program: its settings cannot be used; it was asked to end."""
 
 GRACE_SECONDS: Final = 30
 """For leaving the federation after SIGTERM."""
@@ -87,12 +84,12 @@ def job_manifest(
 
 
 def _failure_rules() -> list[dict[str, Any]]:
-    """A drained node or a preemption is no failure of the Job; settings that cannot be used will not get better."""
+    """A drained node or a preemption is no failure of the Job; what a Job cannot mend by itself ends it."""
     codes = {"containerName": CONTAINER, "operator": "In"}
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        {"action": "Ignore", "onExitCodes": {**codes, "values": [TERMINATED]}},
-        {"action": "FailJob", "onExitCodes": {**codes, "values": [UNUSABLE]}},
+        {"action": "Ignore", "onExitCodes": {**codes, "values": [int(Exit.TERMINATED)]}},
+        {"action": "FailJob", "onExitCodes": {**codes, "values": [int(code) for code in FOR_GOOD]}},
     ]
 
 

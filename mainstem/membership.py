@@ -6,7 +6,11 @@ from collections.abc import Iterable, Set
 
 import msgspec
 
-from mainstem.messages import Base, ClientFailed, Heartbeat, Joined, Left, Member
+from mainstem.errors import RefusedError
+from mainstem.messages import Base, ClientFailed, Heartbeat, Joined, Left, Member, Reason, Update
+
+REMEMBERED = 8
+"""Superseded incarnations of a client that its member's record names."""
 
 
 class Roster:
@@ -36,9 +40,25 @@ class Roster:
         """The client's place in the list, None where it never joined."""
         return self._members.get(client)
 
-    def knows(self, client: str) -> bool:
-        """Whether the client has joined at some time."""
-        return client in self._members
+    def speaks(self, client: str, incarnation: str) -> bool:
+        """Whether this incarnation is the one that joined last."""
+        member = self._members.get(client)
+        return member is not None and member.incarnation == incarnation
+
+    def listen(self, client: str, incarnation: str) -> None:
+        """Raises RefusedError unless this incarnation speaks for the client."""
+        member = self._members.get(client)
+        if member is None:
+            raise RefusedError(Reason.UNKNOWN_CLIENT, "it has not joined")
+        if incarnation in member.superseded:
+            raise RefusedError(
+                Reason.SUPERSEDED,
+                f"another process has taken over the client id at offset {member.joined} (incarnation "
+                f"{member.incarnation[:40]!r}), so incarnation {incarnation[:40]!r} does not count any more: "
+                "two data sets need two client ids",
+            )
+        if incarnation != member.incarnation:
+            raise RefusedError(Reason.UNKNOWN_CLIENT, f"its incarnation {incarnation[:40]!r} has not joined")
 
     def miss(self, clients: Iterable[str], seconds: float) -> None:
         """These were asked and did not answer in so many seconds: they are at least so slow."""
@@ -71,15 +91,34 @@ class Roster:
         counted = self._members[client].counted
         return counted is not None and counted >= base.seq
 
-    def count(self, client: str, base: Base, seconds: float) -> None:
-        """The client's update from `base`, trained in so many seconds, counts from now on."""
-        member = self._members[client]
-        measured = seconds if seconds > 0 else member.seconds
-        self._put(msgspec.structs.replace(member, counted=base.seq, seconds=measured))
+    def measure(self, update: Update) -> None:
+        """Raises RefusedError where the update says other examples than its client did."""
+        member = self._members[update.client]
+        if update.examples == member.examples or (member.growing and update.examples > member.examples):
+            return
+        way_out = "its stream grows, never shrinks" if member.growing else "say `joined` again where its data changed"
+        raise RefusedError(
+            Reason.EXAMPLES, f"it claims {update.examples} examples, its client said {member.examples}: {way_out}"
+        )
+
+    def count(self, update: Update) -> None:
+        """The client's update counts from now on."""
+        member = self._members[update.client]
+        seconds = update.report.train_seconds if update.report.train_seconds > 0 else member.seconds
+        counted = {"counted": update.base.seq, "seconds": seconds, "examples": update.examples}
+        self._put(msgspec.structs.replace(member, **counted))
 
     def join(self, record: Joined, offset: int, time_ms: int) -> None:
-        """A client joins, or comes back: then it is awaited again where it was."""
+        """A client joins, or comes back: then it is awaited again where it was. A new incarnation takes over for good.
+
+        Raises RefusedError for an incarnation from which another one has taken over.
+        """
         before = self._members.get(record.client)
+        superseded = before.superseded if before else ()
+        if record.incarnation in superseded:
+            self.listen(record.client, record.incarnation)
+        if before is not None and before.incarnation != record.incarnation:
+            superseded = (*superseded, before.incarnation)[-REMEMBERED:]
         self._put(
             Member(
                 client=record.client,
@@ -90,6 +129,8 @@ class Roster:
                 counted=before.counted if before else None,
                 seconds=before.seconds if before else 0.0,
                 labels=record.labels,
+                growing=record.growing,
+                superseded=superseded,
             )
         )
 
@@ -98,9 +139,7 @@ class Roster:
         self._members[client] = msgspec.structs.replace(self._members[client], last_ms=time_ms)
 
     def hear(self, record: Heartbeat | Left | ClientFailed, time_ms: int) -> None:
-        """A sign of life or of leaving; what an earlier incarnation says of its end does not count."""
+        """A sign of life or of leaving, of the incarnation that speaks for the client."""
         member = self._members[record.client]
-        status = member.status
-        if record.incarnation == member.incarnation:
-            status = {Heartbeat: status, Left: "left", ClientFailed: "failed"}[type(record)]
+        status = {Heartbeat: member.status, Left: "left", ClientFailed: "failed"}[type(record)]
         self._put(msgspec.structs.replace(member, status=status, last_ms=time_ms))

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator
 
-from mainstem.errors import LogError, UnreadableError
+from mainstem.errors import LogError, UnknownTopicError, UnreadableError
 from mainstem.ports import Clock, Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
 
@@ -87,7 +87,7 @@ class MemoryLog:
 
     def _partitions(self, topic: str) -> list[list[Record]]:
         if topic not in self._topics:
-            raise LogError(f"topic {topic} does not exist")
+            raise UnknownTopicError(f"topic {topic} does not exist")
         return self._topics[topic]
 
     def wait(self, topic: str, partition: int, position: int, timeout: float, limit: int) -> list[Record]:

@@ -1,36 +1,86 @@
-"""What the round machine knows, told for people."""
+"""What the round machine knows, told for people; and what clients say of their end, which decides nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from mainstem.messages import Member, MemberState, Progress
+from mainstem.membership import Roster
+from mainstem.messages import ClientFailed, ClientRecord, Failure, Joined, Member, MemberState, Progress
 from mainstem.rounds import RoundMachine
 
 SHOWN = 1000
 """Members that a progress record names."""
 
+FAILURES = 100
+"""Sentences of clients that it has: so bounded, whoever writes to the topic, that the record stays small."""
 
-def progress_of(machine: RoundMachine, now_ms: int) -> Progress:
-    """The machine's state as a progress record. Times of life are left out where they alone have changed."""
+LONGEST = 500
+"""Characters of such a sentence."""
+
+
+class Failures:
+    """Why clients gave up, by client: the newest sentence of each, of the newest clients that said one."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, ClientFailed] = {}
+        self._position = 0
+
+    def hear(self, offset: int, record: ClientRecord | None, roster: Roster) -> None:
+        """Take in the next record of the aggregator topic; one that was heard before changes nothing."""
+        if offset < self._position:
+            return
+        self._position = offset + 1
+        match record:
+            case ClientFailed(client=client):
+                self._said.pop(client, None)
+                self._said[client] = record
+                if len(self._said) > FAILURES:  # a crowd of strangers does not silence a member
+                    strangers = (c for c, said in self._said.items() if not roster.speaks(c, said.incarnation))
+                    del self._said[next(strangers, next(iter(self._said)))]
+            case Joined(client=client, incarnation=incarnation):
+                if (said := self._said.get(client)) is not None and said.incarnation != incarnation:
+                    del self._said[client]  # it has come back
+
+    def of(self, member: Member) -> str:
+        """What this member said when it failed, empty where it has not."""
+        said = self._said.get(member.client)
+        ended = said is not None and member.status == "failed" and said.incarnation == member.incarnation
+        return said.detail[:LONGEST] if said is not None and ended else ""
+
+    def others(self, roster: Roster) -> tuple[Failure, ...]:
+        """What was said by those who are no members, or whose place another process has taken; the newest last."""
+        return tuple(
+            Failure(client=said.client, detail=said.detail[:LONGEST])
+            for said in self._said.values()
+            if not roster.speaks(said.client, said.incarnation)
+        )
+
+
+def progress_of(machine: RoundMachine, now_ms: int, failures: Failures, trouble: str = "") -> Progress:
+    """The machine's state as a progress record. Times of life are left out where they alone have changed.
+
+    `trouble` is what keeps the aggregator itself from going on.
+    """
     head = machine.head
     assert head is not None
     sent = {accepted.client for accepted, _ in machine.accepted}
     counts = Counter(refusal.reason for refusal in machine.refused) + machine.refused_more
-    states = tuple(_state(machine, member, sent, now_ms) for member in machine.roster.members[:SHOWN])
+    members = machine.roster.members[:SHOWN]
     return Progress(
         federation=head.opened.federation,
         phase=machine.phase,
         round=min(head.round + 1, head.rules.rounds),
         needed=machine.quorum if machine.phase == "open" else head.rules.min_clients,
         deadline_ms=machine.deadline_ms,
-        members=states,
+        members=tuple(_state(machine, member, sent, now_ms, failures.of(member)) for member in members),
         refused=tuple(machine.refused[-20:]),
         refused_counts=dict(sorted(counts.items())),
+        failures=failures.others(machine.roster),
+        detail=trouble[:LONGEST],
     )
 
 
-def _state(machine: RoundMachine, member: Member, sent: set[str], now_ms: int) -> MemberState:
+def _state(machine: RoundMachine, member: Member, sent: set[str], now_ms: int, detail: str) -> MemberState:
     assert machine.head is not None
     silent = now_ms - member.last_ms > machine.head.rules.heartbeat_timeout_ms
     if member.status != "active":
@@ -49,4 +99,5 @@ def _state(machine: RoundMachine, member: Member, sent: set[str], now_ms: int) -
         awaited=member.client in machine.roster.awaited,
         last_ms=last_ms,
         examples=member.examples,
+        detail=detail,
     )

@@ -35,7 +35,7 @@ from mainstem.messages import (
     encode,
 )
 from mainstem.ports import Clock, MessageLog, Outgoing
-from mainstem.progress import progress_of
+from mainstem.progress import LONGEST, Failures, progress_of
 from mainstem.reduction import moved, reduce, reduce_in_blocks
 from mainstem.rounds import (
     Append,
@@ -95,7 +95,10 @@ class Federation:
         self._models = Models(log)
         self._retention = Retention(log)
         self._ticked_ms = 0
+        self._failures = Failures()
         self._progress: tuple[int, Progress | None] = (0, None)
+        self.trouble = ""
+        """What kept the one before this from going on, until the run has a new head."""
         self._logger = logging.getLogger("mainstem.aggregator")
 
     # ------------------------------------------------------------ one turn
@@ -134,7 +137,27 @@ class Federation:
         taken = self.machine.position == seen.offset + 1
         if taken:
             self._inbox.take()
+            self._failures.hear(seen.offset, seen.record, self.machine.roster)
         return taken and self.machine.head is head
+
+    def complain(self, trouble: str) -> None:
+        """Tell people what keeps this federation from going on, as far as its log takes anything. Raises LogError."""
+        head = self._control.head
+        if head is None or head.ended:
+            return
+        if self.machine.head is not None:
+            record = progress_of(self.machine, self._clock.now_ms(), self._failures, trouble)
+        else:  # not even the head could be taken up
+            record = Progress(
+                federation=self.federation,
+                phase="open" if head.round else "waiting",
+                round=head.round + 1,
+                needed=head.rules.min_clients,
+                deadline_ms=None,
+                members=(),
+                detail=trouble[:LONGEST],
+            )
+        self._control.append(record)
 
     def close(self) -> None:
         """Free the readers."""
@@ -153,6 +176,7 @@ class Federation:
                 self._checked = Kept(head.opened.weights.tensors, self._retain // 4, self._spill)
             self._checked.clear()
             self._retention.see(head, entries)
+            self.trouble = "" if self.machine.head is not None else self.trouble
             self._act(self.machine.handle(Followed(head)))
         rejected = {entry.record.command for entry in entries if isinstance(entry.record, Rejected)}
         for command in rejected:
@@ -282,7 +306,7 @@ class Federation:
         last_ms, last = self._progress
         if now < last_ms + PROGRESS_MS or self.machine.head is None or self.machine.head.ended:
             return
-        current = progress_of(self.machine, now)
+        current = progress_of(self.machine, now, self._failures, self.trouble)
         if current != last:
             self._control.append(current)
         self._progress = (now, current)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from backend.aggregator.federation import Federation
 from backend.aggregator.meters import RESUMES, Sight
 from mainstem import logs
-from mainstem.errors import ConfigError, DecodeError, LogError
+from mainstem.errors import ConfigError, DecodeError, LogError, UnreadableError
 from mainstem.messages import decode_announcement
 from mainstem.ports import Record
 
@@ -34,6 +34,7 @@ class Runner(threading.Thread):
         self.leave = threading.Event()
         self.sight: Sight | None = None
         self._make = make
+        self._trouble = ""
 
     def run(self) -> None:
         """See `threading.Thread`."""
@@ -44,26 +45,41 @@ class Runner(threading.Thread):
             try:
                 federation = self._make(self.federation)
                 self.sight = federation.sight
+                federation.trouble = self._trouble
                 while not self.leave.is_set() and self._step(federation):
-                    pause = FIRST_PAUSE
+                    pause, self._trouble = FIRST_PAUSE, federation.trouble
                 if not self.leave.is_set():
                     logger.info("federation %s: the run has ended here", self.federation)
                 return
             except ConfigError as error:
                 RESUMES.labels("unsupported").inc()
                 logger.error("federation %s cannot be run by this version: %s", self.federation, error)
+                self._complain(federation, f"this version of the aggregator cannot run it: {error}")
                 return
             except LogError as error:
                 RESUMES.labels("log").inc()
                 logger.warning("federation %s: %s; resuming from the log in %.1f s", self.federation, error, pause)
-            except Exception:
+                if isinstance(error, UnreadableError):
+                    self._complain(federation, str(error))
+            except Exception as error:
                 RESUMES.labels("unexpected").inc()
                 logger.exception("federation %s: unexpected; resuming from the log in %.1f s", self.federation, pause)
+                self._complain(federation, f"unexpected {type(error).__name__}: {error}")
             finally:
                 if federation is not None:
                     federation.close()
             self.leave.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _complain(self, federation: Federation | None, trouble: str) -> None:
+        """Once, as long as it is the same: each attempt would say it again."""
+        if federation is None or trouble == self._trouble:
+            return
+        self._trouble = trouble
+        try:
+            federation.complain(trouble)
+        except LogError as error:
+            logger.warning("federation %s: %s", self.federation, error)
 
     @staticmethod
     def _step(federation: Federation) -> bool:

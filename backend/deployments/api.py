@@ -27,6 +27,7 @@ from backend.deployments.serializers import (
     DestroysSerializer,
     RollbackSerializer,
 )
+from backend.deployments.troubles import with_troubles
 from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
 
 ID = r"[a-z0-9]{8}|[0-9]{1,7}"
@@ -65,6 +66,11 @@ class DeploymentViewSet(
     ordering_fields = ["name", "created_at", "state", "round"]
     lookup_value_regex = ID
     lookup_url_kwarg = "id"
+
+    def get_queryset(self) -> QuerySet[Deployment]:
+        """With what stands in their way, where many are listed."""
+        rows = super().get_queryset()
+        return with_troubles(rows) if self.action == "list" else rows
 
     def get_object(self) -> Deployment:
         """By federation id or number."""

@@ -107,6 +107,7 @@ def _of_head(head: Head, entry: Entry) -> Row:
         "phase": "",
         "deadline_ms": None,
         "ended_ms": None,
+        "trouble": "",
     }
 
 
@@ -212,6 +213,8 @@ def _progress(record: Progress, head: Head) -> Changes:
             "phase": record.phase,
             "needed": record.needed,
             "deadline_ms": record.deadline_ms,
+            "failures": [{"client": failure.client, "detail": failure.detail} for failure in record.failures],
+            "trouble": record.detail,
         }
     return changes
 

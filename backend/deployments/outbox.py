@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import msgspec
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Min
 from django.utils import timezone
 
@@ -70,11 +70,21 @@ def _try(message_log: MessageLog, entry: OutboxEntry) -> bool:
         # Time does not mend this: the federation fails, with the sentence that says why.
         with transaction.atomic():
             _finish(entry)
-            Deployment.objects.filter(pk=deployment.pk, state=State.OPENING).update(
-                state=State.FAILED, detail=str(error), error=""
-            )
+            if entry.kind == OutboxKind.OPEN:
+                Deployment.objects.filter(pk=deployment.pk, state=State.OPENING).update(
+                    state=State.FAILED, detail=str(error)
+                )
+            else:
+                detail = f"The last {entry.kind} could not be carried out: {error}"
+                Deployment.objects.filter(pk=deployment.pk).update(detail=detail)
         log.error("%s of federation %s failed: %s", entry.kind, deployment.federation, error)
         return True
+    except DatabaseError:
+        raise
+    except Exception as error:  # a defect of ours, with this entry: those of other deployments go on
+        log.exception("%s of federation %s", entry.kind, deployment.federation)
+        _retry(entry, f"unexpected {type(error).__name__}: {error}")
+        return False
     log.info("%s of federation %s is written", entry.kind, deployment.federation)
     return True
 

@@ -15,6 +15,7 @@ from backend.deployments import health
 from backend.deployments.events import values
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, Refusal, State, Version
+from backend.deployments.troubles import with_troubles
 
 OPEN = (State.OPENING, State.WAITING, State.RUNNING)
 CARDS = 24
@@ -27,7 +28,7 @@ POINTS = 60
 def overview(request: HttpRequest) -> HttpResponseBase:
     """Open federations with their curves, recent refusals and failures. The inside alone where htmx asks for it."""
     rows = Deployment.objects.defer("architecture").select_related("model")
-    open_ = list(rows.filter(state__in=OPEN)[:CARDS])
+    open_ = list(with_troubles(rows.filter(state__in=OPEN))[:CARDS])
     ended = list(rows.exclude(state__in=OPEN).order_by("-ended_ms", "-id")[:NEWEST])
     context = {
         "cards": [_card(deployment) for deployment in open_],

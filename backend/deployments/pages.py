@@ -19,6 +19,7 @@ from backend.deployments import runs, services
 from backend.deployments.events import values
 from backend.deployments.figures import figure
 from backend.deployments.models import Deployment, Member, Round, State
+from backend.deployments.troubles import MOST, troubles, with_troubles
 from backend.launchers.matching import notices
 
 ROWS = 50
@@ -55,7 +56,7 @@ def deployment_list(request: HttpRequest) -> HttpResponseBase:
         rows = rows.filter(state=state)
     if q:
         rows = rows.filter(Q(name__icontains=q) | Q(federation=q[:8]))
-    page = Paginator(rows, ROWS).get_page(request.GET.get("page"))
+    page = Paginator(with_troubles(rows), ROWS).get_page(request.GET.get("page"))
     context = {
         "page": page, "states": State.choices, "state": state, "q": q,
         "filtered": bool(state or q), "has_models": Model.objects.exists(),
@@ -196,6 +197,7 @@ def _standing(deployment: Deployment) -> dict[str, Any]:
         "waits_for": deployment.waits_for(members),
         "notices": notices(deployment),
         "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
+        "troubles": troubles(deployment)[:MOST],
         "timeline": runs.timeline(deployment),
         "best": _newest_measure(deployment),
     }

@@ -156,6 +156,7 @@ def _start_over(deployment: Deployment) -> list[ControlRecord]:
     deployment.detail = deployment.phase = deployment.sha256 = ""
     deployment.round = deployment.version = deployment.needed = 0
     deployment.head, deployment.evaluation = {}, None
+    deployment.failures, deployment.trouble = [], ""
     deployment.deadline_ms = deployment.opened_ms = deployment.ended_ms = None
     _forget(deployment.federation)
     return list(ControlRecord.of(deployment))
@@ -203,11 +204,23 @@ def _write(deployment: Deployment, changes: Changes) -> None:
         round_, _ = Round.objects.update_or_create(**mine, seq=row.pop("seq"), defaults=row)
         _upsert(ClientRound, {"round": round_}, changes.clients, ["client", "offset"])
     _upsert(Refusal, mine, changes.refusals, ["offset"])
-    _upsert(Member, mine, changes.members, ["client"])
+    _upsert(Member, mine, _with_last_words(deployment, changes.members), ["client"])
     for number, measured in changes.evaluations.items():
         deployment.versions.filter(number=number).update(
             evaluation=fit(Version, {"evaluation": measured})["evaluation"]
         )
+
+
+def _with_last_words(deployment: Deployment, members: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """A failed member keeps its sentence: commits do not have it, and a later aggregator has not heard it."""
+    silent = {row["client"] for row in members if row.get("state") == "failed" and not row["detail"]}
+    if not silent:
+        return members
+    said = deployment.members.filter(state="failed", client__in=silent).exclude(detail="")
+    words = dict(said.values_list("client", "detail"))
+    return [
+        {**row, "detail": words[row["client"]]} if row["client"] in words.keys() & silent else row for row in members
+    ]
 
 
 def _upsert(model: type[models.Model], owner: dict[str, Any], rows: Sequence[dict[str, Any]], keys: list[str]) -> None:

@@ -18,6 +18,7 @@ from backend.config import kafka_ml
 from backend.config.fields import FiniteField, JsonField, JsonObjectField, NameField
 from backend.config.serializers import Serializer
 from backend.deployments.models import Deployment, Member
+from backend.deployments.troubles import told
 from backend.launchers.matching import notices
 from mainstem.errors import ConfigError
 from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings
@@ -180,6 +181,9 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
 
     model_name = serializers.CharField(source="model.name", read_only=True, default=None)
     created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+    detail = serializers.SerializerMethodField(
+        help_text="What the newest record says, and what stands in the run's way: which client gave up, and why."
+    )
     rounds = serializers.IntegerField(source="rules.rounds", read_only=True, default=0)
     min_clients = serializers.IntegerField(source="rules.min_clients", read_only=True, default=1)
     max_clients = serializers.IntegerField(source="rules.max_clients", read_only=True, default=1000)
@@ -193,11 +197,23 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
         ]  # fmt: skip
         read_only_fields = fields
 
+    def get_detail(self, deployment: Deployment) -> str:
+        """What its newest record says, and what stands in the run's way."""
+        return told(deployment)
+
+
+class FailureSerializer(serializers.Serializer[Any]):
+    """Why a client that is no member gave up, in its own words."""
+
+    client = serializers.CharField()
+    detail = serializers.CharField()
+
 
 class DeploymentDetailSerializer(DeploymentSerializer):
     """One deployment with its protocol objects, and who is in and whom the round waits for."""
 
     members = MemberSerializer(many=True, read_only=True)
+    failures = FailureSerializer(many=True, read_only=True)
     waits_for = serializers.SerializerMethodField()
     pending = serializers.SerializerMethodField()
     notices = serializers.SerializerMethodField()
@@ -205,7 +221,7 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     class Meta(DeploymentSerializer.Meta):
         fields = [
             *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "job", "head", "revision",
-            "superseded", "undecodable", "members", "waits_for", "pending", "notices",
+            "superseded", "undecodable", "members", "failures", "waits_for", "pending", "notices",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from backend.launchers.cluster import Cluster, ClusterError
-from backend.launchers.fleet import Standing, last_error
+from backend.launchers.fleet import Standing
+from backend.launchers.words import last_error
 from mainstem.errors import LaunchRefused
 from mainstem.job_settings import JobSettings
 from mainstem.manifest import LAUNCHER, MANAGED_BY, OWNER, Placement

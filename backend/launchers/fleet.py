@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,14 +42,3 @@ class Fleet(Protocol):
     def log(self, name: str, tail: int = 65536) -> str:
         """The last `tail` bytes of the replicas' output, each under a line of its own."""
         ...
-
-
-_ERROR = re.compile(r"(?:ERROR|CRITICAL) +serving (?:\[[^\]]*\] )?(.+)")
-LONGEST_REASON = 500
-
-
-def last_error(output: str) -> str:
-    """The last error that a replica told in its output, without its time; else its last line. Pure."""
-    told = _ERROR.findall(output)
-    lines = output.strip().splitlines()
-    return str(told[-1] if told else lines[-1] if lines else "")[:LONGEST_REASON]

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from backend.launchers.words import TAIL, last_error
 from mainstem.errors import ConfigError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
@@ -89,11 +90,16 @@ class LocalLauncher:
             return JobStatus(name, "absent")
         code = _exit_code(home)
         if code is not None:
-            detail = "" if code == 0 else f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-            return JobStatus(name, "succeeded" if code == 0 else "failed", code, detail)
+            return JobStatus(name, "succeeded" if code == 0 else "failed", code, self._end(name, code))
         if (home / "started").exists():
             return JobStatus(name, "failed", None, "killed together with its supervisor")
         return JobStatus(name, "absent")
+
+    def _end(self, name: str, code: int) -> str:
+        if code < 0:
+            return f"killed by {_signal_name(-code)}"
+        told = last_error(self.log(name, TAIL)) if code else ""
+        return f"exit code {code}: {told}" if told else f"exit code {code}" if code else ""
 
     def stop(self, name: str) -> None:
         """See `ports.Launcher`. Returns at once: the supervisor gives the Job 10 s, then kills it."""

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backend.launchers.fleet import Standing, last_error
+from backend.launchers.fleet import Standing
 from backend.launchers.local import LocalLauncher
 from backend.launchers.plan import Patience
+from backend.launchers.words import TAIL, last_error
 from mainstem.errors import MainstemError
 from mainstem.ports import JobStatus
 from mainstem.serving import READY_FILE, READY_SECONDS, ServingSpec
 
 COMMAND = (sys.executable, "-m", "federated_training.serving")
 PATIENCE = Patience()
-TAIL = 8192
-"""Bytes of a log's end in which the reason of a failure is sought."""
 
 
 @dataclass(slots=True)
@@ -113,7 +112,7 @@ class LocalFleet:
         tries.due = now + self._patience.wait(min(tries.failures, 30))
         tries.judged = True
         ended_itself = status.exit_code is not None and status.exit_code > 0
-        told = last_error(_words(self._launcher.log(replica, TAIL))) if ended_itself else ""
+        told = last_error(self._launcher.log(replica, TAIL)) if ended_itself else ""
         why = told or status.detail or "it ended"
         tries.problem = f"replica {replica.rpartition('.')[2]}: {why}; it is started again"
 
@@ -142,8 +141,3 @@ class LocalFleet:
     def _slots(self, name: str) -> list[int]:
         named = (replica.rpartition(".") for replica in self._replicas())
         return sorted(int(slot) for owner, _, slot in named if owner == name and slot.isdigit())
-
-
-def _words(log: str) -> str:
-    """What the replica itself said: without its supervisor's lines."""
-    return "\n".join(line for line in log.splitlines() if not line.startswith("--- "))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mainstem.jobs import FOR_GOOD
 from mainstem.ports import JobStatus
 
 PENDING, STARTING, RUNNING, SUCCEEDED, FAILED, STOPPED = (
@@ -135,6 +136,8 @@ def _ended(job: View, standing: Standing, status: JobStatus, now: float, patienc
     healthy = job.started is not None and now - job.started >= patience.healthy
     failures = 1 if healthy else job.failures + 1
     what = status.detail or f"exit code {status.exit_code}"
+    if status.exit_code in FOR_GOOD:
+        return Decision(Action.FORGET, FAILED, f"failed for good with: {what}", failures, status.exit_code)
     if standing is Standing.OPEN and failures <= patience.limit:
         wait = patience.wait(failures)
         return Decision(

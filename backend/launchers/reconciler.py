@@ -56,6 +56,7 @@ class Reconciler:
                     decision = self._step(job)
                 except (MainstemError, OSError) as error:  # of this Job: the others go on
                     log.warning("Job %s: %s", job.name, error)
+                    self._note(job, f"its launcher cannot look after it: {error}")
                     continue
             if decision is None or job.deployment is None:
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from backend.launchers.words import last_error
 from mainstem.ports import JobStatus
 
 Object = Mapping[str, Any]
@@ -101,7 +102,7 @@ def failure(pod: Object) -> str:
         return f"out of memory (OOMKilled): it needed more than {limit}; give the deployment a larger job.memory"
     if "exitCode" not in state:
         return status.get("message") or status.get("reason") or "its pod is gone"
-    last = _last_line(state.get("message", ""))
+    last = last_error(state.get("message", ""))
     return f"exit code {state['exitCode']}" + (f": {last}" if last else "")
 
 
@@ -149,11 +150,6 @@ def _reason(pod: Object) -> str | None:
 
 def _image(pod: Object) -> str:
     return str(pod["spec"]["containers"][0]["image"])
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def _brief(text: str) -> str:

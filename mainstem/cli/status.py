@@ -45,6 +45,9 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         output.error(problem)
     columns = ("federation", "name", "state", "round", "version")
     output.table("Deployments", columns, [[entry.get(name) for name in columns] for entry in deployments])
+    for entry in deployments:
+        for sentence in filter(None, (entry.get("error"), entry.get("detail"))):
+            output.show((str(entry["federation"]), "bold"), f": {sentence}")
     return 0
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from mainstem.errors import LogError
+from mainstem.errors import LogError, UnknownTopicError
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
@@ -112,7 +112,7 @@ class KafkaLog:
             with self._translated(f"asking for topic {topic}") as admin:
                 found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
             if found is None or found.error is not None or not found.partitions:
-                raise LogError(f"topic {topic} does not exist")
+                raise UnknownTopicError(f"topic {topic} does not exist")
             self._partitions[topic] = len(found.partitions)
         return self._partitions[topic]
 

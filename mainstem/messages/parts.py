@@ -15,6 +15,7 @@ class Reason:
 
     MALFORMED = "malformed"
     UNKNOWN_CLIENT = "unknown_client"
+    SUPERSEDED = "superseded"
     FULL = "full"
     STALE = "stale"
     UNKNOWN_BASE = "unknown_base"
@@ -187,7 +188,8 @@ class Member(Part, frozen=True, kw_only=True):
 
     `counted` is the `seq` of the newest base from which an update of it counted: no other from there or from before
     ever will. `seconds` is how long it last said that it trained, or how long a
-    round that asked it was open without an answer, where that is more (0: unknown).
+    round that asked it was open without an answer, where that is more (0: unknown). `growing`: its updates may say
+    more examples than the one before. `superseded` are its earlier incarnations, the newest last: none of them counts.
     """
 
     client: ClientId
@@ -199,6 +201,8 @@ class Member(Part, frozen=True, kw_only=True):
     counted: Count | None = None
     seconds: float = 0.0
     labels: Labels = {}
+    growing: bool = False
+    superseded: tuple[str, ...] = ()
 
 
 class Accepted(Part, frozen=True, kw_only=True):

@@ -182,8 +182,18 @@ class MemberState(Part, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Failure(Part, frozen=True, kw_only=True):
+    """Why a client that is no member (any more) gave up, in its own words."""
+
+    client: str
+    detail: str
+
+
 class Progress(Recorded, frozen=True, kw_only=True, tag="progress"):
-    """What the aggregator sees between commits, for people. Decides nothing, may repeat."""
+    """What the aggregator sees between commits, for people. Decides nothing, may repeat.
+
+    `failures` are the newest; `detail` says what keeps the aggregator itself from going on.
+    """
 
     federation: str
     phase: str
@@ -193,6 +203,8 @@ class Progress(Recorded, frozen=True, kw_only=True, tag="progress"):
     members: tuple[MemberState, ...]
     refused: tuple[Refused, ...] = ()
     refused_counts: dict[str, int] = {}
+    failures: tuple[Failure, ...] = ()
+    detail: str = ""
 
 
 class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
@@ -210,9 +222,10 @@ class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
 
 
 class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
-    """A client is there. `incarnation` is new at every start of its process.
+    """A client is there. `incarnation` is new at every start of its process; said again it renews what it says.
 
-    `labels` are its samples by label, where the federation's selection asks for them.
+    `labels` are its samples by label, where the federation's selection asks for them. `growing`: its updates may say
+    more examples than this, each at least as many as the one before.
     """
 
     federation: Name
@@ -221,6 +234,7 @@ class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
     examples: Count
     software: Text = ""
     labels: Labels = {}
+    growing: bool = False
 
 
 class Heartbeat(Recorded, frozen=True, kw_only=True, tag="heartbeat"):

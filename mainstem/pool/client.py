@@ -22,6 +22,7 @@ from mainstem.client import (
     Trained,
     Upload,
     Uploaded,
+    superseded,
 )
 from mainstem.messages import Joined, Left, Metrics, Report, Update, Weights, encode
 from mainstem.ports import MessageLog, Outgoing, Source
@@ -55,7 +56,13 @@ class PoolClient:
         self._trained: list[Tensor] = []
 
     def follow(self, head: Head) -> bool:
-        """Do what a new head asks for, to the end; False when the client has left. Raises LogError."""
+        """Do what a new head asks for, to the end; False when the client has left, or another one in its place.
+
+        Raises LogError.
+        """
+        if not head.ended and superseded(head, self.client, self.incarnation):
+            self.gone = True
+            return False
         self._act(self.machine.handle(Followed(head)))
         return not self.gone
 

@@ -27,6 +27,7 @@ def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Updat
         raise RefusedError(Reason.NOT_SELECTED, f"round {head.round + 1} does not ask this client")
     if not 1 <= update.examples <= head.rules.max_examples:
         raise RefusedError(Reason.EXAMPLES, f"it claims {update.examples} examples")
+    roster.measure(update)
     check_writer(update)
     limits = Limits(nbytes=head.rules.max_update_bytes)
     check_manifest(update.weights, limits, head.opened.weights.tensors, before=offset)

@@ -80,6 +80,7 @@ class RoundMachine:
         self.accepted: list[tuple[Accepted, Weights]] = []
         self.refused: list[Refused] = []
         self.refused_more: Counter[str] = Counter()
+        self._named: set[tuple[str, str]] = set()
         self.evaluations: dict[str, Metrics] = {}
         self._checking: tuple[Seen, Update, float] | None = None
         self._plan: Plan | None = None
@@ -144,7 +145,7 @@ class RoundMachine:
         self.position, self.time_ms = snapshot.position, snapshot.time_ms
         self.roster = Roster(snapshot.members)
         self.accepted, self.evaluations = [], {}
-        self.refused, self.refused_more = [], Counter()
+        self.refused, self.refused_more, self._named = [], Counter(), set()
         self._checking, self._plan = None, None
         self._commands = {offset: c for offset, c in self._commands.items() if offset > head.command}
         self.opened_ms, self.deadline_ms = head.since_ms, None
@@ -196,12 +197,19 @@ class RoundMachine:
         elif len(self.roster.active) - (record.client in self.roster.active) >= self._head.rules.max_clients:
             self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients are in already")
         else:
-            self.roster.join(record, offset, self.time_ms)
+            try:
+                self.roster.join(record, offset, self.time_ms)
+            except RefusedError as refusal:
+                self._refuse(record.client, offset, refusal.reason, refusal.detail)
+                return
             self._open_if_ready(self.time_ms)
 
     def _hear(self, offset: int, record: Heartbeat | Left | ClientFailed) -> None:
-        if not self.roster.knows(record.client):
-            self._refuse(record.client, offset, Reason.UNKNOWN_CLIENT, "it has not joined")
+        try:
+            self.roster.listen(record.client, record.incarnation)
+        except RefusedError as refusal:
+            if not isinstance(record, ClientFailed):  # whoever gives up may say so; it concerns no round
+                self._refuse_once(record, offset, refusal)
             return
         self.roster.hear(record, self.time_ms)
         if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version:
@@ -209,8 +217,7 @@ class RoundMachine:
 
     def _examine(self, seen: Seen, update: Update) -> list[Effect]:
         try:
-            if not self.roster.knows(update.client):
-                raise RefusedError(Reason.UNKNOWN_CLIENT, "its client has not joined")
+            self.roster.listen(update.client, update.incarnation)
             self.roster.touch(update.client, self.time_ms)
             coefficient = judge(self._head, self._policy, self.roster, seen.offset, update)
         except RefusedError as refusal:
@@ -241,8 +248,18 @@ class RoundMachine:
             report=update.report,
         )
         self.accepted.append((accepted, update.weights))
-        self.roster.count(update.client, update.base, update.report.train_seconds)
+        self.roster.count(update)
         return self._next()
+
+    def _refuse_once(self, record: Heartbeat | Left, offset: int, refusal: RefusedError) -> None:
+        """Of what comes every few seconds the first is named, the others are counted."""
+        who = (record.client, record.incarnation)
+        if who in self._named:
+            self.refused_more[refusal.reason] += 1
+            return
+        self._refuse(record.client, offset, refusal.reason, refusal.detail)
+        if len(self.refused) < REFUSALS_KEPT:
+            self._named.add(who)
 
     def _refuse(self, client: str | None, offset: int, reason: str, detail: str) -> None:
         name = client[:64] if client is not None else None

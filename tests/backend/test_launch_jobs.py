@@ -419,6 +419,43 @@ def test_a_refused_start_waits_and_is_no_failure(launcher: FakeLauncher) -> None
     assert launcher.running == {job.name}
 
 
+def test_a_job_that_cannot_be_looked_after_says_so(launcher: FakeLauncher) -> None:
+    """Its launcher's error stands in its row, and the next Job has its turn."""
+    federation()
+    stream("a")
+    stream("b")
+    right = launcher.status
+
+    def status(name: str) -> JobStatus:
+        if name == Job.objects.earliest("id").name:
+            raise LogError("the disk is full")
+        return right(name)
+
+    with mock.patch.object(launcher, "status", status):
+        reconciler(launcher).tick()
+    first, second = Job.objects.order_by("id")
+    assert (first.state, first.detail) == ("pending", "its launcher cannot look after it: the disk is full")
+    assert second.state == "running"
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_job_that_cannot_succeed_is_not_tried_again(launcher: FakeLauncher, code: int) -> None:
+    """It has failed with its sentence at once, and another stream gets its place."""
+    federation(rules={"max_clients": 1})
+    stream("bad")
+    loop = reconciler(launcher)
+    loop.tick()
+    job = Job.objects.get()
+    stream("good")
+    launcher.finish(job.name, code)
+    loop.tick()
+    job.refresh_from_db()
+    assert (job.state, job.exit_code, job.attempts, job.slot) == ("failed", code, 1, None)
+    assert job.detail == f"failed for good with: exit code {code}"
+    loop.tick()
+    assert Job.objects.get(source__topic="good:0:0:10").state == "running"
+
+
 def test_a_cluster_that_is_away_changes_nothing(launcher: FakeLauncher) -> None:
     """A look that fails ends the round before anything is decided on what was seen before."""
     federation()

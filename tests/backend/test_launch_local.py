@@ -61,7 +61,9 @@ def gone(pid: int) -> bool:
 SLEEPER = "import os, time; open('child', 'w').write(str(os.getpid())); time.sleep(600)"
 
 
-@pytest.mark.parametrize(("code", "state", "detail"), [(0, "succeeded", ""), (3, "failed", "exit code 3")])
+@pytest.mark.parametrize(
+    ("code", "state", "detail"), [(0, "succeeded", ""), (3, "failed", "exit code 3: hello from the Job")]
+)
 def test_exit_code_and_log_are_kept(
     launcher: Callable[[str], LocalLauncher], code: int, state: str, detail: str
 ) -> None:
@@ -73,6 +75,22 @@ def test_exit_code_and_log_are_kept(
     assert another.status(NAME) == JobStatus(NAME, state, code, detail)
     assert "hello from the Job" in another.log(NAME)
     assert f"exit code {code}" in another.log(NAME)
+
+
+def test_the_last_error_is_of_the_newest_attempt(launcher: Callable[[str], LocalLauncher]) -> None:
+    """What an attempt before it said is in the log, and not in the verdict."""
+    for program, detail in (
+        ("import sys; sys.exit('2026-01-01 10:00:00.000 ERROR    training [client=a] DATA_TOPIC has 5 records')",
+         "exit code 1: DATA_TOPIC has 5 records"),
+        ("raise KeyError('classes')", "exit code 1: KeyError: 'classes'"),
+        ("raise SystemExit(1)", "exit code 1"),
+    ):  # fmt: skip
+        job = launcher(program)
+        job.launch(NAME, SPEC)
+        until(lambda job=job: job.status(NAME).state != "running")  # type: ignore[misc]
+        assert job.status(NAME) == JobStatus(NAME, "failed", 1, detail)
+        job.stop(NAME)
+    assert "DATA_TOPIC has 5 records" in job.log(NAME)
 
 
 def test_environment_is_the_job_s_and_nothing_else(

@@ -16,7 +16,7 @@ from backend.deployments.models import Deployment, FederationId, OutboxEntry, St
 from backend.deployments.outbox import publish_pending
 from mainstem import topics, updates
 from mainstem.control import ControlTopic
-from mainstem.errors import LogError
+from mainstem.errors import ConfigError, LogError
 from mainstem.memory_log import MemoryLog
 from mainstem.messages import Command, decode_announcement
 from mainstem.ports import Outgoing
@@ -293,3 +293,32 @@ def test_several_models(admin: APIClient, configuration: Configuration, model: M
     while publish_pending(log):
         pass
     assert Deployment.objects.filter(state=State.WAITING).count() == 3
+
+
+def test_what_no_retry_mends_is_told_and_stops_nothing_else(
+    admin: APIClient, configuration: Configuration, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect with one deployment's entry stands in its `error`; a command that cannot be, in its `detail`."""
+    bad = admin.post("/api/deployments/", {"configuration": configuration.pk}, format="json").json()
+    good = admin.post("/api/deployments/", {"configuration": configuration.pk}, format="json").json()
+    right = opening.open_federation
+
+    def wrong(message_log: MemoryLog, plan: opening.Opening) -> None:
+        if plan.announcement.federation == bad["federation"]:
+            raise TypeError("no such thing")
+        right(message_log, plan)
+
+    monkeypatch.setattr(opening, "open_federation", wrong)
+    assert publish_pending(log) == 1
+    assert admin.get(f"/api/deployments/{good['federation']}/").json()["state"] == "waiting"
+    told = admin.get(f"/api/deployments/{bad['federation']}/").json()
+    assert (told["state"], told["error"]) == ("opening", "unexpected TypeError: no such thing")
+
+    def refused(*_: object) -> None:
+        raise ConfigError("the order is unknown")
+
+    monkeypatch.setattr(opening, "command", refused)
+    assert admin.post(f"/api/deployments/{good['federation']}/stop/").status_code == 202
+    assert publish_pending(log) == 1
+    told = admin.get(f"/api/deployments/{good['federation']}/").json()
+    assert told["detail"] == "The last command could not be carried out: the order is unknown"

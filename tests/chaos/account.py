@@ -42,6 +42,7 @@ site's Kafka. Of which round an update is, its offset says."""
 _PROJECTED = {
     *("state", "detail", "cluster_id", "topic_id", "folded", "architecture", "round", "version", "head", "phase"),
     *("needed", "deadline_ms", "opened_ms", "ended_ms", "sha256", "evaluation", "superseded", "undecodable"),
+    *("failures", "trouble"),
 }
 """A deployment's columns that are the log's; the others are the catalog's, where the federation was made there."""
 

@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 
 from backend.aggregator.federation import Federation
+from backend.launchers.words import last_error
 from mainstem import topics, updates
 from mainstem.clock import SystemClock
 from mainstem.control import ControlTopic
 from mainstem.errors import DecodeError
+from mainstem.jobs import Exit
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import (
@@ -41,6 +43,7 @@ from mainstem.messages import (
 )
 from mainstem.ports import Outgoing
 from mainstem.weights import specs_of
+from tests.support.federations import LightClient, rounds_of
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.training]
@@ -151,10 +154,10 @@ def said(log: KafkaLog, federation: str, kind: type) -> list[Any]:
     return found
 
 
-def wait_for(log: KafkaLog, federation: str, kind: type) -> Any:
-    """The first of a kind, once it is there."""
+def wait_for(log: KafkaLog, federation: str, kind: type, count: int = 1) -> Any:
+    """The first of a kind, once `count` are there."""
     deadline = time.monotonic() + PATIENCE
-    while not (found := said(log, federation, kind)):
+    while len(found := said(log, federation, kind)) < count:
         assert time.monotonic() < deadline, f"no {kind.__name__} came"
         time.sleep(0.2)
     return found[0]
@@ -220,12 +223,12 @@ def test_a_killed_job_that_comes_back_ends_with_the_same_bytes(
 def test_a_misfit_is_told_to_the_aggregator_and_fails_the_job(
     kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
 ) -> None:
-    """A stream of another shape ends the Job with a sentence and exit code 1, before TensorFlow is needed."""
+    """A stream of another shape ends the Job for good with a sentence, before TensorFlow is needed."""
     federation = open_run(log, model, Rules())
     config = json.dumps(CONFIG | {"data_reshape": "28 28"})
     with job(kafka, federation, inject(log, 5, 1), "a", INPUT_CONFIG=config) as process:
         output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
+    assert process.returncode == Exit.UNFIT
     assert "data_reshape is [28, 28], but the model's input shape is [8]" in output
     assert "data_reshape is [28, 28]" in said(log, federation, ClientFailed)[0].detail
 
@@ -241,7 +244,7 @@ def test_a_loss_that_explodes_is_reported(
     log.append(topic, [Outgoing(huge, key=np.eye(3, dtype="<f4")[0].tobytes())] * 20)
     with job(kafka, federation, topic, "a") as process:
         output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1, output
+    assert process.returncode == Exit.UNFIT, output
     assert "learning rate" in said(log, federation, ClientFailed)[0].detail
 
 
@@ -265,7 +268,38 @@ def test_settings_that_cannot_be_used_end_with_2(kafka: EmbeddedKafka) -> None:
     """A missing or wrong variable is named on the way out."""
     with job(kafka, "abcdefgh", "stream", "a", VALIDATION_RATE="7") as process:
         output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2 and "VALIDATION_RATE" in output
+    assert process.returncode == Exit.UNUSABLE and "VALIDATION_RATE" in output
+
+
+def test_a_federation_that_is_nowhere_is_the_last_word(kafka: EmbeddedKafka) -> None:
+    """Kafka answers and has no such federation: another start would wait in vain as well, and the log says so last."""
+    with job(kafka, "nowhere0", "stream", "a", MAINSTEM_TRAINING_PATIENCE="1") as process:
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == Exit.UNFIT, output
+    assert last_error(output) == (
+        f"FEDERATED_MODEL_ID: waited 1 s for its model in vain: topic {topics.control_topic('nowhere0')} does not exist"
+    )
+
+
+def test_two_data_sets_under_one_client_id(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """The Job that joins second takes over for good: the first one ends with a sentence, and what it had sent until
+    then is the last of it that counts."""
+    federation = open_run(log, model, Rules(rounds=3, min_clients=2), batch_size=16)
+    streams = [inject(log, 50, 1), inject(log, 80, 2)]
+    other = LightClient(log, federation, "b", lambda tensors, seq: list(tensors), examples=5)
+    with aggregator(log, federation), job(kafka, federation, streams[0], "a") as first:
+        wait_for(log, federation, Joined)
+        with job(kafka, federation, streams[1], "a") as second:
+            wait_for(log, federation, Joined, 2)
+            other.run(threading.Event())
+            outputs = [process.communicate(timeout=PATIENCE)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (Exit.UNFIT, Exit.ENDED), outputs
+    assert "another process has joined as a and taken over" in last_error(outputs[0])
+    assert said(log, federation, ClientFailed)[0].detail == last_error(outputs[0])
+    counted = [{a.client: a.examples for a in round_.accepted} for round_ in rounds_of(log, federation)]
+    assert counted[0] in ({"a": 35, "b": 5}, {"a": 56, "b": 5}) and counted[1:] == [{"a": 56, "b": 5}] * 2
 
 
 def test_the_job_waits_for_a_federation_that_opens_later(

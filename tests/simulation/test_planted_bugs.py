@@ -79,6 +79,13 @@ def test_ignored_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(simulation.ALL_REQUIRED)
 
 
+def test_a_superseded_process_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows the client's id speaks for it."""
+    monkeypatch.setattr(Roster, "listen", lambda self, client, incarnation: None)
+    monkeypatch.setattr(Roster, "measure", lambda self, update: None)
+    assert found(simulation.TWINS)
+
+
 def test_duplicates_forgotten_at_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A buffered round takes what an earlier one has counted."""
     right = Roster.__init__

@@ -11,7 +11,7 @@ import pytest
 from mainstem import topics
 from mainstem.control import ControlTopic, Entry
 from mainstem.lineage import verify
-from mainstem.messages import Base, Opened, Round, Rules, Selected, Selection, Update, decode_client
+from mainstem.messages import Base, Joined, Opened, Round, Rules, Selected, Selection, Update, decode_client
 from mainstem.strategies import make
 from mainstem.weights import Tensor, digest, is_chunk, specs_of
 from tests.simulation.world import Weather, World, train
@@ -42,6 +42,7 @@ BUFFERED_MUTE = Weather(
 FASTEST_MUTE = Weather(
     clients=4, mutes=1, deadline_ms=2000, rules=Rules(selection=Selection(name="speed", params={"count": 2}))
 )
+TWINS = Weather(clients=3, twins=2, rounds=4)
 MODES = {
     "buffered": BUFFERED,
     "async": ASYNC,
@@ -51,6 +52,7 @@ MODES = {
     "a mute client": MUTE,
     "a buffer and a mute client": BUFFERED_MUTE,
     "the fastest and a mute client": FASTEST_MUTE,
+    "two processes of one client": TWINS,
 }
 
 
@@ -88,6 +90,7 @@ def run(seed: int, weather: Weather) -> World:
     rounds = [e.record for e in entries if e.link is not None and isinstance(e.record, Round)]
     assert [r.version for r in rounds] == list(range(1, weather.rounds + 1)), "one winner a version"
     check_updates(world, rounds)
+    check_speakers(world, rounds)
     check_staleness(weather, head.lineage, rounds)
     check_selection(entries)
     assert set(world.ended_on.values()) == {head.base.version}, "every client ends on the head"
@@ -109,6 +112,19 @@ def check_updates(world: World, rounds: Sequence[Round]) -> None:
         assert len(silent) <= sum(r.refused_more.values()), f"dropped without a word: {silent}"
         assert {a.offset for a in r.accepted} <= sent
         position = r.snapshot.position
+
+
+def check_speakers(world: World, rounds: Sequence[Round]) -> None:
+    """Whatever counts comes from the process that joined last, with the examples that it said."""
+    topic = topics.aggregator_topic(world.federation)
+    speaking: dict[str, tuple[str, int]] = {}
+    counted = {a.offset for r in rounds for a in r.accepted}
+    for record in world.log.read(topic, 0, *world.log.bounds(topic, 0)):
+        said = None if is_chunk(record.headers) else decode_client(record.value)
+        if isinstance(said, Joined):
+            speaking[said.client] = (said.incarnation, said.examples)
+        elif isinstance(said, Update) and record.offset in counted:
+            assert speaking[said.client] == (said.incarnation, said.examples), "a superseded process counts"
 
 
 def is_update(value: bytes | None) -> bool:

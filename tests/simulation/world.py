@@ -60,11 +60,12 @@ class Weather:
     quorum: int | None = None
     rules: Rules = DEFAULT
     mutes: int = 0
+    twins: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether every round must take everyone's update."""
-        return self.quorum is None and self.rules == DEFAULT
+        return self.quorum is None and self.rules == DEFAULT and not self.twins
 
 
 class Actor:
@@ -221,6 +222,7 @@ class World:
         self.actors = [
             *(Actor(self, f"aggregator-{n}", self._aggregate(n)) for n in range(weather.aggregators)),
             *(Actor(self, f"client-{n}", self._take_part(n)) for n in range(weather.clients)),
+            *(Actor(self, f"twin-{n}", self._take_part(n, twin=True)) for n in range(weather.twins)),
             *(Actor(self, f"mute-{n}", self._say_nothing(n)) for n in range(weather.mutes)),
         ]
 
@@ -280,22 +282,25 @@ class World:
             log, self.federation, clock=self.clock, writer=writer, retain=self.random.choice((0, 1 << 20))
         )
 
-    def _take_part(self, number: int) -> Callable[[SimLog, int], None]:
+    def _take_part(self, number: int, twin: bool = False) -> Callable[[SimLog, int], None]:
+        """A client; or its twin, another process under the same id with data of its own."""
+
         def life(log: SimLog, start: int) -> None:
             while True:
                 client = LightClient(
                     log,
                     self.federation,
                     f"client-{number}",
-                    lambda tensors, seq: train(tensors, seq, number),
-                    examples=10 + number,
-                    incarnation=f"{start}-{self.steps}",
+                    lambda tensors, seq: train(tensors, seq, number + 100 * twin),
+                    examples=10 + number + 100 * twin,
+                    incarnation=f"{start}-{self.steps}{'-twin' * twin}",
                 )
                 try:
                     while client.step(0.0):
                         pass
                     head = client.machine.head
-                    self.ended_on[client.client] = head.base.version if head is not None else None
+                    if client.machine.phase == "gone":  # and not because another one has taken over
+                        self.ended_on[client.client] = head.base.version if head is not None else None
                     return
                 except LogError:
                     self.pause()

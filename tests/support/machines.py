@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -71,11 +71,12 @@ class World:
             self.send(Joined(federation=FEDERATION, client=client, incarnation=incarnation, examples=5))
 
     def update(self, client: str, head: Head | None = None, **changes: Any) -> int:
-        """A client's update, good unless changed."""
+        """A client's update, good unless changed: of the incarnation that joined last."""
         head = head or self.control.head()
+        joins = [seen.record for seen in self.inbox if isinstance(seen.record, Joined) and seen.record.client == client]
         fields: dict[str, Any] = {
             "client": client,
-            "incarnation": "1",
+            "incarnation": joins[-1].incarnation if joins else "1",
             "base": head.base,
             "number": 0,
             "examples": 5,
@@ -171,6 +172,22 @@ class Driver:
         return other
 
 
+@dataclass(frozen=True)
+class Known:
+    """The oracle's member: who speaks for it, who did before, and how many examples its updates say."""
+
+    incarnation: str
+    earlier: tuple[str, ...]
+    active: bool
+    examples: int
+    growing: bool
+
+    def takes(self, update: Update) -> bool:
+        """Whether an update comes from the member that joined last, and from its data."""
+        fits = update.examples >= self.examples if self.growing else update.examples == self.examples
+        return update.incarnation == self.incarnation and fits
+
+
 Counted = dict[tuple[str, int], int]
 """(client, sequence of its base) -> offset of the update that counts."""
 
@@ -178,27 +195,38 @@ Counted = dict[tuple[str, int], int]
 def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Counted:
     """The oracle: what counts under `head` of the records up to `end`; `newest` are the bases that counted before."""
     rules = head.rules
-    members = {m.client: (m.incarnation, m.status) for m in head.snapshot.members}
+    members = {
+        m.client: Known(m.incarnation, m.superseded, m.status == "active", m.examples, m.growing)
+        for m in head.snapshot.members
+    }
     reach = 0 if rules.mode == "sync" else rules.max_staleness
     bases = head.lineage[-1 - reach :]
     newest, counts = dict(newest), {}
     for seen in world.inbox[head.snapshot.position : end]:
         match seen.record:
-            case Joined(federation=federation, client=client, incarnation=incarnation):
-                active = {c for c, (_, status) in members.items() if status == "active"} - {client}
-                if federation == FEDERATION and len(active) < rules.max_clients:
-                    members[client] = (incarnation, "active")
+            case Joined(federation=federation, client=client, incarnation=incarnation) as joined:
+                active = {c for c, known in members.items() if known.active} - {client}
+                before = members.get(client)
+                earlier = before.earlier if before else ()
+                if federation == FEDERATION and len(active) < rules.max_clients and incarnation not in earlier:
+                    if before and before.incarnation != incarnation:
+                        earlier = (*earlier, before.incarnation)[-8:]
+                    members[client] = Known(incarnation, earlier, True, joined.examples, joined.growing)
             case Left(client=client, incarnation=incarnation) | ClientFailed(client=client, incarnation=incarnation):
-                if client in members and members[client][0] == incarnation:
-                    members[client] = (incarnation, "gone")
+                if client in members and members[client].incarnation == incarnation:
+                    members[client] = replace(members[client], active=False)
             case Update() as update if update.client in members and newest.get(update.client, -1) < update.base.seq:
-                fine = update.base in bases and update.number == 0 and 1 <= update.examples <= rules.max_examples
+                fine = members[update.client].takes(update)
+                fine = (
+                    fine and update.base in bases and update.number == 0 and 1 <= update.examples <= rules.max_examples
+                )
                 fine = fine and (head.selected is None or update.client in head.selected.clients)
                 fine = fine and all(run.first + run.count <= seen.offset for run in update.weights.chunks)
                 fine = fine and update.weights.writer == update.client
                 if fine and update.weights.tensors == head.opened.weights.tensors and verdict(update) is None:
                     counts[update.client, update.base.seq] = seen.offset
                     newest[update.client] = update.base.seq
+                    members[update.client] = replace(members[update.client], examples=update.examples)
             case Heartbeat() | _:
                 pass
     return counts

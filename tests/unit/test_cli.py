@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from mainstem.cli import demo
+from mainstem.cli import demo, status
 from mainstem.cli.api import Api, ApiError
 from mainstem.cli.main import COMMANDS, main
 from mainstem.cli.output import Output
@@ -100,6 +100,26 @@ def test_status_says_that_nothing_runs(capsys: pytest.CaptureFixture[str], tmp_p
     home.tell(Running(1, 8000, "http://127.0.0.1:8000", "127.0.0.1:9092", ready=True))
     assert main(["status", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {"running": False, "home": str(home.root)}
+
+
+def test_status_says_what_stands_in_a_run_s_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Below the table, in whole sentences, whatever they hold."""
+    home = Home(tmp_path / "home")
+    home.make()
+    home.tell(Running(1, 8000, "http://127.0.0.1:8000", "127.0.0.1:9092", ready=True))
+    monkeypatch.setattr(Home, "is_held", lambda self: True)
+    rows = [
+        {"federation": "ddy6heod", "state": "waiting", "detail": "ward-3: DATA_TOPIC has [5] records", "error": ""},
+        {"federation": "abcdefgh", "state": "opening", "detail": "", "error": "Kafka did not take it"},
+        {"federation": "finished", "state": "finished", "detail": "", "error": ""},
+    ]
+    monkeypatch.setattr(status, "_deployments", lambda home: (rows, None))
+    monkeypatch.setattr(status, "measured", lambda running: [])
+    assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["ddy6heod: ward-3: DATA_TOPIC has [5] records", "abcdefgh: Kafka did not take it"]
 
 
 def test_inject_passes_the_script_its_options_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ def test_a_killed_job_starts_again_until_its_limit() -> None:
     assert last.state == "failed" and "SIGKILL" in last.detail and last.exit_code == -9
 
 
+@pytest.mark.parametrize("code", [2, 3])
+@pytest.mark.parametrize("standing", [Standing.OPEN, Standing.FINISHED])
+def test_what_another_start_would_not_mend_is_not_tried_again(code: int, standing: Standing) -> None:
+    """Settings that cannot be used, data that do not fit: the Job has failed at once, with its sentence."""
+    unfit = JobStatus("j", "failed", code, f"exit code {code}: DATA_TOPIC has 5 records")
+    said = f"failed for good with: exit code {code}: DATA_TOPIC has 5 records"
+    assert step(View("running"), standing, unfit) == Decision(Action.FORGET, "failed", said, 1, code)
+    assert step(View("running"), Standing.PAUSED, unfit).state == "stopped"
+    assert step(View("pending"), Standing.OPEN, ABSENT).action is Action.START, "a person's retry starts it"
+
+
 def test_a_long_healthy_attempt_forgives_earlier_failures() -> None:
     """A Job that is killed once a day goes on for ever."""
     decision = step(View("running", failures=3, started=NOW - 700), Standing.OPEN, KILLED)

@@ -76,7 +76,7 @@ def test_a_whole_manifest() -> None:
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                     {"action": "Ignore", "onExitCodes": {**codes, "values": [143]}},
-                    {"action": "FailJob", "onExitCodes": {**codes, "values": [2]}},
+                    {"action": "FailJob", "onExitCodes": {**codes, "values": [2, 3]}},
                 ]
             },
             "template": {

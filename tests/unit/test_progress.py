@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from mainstem.messages import Left, encode
-from mainstem.progress import SHOWN, progress_of
+from mainstem.messages import ClientFailed, Failure, Joined, Left, Progress, encode
+from mainstem.progress import FAILURES, LONGEST, SHOWN, Failures
+from mainstem.progress import progress_of as told
+from mainstem.rounds import RoundMachine
 from mainstem.topics import CONTROL_RECORD_LIMIT
 from tests.support.machines import Driver, World
+from tests.vectors.examples import FEDERATION
+
+
+def progress_of(machine: RoundMachine, now_ms: int) -> Progress:
+    """What is told of a machine whose clients have said nothing of their end."""
+    return told(machine, now_ms, Failures())
 
 
 def test_members_and_their_states() -> None:
@@ -68,3 +76,52 @@ def test_a_crowd_fits_into_one_record() -> None:
     assert len(said.members) == SHOWN
     assert sum(said.refused_counts.values()) == 300
     assert len(encode(said)) < CONTROL_RECORD_LIMIT
+
+
+def test_why_clients_gave_up() -> None:
+    """A member's sentence stands at the member, anybody else's beside; it goes when the client comes back."""
+    world = World.of(min_clients=2, rounds=1)
+    world.join("a", "b")
+    world.send(ClientFailed(client="a", incarnation="1", detail="the loss became nan"))
+    world.send(ClientFailed(client="new", incarnation="1", detail="DATA_TOPIC has 5 records"))
+    world.join("b", incarnation="2")
+    world.send(ClientFailed(client="b", incarnation="1", detail="another process has joined as b"))
+    driver, failures = Driver(world, "w"), Failures()
+    driver.settle()
+    for _ in range(2):  # what is read again changes nothing
+        for seen in world.inbox:
+            failures.hear(seen.offset, seen.record, driver.machine.roster)
+    said = told(driver.machine, world.now_ms, failures)
+    assert {m.client: (m.state, m.detail) for m in said.members} == {
+        "a": ("failed", "the loss became nan"),
+        "b": ("training", ""),
+    }
+    assert said.failures == (
+        Failure(client="new", detail="DATA_TOPIC has 5 records"),
+        Failure(client="b", detail="another process has joined as b"),
+    )
+    world.join("a", "new", incarnation="2")
+    driver.settle()
+    for seen in world.inbox:
+        failures.hear(seen.offset, seen.record, driver.machine.roster)
+    said = told(driver.machine, world.now_ms, failures)
+    assert [m.detail for m in said.members] == ["", "", ""] and [f.client for f in said.failures] == ["b"]
+
+
+def test_a_crowd_that_gives_up_neither_swells_the_record_nor_silences_a_member() -> None:
+    """Of strangers only the newest are told, and each in a few words, whatever they wrote."""
+    world = World.of(min_clients=2, rounds=1, max_clients=2000)
+    world.send(Joined(federation=FEDERATION, client="site", incarnation="1", examples=5))
+    world.send(ClientFailed(client="site", incarnation="1", detail="no data"))
+    for number in range(3 * FAILURES):
+        world.send(ClientFailed(client=f"{number:064d}", incarnation="1", detail="\0" * 100_000))
+    world.join(*(f"m{number:063d}" for number in range(SHOWN)))
+    driver, failures = Driver(world, "w"), Failures()
+    driver.settle()
+    for seen in world.inbox:
+        failures.hear(seen.offset, seen.record, driver.machine.roster)
+    said = told(driver.machine, world.now_ms, failures)
+    assert [f.client for f in said.failures] == [f"{n:064d}" for n in range(2 * FAILURES + 1, 3 * FAILURES)]
+    assert {len(f.detail) for f in said.failures} == {LONGEST}
+    assert failures.of(driver.machine.roster.members[-1]) == "no data"
+    assert driver.machine.refused == [] and len(encode(said)) < CONTROL_RECORD_LIMIT

@@ -18,6 +18,8 @@ from mainstem.messages import (
     Command,
     Failed,
     Finished,
+    Heartbeat,
+    Joined,
     Left,
     Metrics,
     Reason,
@@ -279,6 +281,77 @@ def test_a_client_that_comes_back_is_waited_for_again() -> None:
     world.update("b", incarnation="2")
     round_ = run(world)[-1]
     assert isinstance(round_, Round) and len(round_.accepted) == 2
+
+
+def test_two_processes_under_one_client_id() -> None:
+    """The one that joins later takes over for good: nothing of the earlier one counts, and each kind is named once."""
+    world = World.of(min_clients=1, rounds=1)
+    world.join("a", incarnation="first")
+    world.join("a", incarnation="second")
+    late = world.update("a", incarnation="first")
+    beats = [world.send(Heartbeat(client="a", incarnation="first", phase="waiting")) for _ in range(3)]
+    again = world.send(Joined(federation=FEDERATION, client="a", incarnation="first", examples=320))
+    world.send(ClientFailed(client="a", incarnation="first", detail="another process has joined as a"))
+    world.update("a", incarnation="second")
+    round_ = run(world)[-1]
+    assert isinstance(round_, Round) and len(round_.accepted) == 1
+    assert [(r.client, r.offset, r.reason) for r in round_.refused] == [
+        ("a", offset, Reason.SUPERSEDED) for offset in (late, beats[0], again)
+    ]
+    assert "two data sets need two client ids" in round_.refused[0].detail
+    assert round_.refused_more == {Reason.SUPERSEDED: 2}
+    (member,) = round_.snapshot.members
+    assert (member.incarnation, member.status, member.superseded) == ("second", "active", ("first",))
+
+
+def test_a_process_that_comes_back_after_a_commit_is_known_as_the_earlier_one() -> None:
+    """Who was superseded stands in the snapshot: a successor of the aggregator refuses it too."""
+    world = World.of(min_clients=1, rounds=2)
+    world.join("a", incarnation="first")
+    world.join("a", incarnation="second")
+    world.update("a", incarnation="second")
+    assert len(run(world)) == 2
+    world.update("a", incarnation="first")
+    world.update("a", incarnation="second")
+    round_ = run(world)[-1]
+    assert isinstance(round_, Round) and [r.reason for r in round_.refused] == [Reason.SUPERSEDED]
+
+
+def test_an_update_of_another_data_set_is_refused() -> None:
+    """It says other examples than its client joined with; said again with `joined` they count."""
+    world = World.of(min_clients=1, rounds=1)
+    world.join("a")
+    offset = world.update("a", examples=7)
+    world.send(Joined(federation=FEDERATION, client="a", incarnation="1", examples=9))
+    world.update("a", examples=9)
+    round_ = run(world)[-1]
+    assert isinstance(round_, Round)
+    assert [(r.offset, r.reason) for r in round_.refused] == [(offset, Reason.EXAMPLES)]
+    assert [a.examples for a in round_.accepted] == [9] == [m.examples for m in round_.snapshot.members]
+
+
+def test_a_growing_stream_s_examples_grow() -> None:
+    """Its updates say ever more, and so does the member; one that says fewer is refused."""
+    world = World.of(min_clients=1, rounds=2)
+    world.send(Joined(federation=FEDERATION, client="a", incarnation="1", examples=5, growing=True))
+    world.update("a", examples=8)
+    assert len(run(world)) == 2
+    world.update("a", examples=7)
+    world.update("a", examples=8)
+    round_ = run(world)[-1]
+    assert isinstance(round_, Round) and [r.reason for r in round_.refused] == [Reason.EXAMPLES]
+    assert [m.examples for m in round_.snapshot.members] == [8]
+
+
+def test_why_a_stranger_gives_up_is_no_refusal() -> None:
+    """A client that cannot join may say so; its sentence is for people, and no record of the chain depends on it."""
+    worlds = [World.of(min_clients=1, rounds=1) for _ in range(2)]
+    for world, detail in zip(worlds, ("DATA_TOPIC has 5 records", "x" * 2000), strict=True):
+        world.send(ClientFailed(client="stranger", incarnation="1", detail=detail))
+        world.join("a")
+        world.update("a")
+    rounds = [run(world)[-1] for world in worlds]
+    assert isinstance(rounds[0], Round) and rounds[0].refused == () and rounds[0] == rounds[1]
 
 
 def test_a_zombies_round_changes_nothing() -> None:

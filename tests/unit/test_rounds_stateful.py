@@ -89,11 +89,20 @@ class Rounds(RuleBasedStateMachine):
         self.truth = self.world.control.reader()
 
     # ------------------------------------------------------------ the clients
-    @rule(client=clients, incarnation=incarnations, foreign=st.booleans() | st.just(False))
-    def join(self, client: str, incarnation: str, foreign: bool) -> None:
-        """Joins and rejoins, now and then to another federation."""
+    @rule(
+        client=clients,
+        incarnation=incarnations,
+        foreign=st.booleans() | st.just(False),
+        examples=st.just(5) | st.sampled_from([1, 5]),
+        growing=st.just(False) | st.booleans(),
+    )
+    def join(self, client: str, incarnation: str, foreign: bool, examples: int, growing: bool) -> None:
+        """Joins and rejoins, takes over or tries in vain, now and then in another federation."""
         federation = "zzzzzzzz" if foreign else FEDERATION
-        self.world.send(Joined(federation=federation, client=client, incarnation=incarnation, examples=5))
+        joined = Joined(
+            federation=federation, client=client, incarnation=incarnation, examples=examples, growing=growing
+        )
+        self.world.send(joined)
 
     @rule(client=clients)
     def good(self, client: str) -> None:
@@ -115,9 +124,20 @@ class Rounds(RuleBasedStateMachine):
         bad=st.booleans(),
         other=st.booleans(),
         honest=st.booleans(),
+        incarnation=incarnations,
     )
-    def odd(self, client: str, base: Base, number: int, examples: int, bad: bool, other: bool, honest: bool) -> None:
-        """An update that is perhaps stale, of an unknown base, the second one, broken or of another model."""
+    def odd(
+        self,
+        client: str,
+        base: Base,
+        number: int,
+        examples: int,
+        bad: bool,
+        other: bool,
+        honest: bool,
+        incarnation: str,
+    ) -> None:
+        """An update that is perhaps stale, of an unknown base, the second one, broken, of another model or process."""
         manifest = weights("e" * 64, 0, client, BAD if bad else "u")
         if other:
             tensors = (TensorSpec(name="w", dtype="float64", shape=(2,)),)
@@ -125,7 +145,8 @@ class Rounds(RuleBasedStateMachine):
                 writer="w", update="u", tensors=tensors, chunks=manifest.chunks, nbytes=16, sha256=manifest.sha256
             )
         base = self.world.control.head().base if honest else base
-        self.world.update(client, base=base, number=number, examples=examples, weights=manifest)
+        said: dict[str, Any] = {"number": number, "examples": examples, "incarnation": incarnation}
+        self.world.update(client, base=base, weights=manifest, **said)
 
     @rule(client=clients, incarnation=incarnations, how=st.sampled_from(["left", "failed", "alive", "measured"]))
     def say(self, client: str, incarnation: str, how: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -31,6 +32,7 @@ from mainstem.messages import (
     Joined,
     Left,
     Lifecycle,
+    Member,
     Metrics,
     Opened,
     Round,
@@ -40,6 +42,7 @@ from mainstem.messages import (
     Update,
     Weights,
     decode_client,
+    encode,
 )
 from mainstem.ports import Outgoing
 from mainstem.weights import Tensor
@@ -88,7 +91,12 @@ class World:
     during: Callable[[], None] = lambda: None
 
     def job(
-        self, connect: Callable[[], Any] | None = None, reshape: str = "1", topic: str = "stream:0:0:10", **more: Any
+        self,
+        connect: Callable[[], Any] | None = None,
+        reshape: str = "1",
+        topic: str = "stream:0:0:10",
+        data: Callable[[], Any] | None = None,
+        **more: Any,
     ) -> Job:
         """A Job for it."""
         spec = spec_of(topic, validation_rate=0.2, config={"data_reshape": reshape}, **more)
@@ -100,7 +108,7 @@ class World:
             self.engines.append(LightEngine(log, opened, during=self.during))
             return self.engines[-1]
 
-        return Job(settings, connect or (lambda: self.log), lambda: self.log, engine)
+        return Job(settings, connect or (lambda: self.log), data or (lambda: self.log), engine)
 
     def said(self, kind: type) -> list[Any]:
         """What clients have said of one kind, in order."""
@@ -130,8 +138,8 @@ class World:
         assert control.head is not None
         control.append(make(control.head.link.record.seq + 1, control.head.link.hash, control.head.opened))
 
-    def commit(self, number: int, tensors: Sequence[Tensor]) -> None:
-        """Commit round `number` with these weights."""
+    def commit(self, number: int, tensors: Sequence[Tensor], members: Sequence[Member] = ()) -> None:
+        """Commit round `number` with these weights, and with these members in its snapshot."""
 
         def record(seq: int, prev: str, opened: Opened) -> Round:
             weights = updates.publish(
@@ -141,7 +149,8 @@ class World:
             return Round(
                 federation=self.federation, seq=seq, prev=prev, round=number, version=number,
                 base=Base(seq=seq - 1, version=number - 1), strategy=Strategy(), accepted=(), weights=weights,
-                snapshot=Snapshot(position=0, time_ms=0), closed=Closed(by="all", offset=0, time_ms=0),
+                snapshot=Snapshot(position=0, time_ms=0, members=tuple(members)),
+                closed=Closed(by="all", offset=0, time_ms=0),
                 opened_ms=0, writer="a",
             )  # fmt: skip
 
@@ -225,7 +234,7 @@ def test_a_growing_stream_tells_its_newest_examples_and_leaks_none(world: World)
             grow()
             sent = world.wait(Update, number)[-1]
             world.commit(number, updates.read(world.log, topics.aggregator_topic(world.federation), sent.weights))
-        thread.join(20)
+        thread.join(PATIENCE)
     assert raised == [] and not thread.is_alive()
     told = [record.examples for record in world.said(Joined)]
     assert shares == [0, 0] and told[-1] == len(seen) == world.said(Update)[-1].examples > told[0]
@@ -269,6 +278,7 @@ def test_a_stream_that_does_not_fit_ends_the_job_and_tells_why(world: World) -> 
     thread, raised = start(world.job(reshape="2 2"))
     thread.join(PATIENCE)
     assert isinstance(raised[0], JobFailed) and "data_reshape is [2, 2]" in str(raised[0])
+    assert raised[0].for_good
     (failed,) = world.said(ClientFailed)
     assert "data_reshape is [2, 2]" in failed.detail
     assert world.engines == [] and world.said(Joined) == []
@@ -283,7 +293,7 @@ def test_a_loss_that_is_no_number_ends_the_job(world: World) -> None:
     world.during = during
     thread, raised = start(world.job())
     thread.join(PATIENCE)
-    assert isinstance(raised[0], JobFailed)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
     assert "loss became nan" in world.said(ClientFailed)[0].detail
 
 
@@ -304,7 +314,7 @@ def test_a_signal_makes_the_client_leave(world: World) -> None:
 
 
 def test_a_kafka_that_fails_once_costs_no_training(world: World) -> None:
-    """After a failed append the Job begins anew with the outcome that it has, and joins again."""
+    """After a failed append the Job begins anew with the outcome that it has, and joins again, as itself."""
 
     class Failing:
         failed = False
@@ -324,7 +334,7 @@ def test_a_kafka_that_fails_once_costs_no_training(world: World) -> None:
     world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
     thread.join(PATIENCE)
     assert raised == [] and world.engines[0].trained == [0] and len(world.engines) == 1
-    assert len(world.said(Joined)) == 2 and len({joined.incarnation for joined in world.said(Joined)}) == 2
+    assert len(world.said(Joined)) == 2 and len({joined.incarnation for joined in world.said(Joined)}) == 1
 
 
 def test_a_federation_that_never_opens_is_given_up(world: World) -> None:
@@ -332,4 +342,67 @@ def test_a_federation_that_never_opens_is_given_up(world: World) -> None:
     world.log.delete_topics([topics.control_topic(world.federation)])
     thread, raised = start(world.job())
     thread.join(PATIENCE)
-    assert isinstance(raised[0], JobFailed) and "FEDERATED_MODEL_ID" in str(raised[0])
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    assert "FEDERATED_MODEL_ID" in str(raised[0]) and "does not exist" in str(raised[0])
+
+
+class Away:
+    """A Kafka that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise LogError("the broker is away")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def test_a_kafka_that_is_away_may_be_back_at_the_next_attempt(world: World) -> None:
+    """Its absence is the one failure that another start may mend; of the stream's the federation is told."""
+    for job, told in ((world.job(connect=Away), False), (world.job(data=Away), True)):
+        thread, raised = start(job)
+        thread.join(PATIENCE)
+        assert isinstance(raised[0], JobFailed) and not raised[0].for_good
+        assert "the broker is away" in str(raised[0])
+        assert [failed.detail for failed in world.said(ClientFailed)] == [str(raised[0])] * told
+
+
+def test_a_client_that_cannot_join_says_why(world: World) -> None:
+    """Also where it is the federation's framework, before anything is read."""
+    control = ControlTopic(world.log, world.federation)
+    control.sync()
+    assert control.head is not None
+    opened = msgspec.structs.replace(control.head.opened, framework="torch")
+    world.log.delete_topics([control.topic])
+    world.log.create_topics(topics.federation_topics(world.federation))
+    world.log.append(control.topic, [Outgoing(encode(opened))])
+    thread, raised = start(world.job())
+    thread.join(PATIENCE)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    assert "framework is 'torch'" in world.said(ClientFailed)[0].detail and world.said(Joined) == []
+
+
+def test_weights_that_are_gone_for_good_end_the_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka answers, but holds no more what the head names: after some looks the federation is told."""
+    monkeypatch.setattr("federated_training.loop._PAUSE_SECONDS", 0.0)
+    data = topics.data_topic(world.federation)
+    world.log.delete_records(data, 0, world.log.bounds(data, 0)[1])
+    thread, raised = start(world.job())
+    thread.join(PATIENCE)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good, raised
+    assert world.said(ClientFailed)[0].detail == str(raised[0])
+
+
+def test_a_job_from_which_another_one_took_over_ends_with_a_sentence(world: World) -> None:
+    """The first commit that knows the other process ends this one, whatever it was doing."""
+
+    def during() -> None:
+        (mine,) = world.said(Joined)
+        other = Member(client="c1", incarnation="other", joined=7, superseded=(mine.incarnation,))
+        world.commit(1, TENSORS, [other])
+
+    world.during = during
+    thread, raised = start(world.job())
+    thread.join(PATIENCE)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    assert "another process has joined as c1 and taken over" in str(raised[0])
+    assert world.said(ClientFailed)[0].detail == str(raised[0]) and world.said(Update) == []

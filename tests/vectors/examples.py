@@ -15,6 +15,7 @@ from mainstem.messages import (
     Command,
     Data,
     Failed,
+    Failure,
     Finished,
     Heartbeat,
     InputSpec,
@@ -195,6 +196,7 @@ def sequence() -> list[msgspec.Struct]:
         ),
         refused=(refused,),
         refused_counts={"duplicate": 1},
+        failures=(Failure(client="site-c", detail="DATA_TOPIC has 5 records; the federation asks for at least 100"),),
     )
     announcement = Announcement(
         federation=FEDERATION,

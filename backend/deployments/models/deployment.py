@@ -93,6 +93,10 @@ class Deployment(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     """Of the head version's tensors."""
     evaluation = models.JSONField(null=True)
+    failures = models.JSONField(default=list)
+    """`client` and `detail` of clients that gave up without being a member, as the newest progress tells."""
+    trouble = models.TextField(blank=True)
+    """What keeps the aggregator from going on; empty when it does."""
     superseded = models.IntegerField(default=0)
     undecodable = models.IntegerField(default=0)
 

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from backend.deployments.figures import NOTHING, figure
 from backend.deployments.models import Round
 from backend.deployments.runs import Row
+from backend.deployments.troubles import told
 
 register = template.Library()
 
@@ -26,6 +27,9 @@ def metrics(value: Any) -> str:
     if not isinstance(values, Mapping) or not values:
         return NOTHING
     return ", ".join(f"{name} {figure(number)}" for name, number in values.items() if isinstance(number, int | float))
+
+
+register.filter("told", told)
 
 
 @register.filter
