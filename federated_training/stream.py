@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federated_training.decoders import Decoder, must_have_samples
+from federated_training.left_out import LeftOut
 from mainstem.errors import ConfigError, LogError
 from mainstem.jobs import JobSpec
 from mainstem.ports import MessageLog, Record
@@ -21,7 +22,6 @@ from mainstem.streams import StreamRange
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 2048
-_SHOWN: Final = 5
 _LOOK_SECONDS: Final = 0.5
 
 Array = NDArray[Any]
@@ -42,16 +42,15 @@ class Stream:
         self._y: list[Array] = []
         self.records = 0
         """Records read, those left out included."""
-        self.refused = 0
-        """Records left out."""
-        self._first_reason: str | None = None
+        self.left_out = LeftOut()
+        """Which of them are left out, and why."""
 
     def open(self, *, at_least: int = 1, patience: float = 600.0) -> tuple[Array, Array]:
         """Read the stream; (x, y) as `Decoder.decode` gives them, joined.
 
         Waits at most `patience` seconds for the records of a stream that is still being written: TOTAL_MSG of
         them, or `at_least` of an incremental one. Raises DecodeError when no record can be used, ConfigError
-        when the stream ends before that, LogError.
+        when the stream ends before that or a whole class would be left out, LogError.
         """
         ranges = self._spec.ranges
         if any(part.end is not None for part in ranges):
@@ -68,6 +67,7 @@ class Stream:
         else:
             self._ends(ranges)
             self._take(self._new())
+        self._decoder.check_classes(self.left_out, self._y, self.records)
         return self._joined()
 
     def refresh(self) -> tuple[Array, Array] | None:
@@ -136,19 +136,13 @@ class Stream:
             if len(x):
                 self._x.append(x)
                 self._y.append(y)
-            for position, reason in refused:
-                self._refuse(batch[position], reason)
-        if self.refused:
-            log.warning("%d of %d records of the stream were left out", self.refused, self.records)
-
-    def _refuse(self, record: Record, reason: str) -> None:
-        self.refused += 1
-        self._first_reason = self._first_reason or reason
-        if self.refused <= _SHOWN:
-            log.warning("%s:%d offset %d is left out: %s", record.topic, record.partition, record.offset, reason)
+            for refusal in refused:
+                self.left_out.add(batch[refusal.position], refusal)
+        if told := self.left_out.sentence(self.records):
+            log.warning("%s", told)
 
     def _joined(self) -> tuple[Array, Array]:
-        must_have_samples(len(self._x), self.refused, self._first_reason)
+        must_have_samples(len(self._x), self.left_out)
         if len(self._x) > 1:
             # One array each: the pieces are let go as soon as they are joined.
             self._x[:] = [np.concatenate(self._x)]

@@ -56,8 +56,10 @@ class Work:
                 )
             if self._engine is None:
                 self._engine = self._make_engine(self._connected, opened)
-            target = Target.of(opened.training.loss, self._engine.output_shape)
-            self._take(self._read(Decoder(spec, opened.input, target), opened))
+            engine = self._engine
+            target = Target.of(opened.training.loss, engine.output_shape)
+            decoder = Decoder(spec, opened.input, target, sample_dtype=engine.sample_dtype, unfit=engine.unfit)
+            self._take(self._read(decoder, opened))
         assert self._data is not None
         return self._data
 
@@ -86,7 +88,7 @@ class Work:
         data = self._split(x, y, opened)
         log.info(
             "read %d records (%d left out): %d samples to train on, %d to validate, %d to test",
-            stream.records, stream.refused, len(data.training), len(data.validation), len(data.test),
+            stream.records, stream.left_out.count, len(data.training), len(data.validation), len(data.test),
         )  # fmt: skip
         return data
 

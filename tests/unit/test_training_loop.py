@@ -56,8 +56,13 @@ class LightEngine:
     opened: Opened
     tensors: Sequence[Tensor] = ()
     output_shape: tuple[int, ...] = (3,)
+    sample_dtype: str = "float32"
     trained: list[int] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
+
+    def unfit(self, x: Any) -> list[tuple[int, str]]:
+        """See `Engine`."""
+        return []
 
     def receive(self, weights: Weights) -> None:
         """See `Engine`."""
