@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ from mainstem.ports import MessageLog, Outgoing
 from mainstem.weights import Tensor
 
 log = logging.getLogger(__name__)
+
+NOTE: Final = 400
+"""Characters of what a client may tell people as it joins."""
 
 
 class FederatedKafkaMLAggregationSink:
@@ -30,8 +34,11 @@ class FederatedKafkaMLAggregationSink:
         self._client, self._incarnation = client, incarnation
         self._pulse: _Pulse | None = None
 
-    def joined(self, examples: int, software: str, labels: Mapping[str, int]) -> None:
-        """Say that this client is there, with `examples` training samples, so many of each label."""
+    def joined(self, examples: int, software: str, labels: Mapping[str, int], note: str = "") -> None:
+        """Say that this client is there, with `examples` training samples, so many of each label.
+
+        `note` is for people: the records that it leaves out, and why.
+        """
         self._send(
             Joined(
                 federation=self._opened.federation,
@@ -40,6 +47,7 @@ class FederatedKafkaMLAggregationSink:
                 examples=examples,
                 software=software,
                 labels=dict(labels),
+                note=note if len(note) <= NOTE else f"{note[: NOTE - 3]}...",
             )
         )
 

@@ -100,7 +100,7 @@ class Session:
                 data = work.prepare(opened)
                 # how labels are spread leaves the site only where the federation chooses by it
                 tells = opened.rules.selection.name == "label_coverage"
-                sink.joined(len(data.training), SOFTWARE, label_counts(data.training.y) if tells else {})
+                sink.joined(len(data.training), SOFTWARE, label_counts(data.training.y) if tells else {}, work.note)
                 sink.start_beating(min(self._settings.heartbeat, opened.rules.heartbeat_timeout_ms / 4000), work.state)
                 log.info("joined as %s", self._settings.client)
             case Train():

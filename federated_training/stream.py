@@ -67,7 +67,6 @@ class Stream:
         else:
             self._ends(ranges)
             self._take(self._new())
-        self._decoder.check_classes(self.left_out, self._y, self.records)
         return self._joined()
 
     def refresh(self) -> tuple[Array, Array] | None:
@@ -142,6 +141,7 @@ class Stream:
             log.warning("%s", told)
 
     def _joined(self) -> tuple[Array, Array]:
+        self._decoder.check_classes(self.left_out, self._y, self.records)
         must_have_samples(len(self._x), self.left_out)
         if len(self._x) > 1:
             # One array each: the pieces are let go as soon as they are joined.

@@ -34,6 +34,8 @@ class Work:
         self._source: MessageLog | None = None
         self._data: Dataset | None = None
         self._held_out: Part | None = None
+        self.note = ""
+        """What people should know of the data: the records that are left out, and why."""
         self._done: tuple[Base, Trained, Metrics | None] | None = None
         self._state: tuple[str, int | None, float] = ("waiting", None, 0.0)
 
@@ -85,6 +87,7 @@ class Work:
                 raise ConfigError(
                     f"DATA_TOPIC has {stream.records} records; the federation asks for at least {opened.data.min_data}"
                 )
+        self.note = stream.left_out.sentence(stream.records)
         data = self._split(x, y, opened)
         log.info(
             "read %d records (%d left out): %d samples to train on, %d to validate, %d to test",

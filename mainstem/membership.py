@@ -86,6 +86,7 @@ class Roster:
                 counted=before.counted if before else None,
                 seconds=before.seconds if before else 0.0,
                 labels=record.labels,
+                note=record.note,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from mainstem.messages import Member, MemberState, Progress
@@ -10,6 +11,9 @@ from mainstem.rounds import RoundMachine
 SHOWN = 1000
 """Members that a progress record names."""
 
+NOTES_BYTES = 200_000
+"""Of what members say of their data: beyond that they are not repeated, whoever joins."""
+
 
 def progress_of(machine: RoundMachine, now_ms: int) -> Progress:
     """The machine's state as a progress record. Times of life are left out where they alone have changed."""
@@ -17,7 +21,10 @@ def progress_of(machine: RoundMachine, now_ms: int) -> Progress:
     assert head is not None
     sent = {accepted.client for accepted, _ in machine.accepted}
     counts = Counter(refusal.reason for refusal in machine.refused) + machine.refused_more
-    states = tuple(_state(machine, member, sent, now_ms) for member in machine.roster.members[:SHOWN])
+    members = machine.roster.members[:SHOWN]
+    room = itertools.accumulate((len(member.note.encode()) for member in members), initial=0)
+    notes = [member.note if used < NOTES_BYTES else "" for member, used in zip(members, room, strict=False)]
+    states = tuple(_state(machine, *told, sent, now_ms) for told in zip(members, notes, strict=True))
     return Progress(
         federation=head.opened.federation,
         phase=machine.phase,
@@ -30,7 +37,7 @@ def progress_of(machine: RoundMachine, now_ms: int) -> Progress:
     )
 
 
-def _state(machine: RoundMachine, member: Member, sent: set[str], now_ms: int) -> MemberState:
+def _state(machine: RoundMachine, member: Member, note: str, sent: set[str], now_ms: int) -> MemberState:
     assert machine.head is not None
     silent = now_ms - member.last_ms > machine.head.rules.heartbeat_timeout_ms
     if member.status != "active":
@@ -49,4 +56,5 @@ def _state(machine: RoundMachine, member: Member, sent: set[str], now_ms: int) -
         awaited=member.client in machine.roster.awaited,
         last_ms=last_ms,
         examples=member.examples,
+        detail=note,
     )

@@ -44,6 +44,8 @@ Exponent = Annotated[float, msgspec.Meta(ge=0, le=16)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+Note = Annotated[str, msgspec.Meta(max_length=400)]
+"""A sentence for people that goes with a member from record to record."""
 Labels = Annotated[dict[Name, Count], msgspec.Meta(max_length=1000)]
 """Samples by label."""
 
@@ -187,7 +189,8 @@ class Member(Part, frozen=True, kw_only=True):
 
     `counted` is the `seq` of the newest base from which an update of it counted: no other from there or from before
     ever will. `seconds` is how long it last said that it trained, or how long a
-    round that asked it was open without an answer, where that is more (0: unknown).
+    round that asked it was open without an answer, where that is more (0: unknown). `note` is what its `joined` told
+    people.
     """
 
     client: ClientId
@@ -199,6 +202,7 @@ class Member(Part, frozen=True, kw_only=True):
     counted: Count | None = None
     seconds: float = 0.0
     labels: Labels = {}
+    note: Note = ""
 
 
 class Accepted(Part, frozen=True, kw_only=True):

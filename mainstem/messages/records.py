@@ -15,6 +15,7 @@ from mainstem.messages.parts import (
     Labels,
     Metrics,
     Name,
+    Note,
     PageRef,
     Part,
     Positive,
@@ -212,7 +213,8 @@ class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
 class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
     """A client is there. `incarnation` is new at every start of its process.
 
-    `labels` are its samples by label, where the federation's selection asks for them.
+    `labels` are its samples by label, where the federation's selection asks for them. `note` is for people: what it
+    leaves out of its stream, and why.
     """
 
     federation: Name
@@ -221,6 +223,7 @@ class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
     examples: Count
     software: Text = ""
     labels: Labels = {}
+    note: Note = ""
 
 
 class Heartbeat(Recorded, frozen=True, kw_only=True, tag="heartbeat"):

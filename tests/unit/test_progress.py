@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mainstem.messages import Left, encode
+from mainstem.messages import Joined, Left, encode
 from mainstem.progress import SHOWN, progress_of
 from mainstem.topics import CONTROL_RECORD_LIMIT
-from tests.support.machines import Driver, World
+from tests.support.machines import FEDERATION, Driver, World
 
 
 def test_members_and_their_states() -> None:
@@ -68,3 +68,22 @@ def test_a_crowd_fits_into_one_record() -> None:
     assert len(said.members) == SHOWN
     assert sum(said.refused_counts.values()) == 300
     assert len(encode(said)) < CONTROL_RECORD_LIMIT
+
+
+def test_what_clients_leave_out_is_told_with_them() -> None:
+    """The note of `joined` stands beside its client, before and after a round; a crowd of long ones stays small."""
+    world = World.of(min_clients=1, rounds=2)
+    note = "2 of 502 records are left out: 2 because the label is 77"
+    world.send(Joined(federation=FEDERATION, client="a", incarnation="1", examples=5, note=note))
+    driver = Driver(world, "w")
+    driver.settle()
+    assert [member.detail for member in progress_of(driver.machine, 0).members] == [note]
+    crowd = World.of(min_clients=SHOWN + 1)
+    for number in range(SHOWN):
+        crowd.send(
+            Joined(federation=FEDERATION, client=f"c{number}", incarnation="1", examples=5, note="\N{SNOWMAN}" * 400)
+        )
+    driver = Driver(crowd, "w")
+    driver.settle()
+    said = progress_of(driver.machine, 0)
+    assert said.members[0].detail and not said.members[-1].detail and len(encode(said)) < CONTROL_RECORD_LIMIT // 2

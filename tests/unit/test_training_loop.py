@@ -213,6 +213,19 @@ def test_heartbeats_tell_how_far_training_is(world: World) -> None:
     assert world.said(Left)[0].version is None
 
 
+def test_people_are_told_what_is_left_out(world: World) -> None:
+    """The client joins with a sentence about the records that it cannot use."""
+    world.log.append("stream", [Outgoing(b"no", key=sample(0).key)])
+    thread, _ = start(world.job())
+    (joined,) = world.wait(Joined)
+    world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
+    thread.join(20)
+    assert joined.note == (
+        "1 of 11 records are left out: 1 because the record's value has 2 bytes, but data_reshape '1' of float32 "
+        "needs 4 (the first: stream:0 offset 10)"
+    )
+
+
 def test_a_base_that_went_stale_is_not_uploaded(world: World) -> None:
     """When the round closes during training the update is dropped, and training begins from the new head."""
     committed = threading.Event()
