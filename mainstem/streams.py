@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mainstem.codecs import FORMATS, Codec, parse_shape
+from mainstem.codecs import FORMATS, Codec, codec_for, parse_shape
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.messages import Announcement, InputSpec
 
@@ -138,8 +138,8 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
     """Why the stream does not fit the federation, in a sentence; None where it fits.
 
     Kafka-ML's rule: `data_reshape` equals the input shape, the restrictions are equal as JSON, and
-    `total_msg >= min_data` unless the stream is incremental. Avro and JSON streams whose configuration names
-    no shape are matched by the Job itself.
+    `total_msg >= min_data` unless the stream is incremental. Ours: INPUT_CONFIG gives samples that the model takes.
+    A configuration that says nothing of types is left to the Job.
     """
     declared = stream.input_config.get("data_reshape")
     if declared is not None or stream.input_format == "RAW":
@@ -149,6 +149,11 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
             return f"its data_reshape cannot be read: {error}"
         if shape != federation.input.shape:
             return f"its data_reshape {list(shape)} is not the model's input shape {list(federation.input.shape)}"
+    if {"data_type", "data_scheme"} & stream.input_config.keys():
+        try:
+            check_samples(codec_for(stream.input_format, stream.input_config), federation.input)
+        except ConfigError as error:
+            return f"it cannot be read: {error}"
     if not _same_json(stream.restrictions or None, federation.data.restriction or None):
         return "its dataset_restrictions are not the federation's data restriction"
     if not stream.incremental and (stream.total_msg or 0) < federation.data.min_data:
