@@ -56,7 +56,7 @@ def csv_source(
         where = f"{path.name}, line {line}, column {columns.names[column]!r},"
         value = _number(cells[column], where)
         if (told := unfit_number(value, kind)) is not None:
-            raise DecodeError(f"{where} {told}; choose another --dtype (float64, int64), or --drop the column")
+            raise DecodeError(f"{where} {told} (--dtype float64 or int64, --drop)")
         return value
 
     def rows() -> Iterator[Row]:

@@ -18,6 +18,9 @@ _DIGITS: Final = {np.dtype("f2"): 11, np.dtype("f4"): 24, np.dtype("f8"): 53}
 """Binary digits of a floating type: every whole number of so many is exact."""
 
 
+_WAY_OUT: Final = "; use a wider type or a larger unit, or leave it out"
+
+
 def _span(dtype: np.dtype[Any]) -> tuple[int, int]:
     """The whole numbers between these are all kept."""
     if dtype.kind == "f":
@@ -87,7 +90,8 @@ def unfit_decimal(unscaled: int, scale: int, dtype: np.dtype[Any]) -> str | None
     kept = str(dtype.type(float(value)))
     if kept.lstrip("-") != "inf" and abs(Fraction(kept) - value) * 2 * 10**scale < 1:
         return None
-    return f"is {decimal_text(unscaled, scale)}, of which {dtype.name} cannot hold every digit (it would become {kept})"
+    told = f"cannot hold every digit (it would become {kept}){_WAY_OUT}"
+    return f"is {decimal_text(unscaled, scale)}, of which {dtype.name} {told}"
 
 
 def decimal_text(unscaled: int, scale: int) -> str:
@@ -117,5 +121,5 @@ def _told(flat: NDArray[Any], bad: NDArray[np.bool_], why: str, becomes: np.dtyp
     if becomes is not None:
         with np.errstate(over="ignore"):
             kept = float(becomes.type(value))
-        why += f" (it would become {int(kept) if np.isfinite(kept) else kept})"
+        why += f" (it would become {int(kept) if np.isfinite(kept) else kept}){_WAY_OUT}"
     return f"is {value}{where}, {why}"

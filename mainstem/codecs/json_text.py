@@ -89,7 +89,7 @@ class JsonPart(Part):
             for at, number in enumerate(numbers):
                 for dtype in (_DOUBLE, self.dtype, self.wanted):
                     if type(number) is int and (told := unfit_number(number, dtype)) is not None:
-                        raise DecodeError(f"the {self.role} {told} at position {at}")
+                        raise DecodeError(f"the {self.role} at position {at} {told}")
         try:
             # By itself NumPy makes float64 of integers on both sides of 2**63: large ones must stay exact.
             large = kinds == {int} and 1 << 63 <= max(numbers) < 1 << 64 and min(numbers) >= 0
