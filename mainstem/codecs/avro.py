@@ -63,7 +63,8 @@ class AvroPart(Part):
             where = f"field {'.'.join(error.path)!r}" if error.path else "it"
             told = f"is not the Avro that {self.role}_scheme describes: {where}" if error.broken else where
             told = f"the record's {self.place} {told} {error.what}"
-            raise DecodeError(told if error.broken or error.path else f"the {self.role} {error.what}") from None
+            told = told if error.broken or error.path else f"the {self.role} {error.what}"
+            raise DecodeError(f"{told}{_alien(body)}") from None
         return finite(out.reshape(self.shape), self.role)
 
     def write(self, array: NDArray[Any]) -> bytes:
@@ -89,6 +90,13 @@ def scheme_shape(node: Node, role: Role, config: Mapping[str, Any]) -> tuple[tup
         shape = parse_shape(reshape, f"{role}_reshape")
     check_size(shape, stored, f"{role}_reshape")
     return shape, stored
+
+
+def _alien(body: bytes) -> str:
+    """What else the bytes are, where that can be seen."""
+    if body.startswith(b"Obj\x01"):
+        return "; it is an Avro container file, with a schema of its own: send each record alone, without one"
+    return "; it may be JSON (INPUT_FORMAT)" if body[:1] in (b"{", b"[") and body[-1:] in (b"}", b"]") else ""
 
 
 def _decimal(value: float, node: Decimal) -> decimal.Decimal:

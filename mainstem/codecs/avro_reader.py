@@ -31,7 +31,7 @@ class AvroReader:
     def __init__(self, payload: bytes, size: int, dtypes: tuple[np.dtype[Any], ...], reshape: str) -> None:
         self.payload = payload
         self.at = 0
-        self.dtypes = dtypes
+        self.dtypes = tuple(dict.fromkeys(dtypes))
         self.out = np.empty(size, dtypes[-1])
         self.filled = 0
         self.reshape = reshape

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 
 from federated_training.dataset import Part
 from federated_training.KafkaModelEngine import _Batches
 from mainstem.errors import MainstemError
 from tests.support.values import cases
+
+pytestmark = pytest.mark.training
 
 
 def test_a_model_sees_what_the_table_says() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import io
@@ -234,3 +235,36 @@ def test_what_label_subtract_says_is_taken_from_labels() -> None:
         codec.decode(b"\0", b"\7")
     with pytest.raises(ConfigError, match="label_subtract is 'one'"):
         codec_for("RAW", config | {"label_subtract": "one"})
+
+
+# ------------------------------------------------------------ whatever comes
+MONEY = logical("bytes", "decimal", precision=9, scale=3)
+ANY = record(at=logical("long", "timestamp-micros"), price=["null", MONEY], id="long", share="double")
+
+
+@given(st.binary(max_size=40), st.sampled_from([None, *HEADERS]), st.sampled_from(["f4", "f8", "i8", "u1"]))
+def test_any_bytes_are_a_sample_or_a_refusal(payload: bytes, header: str | None, wanted: str) -> None:
+    """Nothing but DecodeError, and nothing that is not finite, comes of bytes that a stranger chose."""
+    codec = codec_for("AVRO", {"data_scheme": ANY, "data_header": header}, wanted=(np.dtype(wanted), None))
+    for body in (payload, HEADERS.get(header or "", b"") + payload):
+        with contextlib.suppress(DecodeError):
+            x, _ = codec.decode(None, body)
+            assert x.dtype == np.dtype(wanted) and np.isfinite(x).all()
+
+
+@given(
+    st.integers(-(10**9) + 1, 10**9 - 1),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_what_another_writer_wrote_is_read_or_refused(price: int, id: int, share: float) -> None:
+    """In float64: decimals of nine digits always, whole numbers where they are exact."""
+    paid = decimal.Decimal(price).scaleb(-3)
+    value = {"at": 0, "price": paid, "id": id, "share": share}
+    raw = avro(record(at="long", price=["null", MONEY], id="long", share="double"), value)
+    codec = codec_for("AVRO", {"data_scheme": ANY})
+    if int(float(id)) == id:
+        assert codec.decode(None, raw)[0].tolist() == [0, float(paid), id, share]
+    else:
+        with pytest.raises(DecodeError, match=f"field 'id' is {id}, which float64"):
+            codec.decode(None, raw)
