@@ -39,6 +39,11 @@ class Target:
     high: float = math.inf
     ignore: float | None = None
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where classes are told apart: () for one output, (5,) for each of five steps."""
+        return self.shape if self.sparse or self.classes is None else self.shape[:-1]
+
     @staticmethod
     def of(loss: Json, output: tuple[int, ...]) -> Target:
         """The target of `loss` (a name or a Keras config) for a model whose output has this shape."""
@@ -54,7 +59,8 @@ class Target:
         if name == "categoricalhinge" and output and output[-1] > 1:
             return Target(output, output[-1])
         if name.startswith("binary") or name in _SHARES:
-            return Target(output, low=0, high=1)
+            binary = name.startswith("b") and math.prod(output) == 1
+            return Target(output, 2 if binary else None, low=0, high=1)
         return Target(output, low=0) if name in _COUNTS else Target(output)
 
 
@@ -87,15 +93,19 @@ class Decoder:
         _check_labels(codec, target)
         self._dtype = np.dtype(sample_dtype or model.dtype)
         self._target, self._unfit = target, unfit
-        plain = target.classes is not None and len(target.shape) == (0 if target.sparse else 1)
-        size = math.prod(codec.y_shape or ())
-        self._index = plain and size == 1
-        """One value a label: the class' number."""
-        self._one_hot = plain and size == target.classes and size > 1
-        self._whole = self._index or (target.sparse and not self._one_hot)
-        self._low, self._high = (0.0, 1.0) if self._one_hot else (target.low, target.high)
-        if self._index and target.classes is not None:
+        size, self._places = math.prod(codec.y_shape or ()), math.prod(target.places)
+        classified = target.classes is not None
+        self._hot = classified and size > self._places
+        """One value a class, for each place."""
+        self._number = classified and size == self._places
+        """The number of a class, for each place."""
+        self._whole = self._number and (target.sparse or math.prod(target.shape) > self._places)
+        """Only whole numbers name a class; a single output takes a share of the second one as well."""
+        self._low, self._high = (0.0, 1.0) if self._hot else (target.low, target.high)
+        if self._whole and target.classes is not None:
             self._low, self._high = 0, target.classes - 1
+        if self._hot and codec.subtract:
+            raise ConfigError("label_subtract is for class numbers; the labels of this stream are one-hot")
         numbers = None if target.classes is not None else np.dtype("f4")
         self._codec = codec_for(spec.input_format, spec.input_config, wanted=(self._dtype, numbers))
 
@@ -125,11 +135,9 @@ class Decoder:
         """
         if not left_out.count:
             return
-        binary = self._target.high == 1 and math.prod(self._target.shape) == 1
         y = np.concatenate(labels) if labels else np.empty(0)
         kept = {float(name) + self._codec.subtract: count for name, count in label_counts(y).items()}
-        classes = 2 if binary and self._target.classes is None else self._target.classes
-        left_out.check(kept, classes, records, self._codec.subtract)
+        left_out.check(kept, self._target.classes, records, self._codec.subtract)
 
     def _misfits(self, x: Array, y: Array) -> Iterator[tuple[int, str, float | None]]:
         """(number, reason, label) of the samples that the loss or a layer does not take."""
@@ -139,8 +147,9 @@ class Decoder:
             bad |= flat != np.trunc(flat)
         if self._target.ignore is not None:
             bad &= flat != self._target.ignore
-        if self._one_hot:
-            bad |= ~flat.any(axis=1, keepdims=True)
+        if self._hot:
+            nowhere = ~flat.reshape(len(y), self._places, -1).any(axis=2)
+            bad |= np.repeat(nowhere, flat.shape[1] // self._places, axis=1)
         single = flat.shape[1] == 1
         seen = set()
         for number in np.flatnonzero(bad.any(axis=1)).tolist():
@@ -154,8 +163,8 @@ class Decoder:
 
     def _told(self, value: float, at: int) -> str:
         """What is wrong with the value of a label."""
-        if self._one_hot and value == 0:
-            return f"the label is 0 in all {self._target.classes} places, so it names no class"
+        if self._hot and value == 0:
+            return f"the label is 0 for each of the {self._target.classes} classes, so it names none"
         less = f" less label_subtract {self._codec.subtract}" if self._codec.subtract else ""
         where = "" if math.prod(self._codec.y_shape or ()) == 1 else f" at position {at}"
         takes = "the model's classes are" if self._whole else "the loss takes"
@@ -163,19 +172,22 @@ class Decoder:
         return f"the label is {value + self._codec.subtract:g}{less}{where}; {takes} {self._low:g} {high}"
 
     def _class_of(self, label: Array) -> float | None:
-        if self._one_hot:
-            return float(label.argmax())
-        return float(label[0]) + self._codec.subtract if label.size == 1 and self._target.classes is not None else None
+        if self._places != 1 or self._target.classes is None:
+            return None
+        return float(label.argmax()) if self._hot else float(label[0]) + self._codec.subtract
 
     def _labels(self, y: Array) -> Array:
-        target = self._target
+        """As the loss takes them, from a class' number or one-hot rows of each place."""
+        target, n = self._target, len(y)
+        narrow = math.prod(target.shape) == self._places
+        if self._hot and narrow:
+            y = y.reshape((n, *target.places, -1)).argmax(axis=-1) if n else y.reshape((0, *target.places))
         if target.sparse:
-            indices = y.reshape(len(y), -1).argmax(axis=1) if self._one_hot else y
-            return indices.reshape((len(y), *target.shape)).astype("int32")
-        if self._index and target.classes is not None:
-            one_hot: Array = np.eye(target.classes, dtype="float32").take(y.reshape(len(y)).astype("int64"), axis=0)
-            return one_hot
-        return y.reshape((len(y), *target.shape)).astype("float32")
+            return y.reshape((n, *target.shape)).astype("int32")
+        if self._number and not narrow and target.classes is not None:
+            one_hot: Array = np.eye(target.classes, dtype="float32").take(y.reshape(-1).astype("int64"), axis=0)
+            return one_hot.reshape((n, *target.shape))
+        return y.reshape((n, *target.shape)).astype("float32")
 
 
 def check_data(codec: Codec, model: InputSpec) -> None:
@@ -193,13 +205,14 @@ def check_data(codec: Codec, model: InputSpec) -> None:
 
 def _check_labels(codec: Codec, target: Target) -> None:
     """Refuse labels of a size that the loss does not take; raises ConfigError."""
-    size, wanted = math.prod(codec.y_shape or ()), math.prod(target.shape)
-    if target.classes is not None and len(target.shape) == (0 if target.sparse else 1):
-        if size in (1, target.classes):
+    size, wanted, places = math.prod(codec.y_shape or ()), math.prod(target.shape), math.prod(target.places)
+    if target.classes is not None:
+        if size in (places, places * target.classes):
             return
+        each = "" if places == 1 else f" for each of {list(target.places)}"
         raise ConfigError(
             f"INPUT_CONFIG: label_reshape holds {size} values, but the model has {target.classes} classes; "
-            f"labels must be 1 value (the class index) or {target.classes} (one-hot)"
+            f"labels must be 1 value (the class index) or {target.classes} (one-hot){each}"
         )
     if size != wanted:
         raise ConfigError(

@@ -165,7 +165,8 @@ def check_samples(codec: Codec, model: InputSpec) -> None:
     """Refuse records whose samples the model cannot take; raises ConfigError.
 
     Shapes must be equal. Numbers of another type are cast where that keeps their kind (float64 to float32,
-    uint8 to float32), never from fractions to whole numbers.
+    uint8 to float32), never from fractions to whole numbers; a whole number that does not survive it is refused
+    with its record.
     """
     if codec.x_shape != model.shape:
         raise ConfigError(

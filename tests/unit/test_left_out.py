@@ -144,7 +144,43 @@ def test_labels_of_each_place_are_judged_one_by_one() -> None:
     one_hot = Decoder(spec_of(config={"data_reshape": "1"}), ONE, Target.of(SPARSE, (3,)))
     keys = [np.array(row, "<f4").tobytes() for row in ([0, 0, 1], [0, 0, 0], [0, 2, 0])]
     _, y, refused = one_hot.decode([(key, bytes(4)) for key in keys])
-    assert y.tolist() == [2] and "0 in all 3 places" in refused[0].reason and "is 2 at position 1" in refused[1].reason
+    assert (
+        y.tolist() == [2]
+        and "0 for each of the 3 classes" in refused[0].reason
+        and "is 2 at position 1" in refused[1].reason
+    )
+
+
+STEPS = [[0, 2, 1, 1, 0], [2, 2, 2, 0, 1]]
+
+
+@pytest.mark.parametrize("loss", [SPARSE, "categorical_crossentropy"])
+@pytest.mark.parametrize("hot", [False, True])
+def test_each_step_has_its_label(loss: str, *, hot: bool) -> None:
+    """Class numbers or one-hot rows for each of five steps; those of no class are left out with their step."""
+    labels: Any = np.eye(3, dtype="f4")[STEPS] if hot else np.array(STEPS, "f4")
+    config = {"data_reshape": "1", "label_reshape": "5 3" if hot else "5"}
+    decoder = Decoder(spec_of(config=config), ONE, Target.of(loss, (5, 3)))
+    bad = labels[0].copy()
+    bad[3] = 0 if hot else 3
+    _, y, refused = decoder.decode([(label.tobytes(), bytes(4)) for label in (*labels, bad)])
+    assert y.tolist() == (STEPS if loss == SPARSE else np.eye(3)[STEPS].tolist())
+    assert y.dtype == (np.int32 if loss == SPARSE else np.float32)
+    (refusal,) = refused
+    assert (
+        "0 for each of the 3" if hot else "the label is 3 at position 3; the model's classes are 0 to 2"
+    ) in refusal.reason
+
+
+def test_labels_of_a_single_output_may_be_one_hot() -> None:
+    """Two values name one of two classes; nothing is subtracted from them."""
+    config: dict[str, Any] = {"data_reshape": "1", "label_reshape": "2"}
+    keys = [np.array(label, "f4").tobytes() for label in ([1, 0], [0, 1])]
+    decoder = Decoder(spec_of(config=config), ONE, Target.of("bce", (1,)))
+    _, y, refused = decoder.decode([(key, bytes(4)) for key in keys])
+    assert y.tolist() == [[0], [1]] and refused == []
+    with pytest.raises(ConfigError, match="label_subtract is for class numbers"):
+        Decoder(spec_of(config=config | {"label_subtract": 1}), ONE, Target.of("bce", (1,)))
 
 
 def test_a_class_that_a_layer_does_not_take_refuses_the_stream() -> None:
