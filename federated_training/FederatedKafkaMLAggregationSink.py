@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,9 @@ from mainstem.ports import MessageLog, Outgoing
 from mainstem.weights import Tensor
 
 log = logging.getLogger(__name__)
+
+NOTE: Final = 400
+"""Characters of what a client may tell people as it joins."""
 
 
 class FederatedKafkaMLAggregationSink:
@@ -31,10 +35,13 @@ class FederatedKafkaMLAggregationSink:
         self._client, self._incarnation = client, incarnation
         self._pulse: _Pulse | None = None
 
-    def joined(self, examples: int, software: str, labels: Mapping[str, int], growing: bool = False) -> None:
+    def joined(
+        self, examples: int, software: str, labels: Mapping[str, int], *, growing: bool = False, note: str = ""
+    ) -> None:
         """Say that this client is there, with `examples` training samples, so many of each label.
 
-        Without `growing` every update must say the same `examples`; with it, no fewer than the one before.
+        Without `growing` every update must say the same `examples`; with it, no fewer than the one before. `note` is
+        for people: the records that it leaves out, and why.
         """
         self._send(
             Joined(
@@ -45,6 +52,7 @@ class FederatedKafkaMLAggregationSink:
                 software=software,
                 labels=dict(labels),
                 growing=growing,
+                note=note if len(note) <= NOTE else f"{note[: NOTE - 3]}...",
             )
         )
 

@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from federated_training import keras_models, keras_training
-from federated_training.dataset import Dataset, Part, seed_of
+from federated_training.dataset import Array, Dataset, Part, seed_of
 from federated_training.engine import Progress, Trained, TrainingError
+from federated_training.keras_ranges import Ranges, sample_dtype
 from federated_training.problems import FieldError
 from mainstem import updates
 from mainstem.messages import Metrics, Opened, Weights
@@ -45,11 +46,22 @@ class KafkaModelEngine:
         self._model.optimizer.build(self._model.trainable_variables)
         self._fresh_optimizer = [keras_models.copied(variable) for variable in self._model.optimizer.variables]
         self._generators = _seed_generators(self._model)
+        self._ranges = Ranges(self._model)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """See `Engine`."""
         return tuple(self._model.outputs[0].shape[1:])
+
+    @property
+    def sample_dtype(self) -> str:
+        """See `Engine`."""
+        return sample_dtype(self._model)
+
+    def unfit(self, x: Array) -> list[tuple[int, str]]:
+        """See `Engine`."""
+        found: list[tuple[int, str]] = self._guarded(lambda: self._ranges.judge(x))
+        return found
 
     def receive(self, weights: Weights) -> None:
         """See `Engine`."""

@@ -6,13 +6,15 @@ RAW, AVRO and JSON themselves are `mainstem.codecs`; this module fits them to a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from federated_training.dataset import label_counts
+from federated_training.left_out import LeftOut, Refusal
 from mainstem.codecs import Codec, codec_for
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.jobs import JobSpec
@@ -26,69 +28,166 @@ Array = NDArray[Any]
 class Target:
     """What a loss compares the model's output with: `shape` of one label, and the classes if it is about classes.
 
-    `sparse` losses take a class index where the others take one value a class.
+    `sparse` losses take a class index where the others take one value a class. Label values outside `low` to `high`
+    would be cut off or counted for nothing, but for the one that the loss is told to `ignore`.
     """
 
     shape: tuple[int, ...]
     classes: int | None = None
     sparse: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+    ignore: float | None = None
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where classes are told apart: () for one output, (5,) for each of five steps."""
+        return self.shape if self.sparse or self.classes is None else self.shape[:-1]
 
     @staticmethod
     def of(loss: Json, output: tuple[int, ...]) -> Target:
         """The target of `loss` (a name or a Keras config) for a model whose output has this shape."""
         spec = loss.get("class_name", "") if isinstance(loss, dict) else loss
-        if spec == "function":
-            spec = loss.get("config", "")
-        name = str(spec).replace("_", "").lower()
+        config = loss.get("config", "") if isinstance(loss, dict) else ""
+        name = str(config if spec == "function" else spec).replace("_", "").lower()
         if name.startswith("sparsecategorical"):
-            return Target(output[:-1], output[-1] if output else None, sparse=True)
-        if name.startswith("categorical") and output and output[-1] > 1:
+            ignore = config.get("ignore_class") if isinstance(config, dict) else None
+            classes = output[-1] if output else None
+            return Target(output[:-1], classes, sparse=True, low=0, high=(classes or math.inf) - 1, ignore=ignore)
+        if name.startswith("categorical") and name != "categoricalhinge" and output and output[-1] > 1:
+            return Target(output, output[-1], low=0, high=1)
+        if name == "categoricalhinge" and output and output[-1] > 1:
             return Target(output, output[-1])
-        if name in ("bce", "binarycrossentropy", "binaryfocalcrossentropy"):
-            return Target(output, 2 if math.prod(output) == 1 else None)
-        return Target(output)
+        if name.startswith("binary") or name in _SHARES:
+            binary = name.startswith("b") and math.prod(output) == 1
+            return Target(output, 2 if binary else None, low=0, high=1)
+        return Target(output, low=0) if name in _COUNTS else Target(output)
+
+
+_SHARES: Final = ("bce", "kld", "kldivergence", "kullbackleiblerdivergence", "categoricalcrossentropy")
+"""Losses whose labels are probabilities: Keras cuts off what is outside 0..1, or makes a loss below zero of it."""
+
+_COUNTS: Final = ("poisson", "msle", "meansquaredlogarithmicerror")
+"""Losses whose labels are at least 0: Keras cuts off what is below, or makes no sense of it."""
 
 
 class Decoder:
     """Decodes the records of one stream into samples of one model."""
 
-    def __init__(self, spec: JobSpec, model: InputSpec, target: Target) -> None:
-        """Match INPUT_CONFIG with the model's input and its loss; raises ConfigError in a sentence on any misfit."""
+    def __init__(
+        self,
+        spec: JobSpec,
+        model: InputSpec,
+        target: Target,
+        *,
+        sample_dtype: str | None = None,
+        unfit: Callable[[Array], list[tuple[int, str]]] = lambda _: [],
+    ) -> None:
+        """Match INPUT_CONFIG with the model's input and its loss; raises ConfigError in a sentence on any misfit.
+
+        `sample_dtype` and `unfit` are the engine's: the type that its first layers compute with, and which samples
+        its layers do not take.
+        """
         codec = codec_for(spec.input_format, spec.input_config)
         check_data(codec, model)
-        self._dtype = np.dtype(model.dtype)
-        self._target = target
-        classes = _check_labels(codec, target)
-        self._codec = codec_for(spec.input_format, spec.input_config, classes=classes)
+        _check_labels(codec, target)
+        self._dtype = np.dtype(sample_dtype or model.dtype)
+        self._target, self._unfit = target, unfit
+        size, self._places = math.prod(codec.y_shape or ()), math.prod(target.places)
+        classified = target.classes is not None
+        self._hot = classified and size > self._places
+        """One value a class, for each place."""
+        self._number = classified and size == self._places
+        """The number of a class, for each place."""
+        self._whole = self._number and (target.sparse or math.prod(target.shape) > self._places)
+        """Only whole numbers name a class; a single output takes a share of the second one as well."""
+        self._low, self._high = (0.0, 1.0) if self._hot else (target.low, target.high)
+        if self._whole and target.classes is not None:
+            self._low, self._high = 0, target.classes - 1
+        if self._hot and codec.subtract:
+            raise ConfigError("label_subtract is for class numbers; the labels of this stream are one-hot")
+        numbers = None if target.classes is not None else np.dtype("f4")
+        self._codec = codec_for(spec.input_format, spec.input_config, wanted=(self._dtype, numbers))
 
-    def decode(
-        self, records: Sequence[tuple[bytes | None, bytes | None]]
-    ) -> tuple[Array, Array, list[tuple[int, str]]]:
-        """(x, y, refused): samples (n, *input shape) and labels (n, *label shape), and the positions left out.
+    def decode(self, records: Sequence[tuple[bytes | None, bytes | None]]) -> tuple[Array, Array, list[Refusal]]:
+        """(x, y, refused): samples (n, *input shape) and labels (n, *label shape), and the records left out.
 
         Samples have the model's dtype; labels are float32, or int32 class indices for sparse losses.
         """
-        batch = self._codec.decode_many([(key, value) for key, value in records])  # type: ignore[misc]
-        refused = [(entry.position, entry.reason) for entry in batch.refused]
-        if batch.y is None:
-            refused = [(position, "the record has no key; its label belongs there") for position in range(len(records))]
-            empty = np.empty((0, *self._codec.x_shape), self._dtype)
-            return empty, np.empty((0, *self._target.shape), "float32"), refused
-        return self._samples(batch.x), self._labels(batch.y), refused
+        batch = self._codec.decode_many([(key, value) for key, value in records], labelled=True)  # type: ignore[misc]
+        refused = [Refusal(entry.position, entry.reason) for entry in batch.refused]
+        out = {refusal.position for refusal in refused}
+        places = [position for position in range(len(records)) if position not in out]
+        x, y = batch.x, batch.y
+        assert y is not None  # every record has its label, or is refused
+        good = np.ones(len(x), bool)
+        for number, reason, label in self._misfits(x, y):
+            good[number] = False
+            refused.append(Refusal(places[number], reason, label))
+        if not good.all():
+            x, y = x[good], y[good]
+        return x, self._labels(y), sorted(refused)
 
-    def _samples(self, x: Array) -> Array:
-        return x if x.dtype == self._dtype else x.astype(self._dtype)
+    def check_classes(self, left_out: LeftOut, labels: Sequence[Array], records: int) -> None:
+        """Refuse a stream of which a whole class is left out; `labels` are its labels as they were decoded, in pieces.
+
+        Raises ConfigError.
+        """
+        if not left_out.count:
+            return
+        y = np.concatenate(labels) if labels else np.empty(0)
+        kept = {float(name) + self._codec.subtract: count for name, count in label_counts(y).items()}
+        left_out.check(kept, self._target.classes, records, self._codec.subtract)
+
+    def _misfits(self, x: Array, y: Array) -> Iterator[tuple[int, str, float | None]]:
+        """(number, reason, label) of the samples that the loss or a layer does not take."""
+        flat = y.reshape(len(y), math.prod(y.shape[1:]))
+        bad = (flat < self._low) | (flat > self._high)
+        if self._whole and flat.dtype.kind == "f":
+            bad |= flat != np.trunc(flat)
+        if self._target.ignore is not None:
+            bad &= flat != self._target.ignore
+        if self._hot:
+            nowhere = ~flat.reshape(len(y), self._places, -1).any(axis=2)
+            bad |= np.repeat(nowhere, flat.shape[1] // self._places, axis=1)
+        single = flat.shape[1] == 1
+        seen = set()
+        for number in np.flatnonzero(bad.any(axis=1)).tolist():
+            seen.add(number)
+            value = flat[number, int(bad[number].argmax())].item()
+            label = float(value + self._codec.subtract)
+            yield number, self._told(value, int(bad[number].argmax())), label if single and label.is_integer() else None
+        for number, reason in self._unfit(x):
+            if number not in seen:
+                yield number, reason, self._class_of(flat[number])
+
+    def _told(self, value: float, at: int) -> str:
+        """What is wrong with the value of a label."""
+        if self._hot and value == 0:
+            return f"the label is 0 for each of the {self._target.classes} classes, so it names none"
+        less = f" less label_subtract {self._codec.subtract}" if self._codec.subtract else ""
+        where = "" if math.prod(self._codec.y_shape or ()) == 1 else f" at position {at}"
+        takes = "the model's classes are" if self._whole else "the loss takes"
+        high = "up" if math.isinf(self._high) else f"to {self._high:g}"
+        return f"the label is {value + self._codec.subtract:g}{less}{where}; {takes} {self._low:g} {high}"
+
+    def _class_of(self, label: Array) -> float | None:
+        if self._places != 1 or self._target.classes is None:
+            return None
+        return float(label.argmax()) if self._hot else float(label[0]) + self._codec.subtract
 
     def _labels(self, y: Array) -> Array:
-        target = self._target
-        index = math.prod(y.shape[1:]) == 1
+        """As the loss takes them, from a class' number or one-hot rows of each place."""
+        target, n = self._target, len(y)
+        narrow = math.prod(target.shape) == self._places
+        if self._hot and narrow:
+            y = y.reshape((n, *target.places, -1)).argmax(axis=-1) if n else y.reshape((0, *target.places))
         if target.sparse:
-            indices = y.reshape(len(y)) if index else y.reshape(len(y), -1).argmax(axis=1)
-            return indices.reshape((len(y), *target.shape)).astype("int32")
-        if target.classes is not None and index and math.prod(target.shape) > 1:
-            one_hot: Array = np.eye(target.classes, dtype="float32").take(y.reshape(len(y)).astype("int64"), axis=0)
-            return one_hot
-        return y.reshape((len(y), *target.shape)).astype("float32")
+            return y.reshape((n, *target.shape)).astype("int32")
+        if self._number and not narrow and target.classes is not None:
+            one_hot: Array = np.eye(target.classes, dtype="float32").take(y.reshape(-1).astype("int64"), axis=0)
+            return one_hot.reshape((n, *target.shape))
+        return y.reshape((n, *target.shape)).astype("float32")
 
 
 def check_data(codec: Codec, model: InputSpec) -> None:
@@ -104,28 +203,27 @@ def check_data(codec: Codec, model: InputSpec) -> None:
         )
 
 
-def _check_labels(codec: Codec, target: Target) -> int | None:
-    """The number of classes that labels are checked against, None for no check; raises ConfigError."""
-    size, wanted = math.prod(codec.y_shape or ()), math.prod(target.shape)
+def _check_labels(codec: Codec, target: Target) -> None:
+    """Refuse labels of a size that the loss does not take; raises ConfigError."""
+    size, wanted, places = math.prod(codec.y_shape or ()), math.prod(target.shape), math.prod(target.places)
     if target.classes is not None:
-        plain = len(target.shape) == (0 if target.sparse else 1)
-        if plain and size in (1, target.classes):
-            return target.classes
-        if plain:
-            raise ConfigError(
-                f"INPUT_CONFIG: label_reshape holds {size} values, but the model has {target.classes} classes; "
-                f"labels must be 1 value (the class index) or {target.classes} (one-hot)"
-            )
+        if size in (places, places * target.classes):
+            return
+        each = "" if places == 1 else f" for each of {list(target.places)}"
+        raise ConfigError(
+            f"INPUT_CONFIG: label_reshape holds {size} values, but the model has {target.classes} classes; "
+            f"labels must be 1 value (the class index) or {target.classes} (one-hot){each}"
+        )
     if size != wanted:
         raise ConfigError(
             f"INPUT_CONFIG: label_reshape holds {size} values, but the model's output and loss take {wanted} "
             f"(shape {list(target.shape)})"
         )
-    return None
 
 
-def must_have_samples(count: int, refused: int, first_reason: str | None) -> None:
+def must_have_samples(count: int, left_out: LeftOut) -> None:
     """Refuse a stream of which nothing is left; raises DecodeError."""
     if count == 0:
-        why = f": of {refused} records none could be read, the first because {first_reason}" if refused else ""
+        first = left_out.first()
+        why = f": of {left_out.count} records none could be used, the first because {first}" if first else ""
         raise DecodeError(f"DATA_TOPIC has no sample to train on{why}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from federated_training.dataset import Dataset, Part
+from federated_training.dataset import Array, Dataset, Part
 from mainstem.errors import MainstemError
 from mainstem.messages import Metrics, Weights
 from mainstem.weights import Tensor
@@ -35,6 +35,15 @@ class Engine(Protocol):
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the model's output for one sample."""
+        ...
+
+    @property
+    def sample_dtype(self) -> str:
+        """The type that the model's first layers compute with: every value of a sample must survive in it."""
+        ...
+
+    def unfit(self, x: Array) -> list[tuple[int, str]]:
+        """(number, reason) of the samples (n, *input shape) with a value that a layer of the model does not take."""
         ...
 
     def receive(self, weights: Weights) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from federated_training.dataset import Place
 from federated_training.decoders import Decoder, must_have_samples
+from federated_training.left_out import LeftOut
 from mainstem.errors import ConfigError, LogError, SilentError, UnknownTopicError
 from mainstem.jobs import JobSpec
 from mainstem.ports import Record, Streams
@@ -23,7 +24,6 @@ from mainstem.survey import compaction, identities, replaced, shortfall
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 2048
-_SHOWN: Final = 5
 _LOOK_SECONDS: Final = 0.5
 
 Array = NDArray[Any]
@@ -48,16 +48,15 @@ class Stream:
         """Where each sample is."""
         self.records = 0
         """Records read, those left out included."""
-        self.refused = 0
-        """Records left out."""
-        self._first_reason: str | None = None
+        self.left_out = LeftOut()
+        """Which of them are left out, and why."""
 
     def open(self, *, at_least: int = 1, patience: float = 600.0) -> tuple[Array, Array]:
         """Read the stream; (x, y) as `Decoder.decode` gives them, joined.
 
         Waits at most `patience` seconds for the records of a stream that is still being written: TOTAL_MSG of
-        them, or `at_least` of a growing one. Raises DecodeError when no record can be used, ConfigError
-        when the stream ends before that or is another than was announced, LogError.
+        them, or `at_least` of a growing one. Raises DecodeError when no record can be used, ConfigError when the
+        stream ends before that, is another than was announced, or a whole class would be left out, LogError.
         """
         self._identify()
         ranges, total = self._spec.ranges, self._spec.total_msg
@@ -177,24 +176,19 @@ class Stream:
         while batch := list(islice(records, _BATCH)):
             x, y, refused = self._decoder.decode([(record.key, record.value) for record in batch])
             self.records += len(batch)
-            left_out = {position for position, _ in refused}
+            left_out = {refusal.position for refusal in refused}
             self.places += [(r.topic, r.partition, r.offset) for n, r in enumerate(batch) if n not in left_out]
             if len(x):
                 self._x.append(x)
                 self._y.append(y)
-            for position, reason in refused:
-                self._refuse(batch[position], reason)
-        if self.refused:
-            log.warning("%d of %d records of the stream were left out", self.refused, self.records)
-
-    def _refuse(self, record: Record, reason: str) -> None:
-        self.refused += 1
-        self._first_reason = self._first_reason or reason
-        if self.refused <= _SHOWN:
-            log.warning("%s:%d offset %d is left out: %s", record.topic, record.partition, record.offset, reason)
+            for refusal in refused:
+                self.left_out.add(batch[refusal.position], refusal)
+        if told := self.left_out.sentence(self.records):
+            log.warning("%s", told)
 
     def _joined(self) -> tuple[Array, Array]:
-        must_have_samples(len(self._x), self.refused, self._first_reason)
+        self._decoder.check_classes(self.left_out, self._y, self.records)
+        must_have_samples(len(self._x), self.left_out)
         if len(self._x) > 1:
             # One array each: the pieces are let go as soon as they are joined.
             self._x[:] = [np.concatenate(self._x)]

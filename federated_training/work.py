@@ -37,6 +37,8 @@ class Work:
         self._source: Streams | None = None
         self._data: Dataset | None = None
         self._held_out: Part | None = None
+        self.note = ""
+        """What people should know of the data: the records that are left out, and why."""
         self._done: tuple[Base, Trained, Metrics | None] | None = None
         self._state: tuple[str, int | None, float] = ("waiting", None, 0.0)
 
@@ -59,8 +61,10 @@ class Work:
                 )
             if self._engine is None:
                 self._engine = self._make_engine(self._connected, opened)
-            target = Target.of(opened.training.loss, self._engine.output_shape)
-            self._take(self._read(Decoder(spec, opened.input, target), opened))
+            engine = self._engine
+            target = Target.of(opened.training.loss, engine.output_shape)
+            decoder = Decoder(spec, opened.input, target, sample_dtype=engine.sample_dtype, unfit=engine.unfit)
+            self._take(self._read(decoder, opened))
         assert self._data is not None
         return self._data
 
@@ -86,10 +90,11 @@ class Work:
                 raise ConfigError(
                     f"DATA_TOPIC has {stream.records} records; the federation asks for at least {opened.data.min_data}"
                 )
+        self.note = stream.left_out.sentence(stream.records)
         data = self._first_split(stream, x, y, opened)
         log.info(
             "read %d records (%d left out): %d samples to train on, %d to validate, %d to test",
-            stream.records, stream.refused, len(data.training), len(data.validation), len(data.test),
+            stream.records, stream.left_out.count, len(data.training), len(data.validation), len(data.test),
         )  # fmt: skip
         return data
 

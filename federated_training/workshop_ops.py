@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from federated_training import architecture, keras_models, keras_training, templates, workshop_files
+from federated_training.keras_ranges import Ranges
 from federated_training.problems import FieldError
 from federated_training.workshop_source import Guest
 
@@ -118,8 +119,12 @@ def _predict(request: Request, directory: Path, max_params: int, guest: Guest | 
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     inputs = workshop_files.load_inputs(_file(request, directory, "inputs"), tensor.shape[1:], dtype)
     outputs = np.zeros((0, *model.outputs[0].shape[1:]), keras.backend.standardize_dtype(model.outputs[0].dtype))
+    for number, reason in Ranges(model).judge(inputs):
+        raise FieldError("inputs", f"Sample {number}: {reason}.")
     if len(inputs):
-        outputs = np.asarray(model.predict(inputs, verbose=0))
+        # Keras' predict makes float32 of float64 before the model sees it; a batch is taken as it is.
+        batches = [inputs[start : start + 32] for start in range(0, len(inputs), 32)]
+        outputs = np.concatenate([np.asarray(model.predict_on_batch(batch)) for batch in batches])
     np.save(_file(request, directory, "out"), outputs, allow_pickle=False)
     return {"out": request["out"], "shape": list(outputs.shape), "dtype": outputs.dtype.name}
 

@@ -9,12 +9,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file: the checkout, not this folder, holds the packages
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from inject_scripts.readers import Source
 
 KINDS = ("npz", "csv", "idx", "cifar10")
@@ -41,23 +43,42 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         prog="inject_files.py",
-        description="Inject your own data as one stream and announce it. Files are read row by row; nothing is "
-        "announced unless every row is good.",
+        description="Inject your own data as one stream and announce it. Files are read row by row, first to say what "
+        "was taken; nothing is sent unless every row is good.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="several only for CIFAR-10 batches")
     data = parser.add_argument_group("samples")
-    data.add_argument("--kind", choices=KINDS, help="default: by the name (.npz, .csv, .bin, else IDX)")
+    data.add_argument("--kind", choices=KINDS, help="default: by the name (.npz, .csv, .bin) or the first bytes")
     data.add_argument("--limit", type=whole(1), metavar="N", help="only the first N rows")
     data.add_argument("--test-rate", type=rate, default=0.0, metavar="R", help="part for test, at the end (0)")
     data.add_argument("--classes", type=whole(2), metavar="N", help="send labels one-hot (IDX, CIFAR-10: 10)")
+    data.add_argument(
+        "--label-subtract",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number to take from each label: 1 for classes 1 to K",
+    )
     data.add_argument("--normalize", action="store_true", help="scale to 0..1: images by 255, features by extremes")
     data.add_argument("--dtype", default="float32", help="type to send, or 'stored' (default: %(default)s)")
     data.add_argument("--data-reshape", metavar="SHAPE", help="such as '28 28' or 784 (default: the file's)")
     data.add_argument("--no-labels", action="store_true", help="the file has no labels (.npz, CSV)")
     files = parser.add_argument_group("where things are in the file")
-    files.add_argument("--label-column", metavar="NAME|N", help="CSV: the label (default: the last column)")
+    files.add_argument("--header", choices=("yes", "no"), help="CSV: whether line 1 names the columns")
+    files.add_argument(
+        "--label-column",
+        metavar="NAME|N",
+        help="CSV: the label (default: the last); name:NAME or number:N where unclear",
+    )
+    files.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="NAME|N",
+        help="CSV: a column to leave out, or 'none'; repeatable",
+    )
     files.add_argument("--delimiter", default=",", metavar="C", help="CSV (default: %(default)s)")
     files.add_argument("--data-key", metavar="NAME", help=".npz: the data (default: x, x_train, data, images)")
     files.add_argument("--label-key", metavar="NAME", help=".npz: the labels (default: y, y_train, labels, target)")
@@ -69,13 +90,15 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _source(options: argparse.Namespace) -> Source:
+def _source(options: argparse.Namespace, dtype: np.dtype[Any] | None) -> Source:
+    import numpy as np
+
     from inject_scripts.readers import cifar10_source, csv_source, idx_source, npz_source
     from mainstem.errors import ConfigError
 
     first: Path = options.files[0]
     suffixes = {".npz": "npz", ".csv": "csv", ".bin": "cifar10"}
-    kind = options.kind or suffixes.get(Path(first.name.lower().removesuffix(".gz")).suffix, "idx")
+    kind = options.kind or suffixes.get(Path(first.name.lower().removesuffix(".gz")).suffix) or _kind(first)
     if kind == "cifar10":
         return cifar10_source(options.files)
     if len(options.files) > 1:
@@ -83,32 +106,62 @@ def _source(options: argparse.Namespace) -> Source:
     if kind == "npz":
         return npz_source(first, options.data_key, options.label_key, labelled=not options.no_labels)
     if kind == "csv":
-        return csv_source(first, options.label_column, options.delimiter, labelled=not options.no_labels)
+        return csv_source(
+            first,
+            options.label_column,
+            options.delimiter,
+            labelled=not options.no_labels,
+            header=None if options.header is None else options.header == "yes",
+            drop=options.drop,
+            dtype=np.dtype("f8") if dtype is None or options.normalize else dtype,
+        )
     return idx_source(first, options.labels)
+
+
+def _kind(path: Path) -> str:
+    from inject_scripts.readers.source import BROKEN, opened
+    from mainstem.errors import ConfigError
+
+    try:
+        with opened(path) as file:
+            begin = file.read(2)
+    except BROKEN:
+        begin = b""
+    if begin not in (b"PK", b"\0\0"):
+        raise ConfigError(
+            f"{path.name}: neither its name nor its first bytes say what it is; say --kind {'|'.join(KINDS)}"
+        )
+    return "npz" if begin == b"PK" else "idx"
 
 
 def _inject(argv: Sequence[str] | None) -> int:
     from inject_scripts.console import Progress, announcing, finish, producer
     from inject_scripts.injection import Injector, input_config
     from inject_scripts.samples import prepare
+    from inject_scripts.taken import take
     from mainstem.codecs import codec_for, parse_dtype
 
     options = _options(argv)
-    source = _source(options)
+    dtype = None if options.dtype == "stored" else parse_dtype(options.dtype, "--dtype")
+    source = _source(options, dtype)
     samples = prepare(
         source,
         limit=options.limit,
         reshape=options.data_reshape,
-        dtype=None if options.dtype == "stored" else parse_dtype(options.dtype, "--dtype"),
+        dtype=dtype,
         normalize=options.normalize,
         classes=options.classes,
+        subtract=options.label_subtract,
     )
+    taken = take(source, samples, options.test_rate)
+    if not options.quiet:
+        print("\n".join(taken.lines()), file=sys.stderr)
     config = input_config(options.format, samples.x_shape, samples.x_dtype, samples.y_shape, samples.y_dtype)
     codec = codec_for(options.format, config, classes=samples.classes)
     sender = producer(options)
     try:
         injector = Injector(sender, codec, announcing(options, config))
-        progress = Progress(source.name, samples.count, quiet=options.quiet)
+        progress = Progress(source.name, taken.rows, quiet=options.quiet)
         done = injector.inject(
             samples.iterate(),
             topic=options.topic,
@@ -121,7 +174,7 @@ def _inject(argv: Sequence[str] | None) -> int:
         sender.close(wait=False)
         raise
     sender.close()
-    finish(options, [done], input_config=config)
+    finish(options, [done], input_config=config, taken=taken.as_json())
     return 0
 
 

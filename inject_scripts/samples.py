@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inject_scripts.injection import Sample
 from inject_scripts.readers.source import Row, Source
 from mainstem.codecs import parse_shape
+from mainstem.codecs.exact import cast
 from mainstem.errors import ConfigError, DecodeError
 
 Scale = Callable[[NDArray[Any]], NDArray[Any]]
@@ -30,6 +31,8 @@ class Samples:
     y_dtype: np.dtype[Any] | None
     classes: int | None
     iterate: Callable[[], Iterator[Sample]]
+    rows: Callable[[], Iterator[Row]]
+    """The same with labels as they are in the file, less what is subtracted."""
 
 
 def prepare(
@@ -40,10 +43,12 @@ def prepare(
     dtype: np.dtype[Any] | None = None,
     normalize: bool = False,
     classes: int | None = None,
+    subtract: int = 0,
 ) -> Samples:
     """Apply the options; raises ConfigError, and DecodeError where `normalize` reads the file.
 
-    `dtype` None keeps the file's. `normalize` divides unsigned integers by their largest value and
+    `dtype` None keeps the file's; a number that it cannot keep is a DecodeError of its row. `subtract` is taken from
+    every label. `normalize` divides unsigned integers by their largest value and
     scales other features to 0..1 by their extremes in the rows used. With `classes` (or where the
     format has classes) a label becomes a one-hot float32 vector.
     """
@@ -55,23 +60,34 @@ def prepare(
     if normalize and x_dtype.kind != "f":
         raise ConfigError("--normalize makes fractions, so --dtype must be a floating type")
     y_shape, y_dtype = source.y_shape, source.y_dtype
+    if subtract and y_shape is not None and math.prod(y_shape) != 1:
+        raise ConfigError(f"--label-subtract is for labels of one number; these have the shape {y_shape}")
+    if subtract and y_dtype is not None and y_dtype.kind in "bu":
+        y_dtype = np.dtype(np.int64)
     if y_shape is not None and classes is not None:
         if math.prod(y_shape) not in (1, classes):
             raise ConfigError(f"labels of shape {y_shape} are neither an index nor one-hot of {classes} classes")
         y_shape, y_dtype = (classes,), np.dtype(np.float32)
 
-    def rows() -> Iterator[Row]:
+    def stored() -> Iterator[Row]:
         return itertools.islice(source.rows(), limit)
 
-    scale = _scale(source, rows) if normalize else _same
+    scale = _scale(source, stored) if normalize else _same
+
+    def rows() -> Iterator[Row]:
+        for number, (x, y) in enumerate(stored(), 1):
+            kept = cast(scale(x), x_dtype, f"{source.name}, row {number}: the data").reshape(shape)
+            yield (
+                kept,
+                np.asarray(y, y_dtype if classes is None else None) - subtract if subtract and y is not None else y,
+            )
 
     def iterate() -> Iterator[Sample]:
         for number, (x, y) in enumerate(rows(), 1):
-            label = y if classes is None or y is None else _onehot(y, classes, f"{source.name}, row {number},")
-            yield scale(x).reshape(shape), label
+            yield x, y if classes is None or y is None else _onehot(y, classes, f"{source.name}, row {number},")
 
     count = source.count if limit is None or source.count is None else min(limit, source.count)
-    return Samples(count, shape, x_dtype, y_shape, y_dtype, classes, iterate)
+    return Samples(count, shape, x_dtype, y_shape, y_dtype, classes, iterate, rows)
 
 
 def _same(x: NDArray[Any]) -> NDArray[Any]:

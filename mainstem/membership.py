@@ -131,6 +131,7 @@ class Roster:
                 labels=record.labels,
                 growing=record.growing,
                 superseded=superseded,
+                note=record.note,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from mainstem.membership import Roster
@@ -13,6 +14,10 @@ SHOWN = 1000
 
 FAILURES = 100
 """Sentences of clients that it has: so bounded, whoever writes to the topic, that the record stays small."""
+
+NOTES_BYTES = 200_000
+"""Of what members say of their data: beyond that they are not repeated, whoever joins."""
+
 
 LONGEST = 500
 """Characters of such a sentence."""
@@ -66,13 +71,18 @@ def progress_of(machine: RoundMachine, now_ms: int, failures: Failures, trouble:
     sent = {accepted.client for accepted, _ in machine.accepted}
     counts = Counter(refusal.reason for refusal in machine.refused) + machine.refused_more
     members = machine.roster.members[:SHOWN]
+    room = itertools.accumulate((len(member.note.encode()) for member in members), initial=0)
+    notes = [member.note if used < NOTES_BYTES else "" for member, used in zip(members, room, strict=False)]
+    details = [failures.of(member) or note for member, note in zip(members, notes, strict=True)]
     return Progress(
         federation=head.opened.federation,
         phase=machine.phase,
         round=min(head.round + 1, head.rules.rounds),
         needed=machine.quorum if machine.phase == "open" else head.rules.min_clients,
         deadline_ms=machine.deadline_ms,
-        members=tuple(_state(machine, member, sent, now_ms, failures.of(member)) for member in members),
+        members=tuple(
+            _state(machine, member, sent, now_ms, detail) for member, detail in zip(members, details, strict=True)
+        ),
         refused=tuple(machine.refused[-20:]),
         refused_counts=dict(sorted(counts.items())),
         failures=failures.others(machine.roster),

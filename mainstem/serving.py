@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from mainstem.codecs import FORMATS, Codec, codec_for
 from mainstem.environ import checked, optional, required
 from mainstem.errors import ConfigError
@@ -214,7 +216,8 @@ def samples_codec(input_format: str, input_config: Mapping[str, object] | str, m
         raise ConfigError(f"INPUT_CONFIG is not JSON: {error}") from error
     if not isinstance(given, Mapping):
         raise ConfigError('INPUT_CONFIG must be a JSON object such as {"data_type": "float32", ...}')
-    codec = codec_for(input_format, {name: value for name, value in given.items() if not name.startswith("label_")})
+    config = {name: value for name, value in given.items() if not name.startswith("label_")}
+    codec = codec_for(input_format, config, wanted=(np.dtype(model.dtype), None))
     check_samples(codec, model)
     return codec
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mainstem.codecs import FORMATS, Codec, parse_shape
+from mainstem.codecs import FORMATS, Codec, codec_for, parse_shape
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.messages import Announcement, InputSpec
 
@@ -164,7 +164,8 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
 
     Kafka-ML's rule: `data_reshape` equals the input shape, the restrictions are equal as JSON, and there are
     `min_data` records unless the stream grows: of exact ranges those that can be read, as soon as that is known, else
-    `total_msg`. Avro and JSON streams whose configuration names no shape are matched by the Job itself.
+    `total_msg`. Ours: INPUT_CONFIG gives samples that the model takes. A configuration that says nothing of types is
+    left to the Job.
     """
     if stream.federation not in (None, federation.federation):
         return f"its announcement is addressed to federation {stream.federation[:64]!r}"
@@ -176,6 +177,11 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
             return f"its data_reshape cannot be read: {error}"
         if shape != federation.input.shape:
             return f"its data_reshape {list(shape)} is not the model's input shape {list(federation.input.shape)}"
+    if {"data_type", "data_scheme"} & stream.input_config.keys():
+        try:
+            check_samples(codec_for(stream.input_format, stream.input_config), federation.input)
+        except ConfigError as error:
+            return f"it cannot be read: {error}"
     if not _same_json(stream.restrictions or None, federation.data.restriction or None):
         return "its dataset_restrictions are not the federation's data restriction"
     least, fixed = federation.data.min_data, exact(stream.ranges)
@@ -191,7 +197,8 @@ def check_samples(codec: Codec, model: InputSpec) -> None:
     """Refuse records whose samples the model cannot take; raises ConfigError.
 
     Shapes must be equal. Numbers of another type are cast where that keeps their kind (float64 to float32,
-    uint8 to float32), never from fractions to whole numbers.
+    uint8 to float32), never from fractions to whole numbers; a whole number that does not survive it is refused
+    with its record.
     """
     if codec.x_shape != model.shape:
         raise ConfigError(

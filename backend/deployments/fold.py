@@ -198,7 +198,7 @@ def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
             "awaited": False,
             "examples": member.examples,
             "last_ms": member.last_ms,
-            "detail": "",
+            "detail": member.note,
         }
         for member in snapshot.members
     ]

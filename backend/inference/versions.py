@@ -17,6 +17,7 @@ from backend.deployments import kafka
 from backend.deployments.columns import plain
 from backend.deployments.models import Deployment, Version
 from mainstem import updates
+from mainstem.codecs.exact import unfit
 from mainstem.errors import RefusedError, UnreadableError
 from mainstem.messages import Weights
 from mainstem.topics import data_topic
@@ -106,16 +107,16 @@ def _array(inputs: Any, shape: tuple[int, ...], dtype: str) -> Any:
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_INPUTS:
         raise Problem(400, f"inputs must be a list of 1 to {MOST_INPUTS:,} samples.", field="inputs")
     try:
-        with np.errstate(over="ignore"):  # an overflow is infinity, which is refused below
-            array = np.asarray(inputs, dtype=dtype)
+        array = np.asarray(inputs)
+        told = unfit(array, np.dtype(dtype)) if array.shape[1:] == shape else None
     except (ValueError, TypeError, OverflowError) as error:
         raise Problem(
             400, f"inputs must be numbers in nested lists of the shape [n]{wanted}.", field="inputs"
         ) from error
+    if told is not None:
+        raise Problem(400, f"A value of inputs {told}.", field="inputs")
     if array.shape[1:] != shape or array.size > MOST_VALUES:
         raise Problem(400, f"inputs have the shape {list(array.shape)}; the model takes [n]{wanted}.", field="inputs")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Problem(
-            400, "inputs hold NaN or infinity, or a number that the model's dtype cannot hold.", field="inputs"
-        )
-    return array
+        raise Problem(400, "inputs hold NaN or infinity.", field="inputs")
+    return array.astype(dtype)

@@ -14,7 +14,7 @@ import msgspec
 from django.db import IntegrityError, transaction
 
 from backend.config import database
-from backend.deployments.models import Deployment, State
+from backend.deployments.models import Deployment, Member, State
 from backend.launchers.models import Job
 from backend.streams.models import DataSource
 from mainstem.errors import ConfigError
@@ -184,8 +184,9 @@ def take_slot(job: Job) -> bool:
 
 
 def explain(source: DataSource) -> list[dict[str, Any]]:
-    """Each open federation with whether the stream fits, why not or why it waits, and its Job's name."""
-    jobs = dict(Job.objects.filter(source=source).values_list("federation", "name"))
+    """Each open federation with whether the stream fits, why not or why it waits, its Job's name and note."""
+    jobs = {job.federation: job for job in Job.objects.filter(source=source)}
+    said = told(jobs.values())
     answers = []
     for deployment in open_federations():
         reason = unfit(source, deployment)
@@ -202,10 +203,22 @@ def explain(source: DataSource) -> list[dict[str, Any]]:
                 "name": deployment.name,
                 "fits": fits,
                 "reason": reason or "",
-                "job": job,
+                "job": None if job is None else job.name,
+                "note": "" if job is None else said.get(job.pk, ""),
             }
         )
     return answers
+
+
+def told(jobs: Iterable[Job]) -> dict[int, str]:
+    """What the clients of these Jobs say of their streams, by the Job's key: which records they leave out, and why."""
+    places = {(job.deployment_id, job.client_id): job.pk for job in jobs}
+    said = Member.objects.filter(deployment__in={pk for pk, _ in places if pk}, client__in={name for _, name in places})
+    return {
+        places[member.deployment_id, member.client]: member.detail
+        for member in said
+        if member.detail and (member.deployment_id, member.client) in places
+    }
 
 
 def job_name(federation: str, source: DataSource) -> str:

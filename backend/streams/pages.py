@@ -116,10 +116,12 @@ def _list(request: HttpRequest, form: InjectionForm) -> HttpResponse:
 def source_detail(request: HttpRequest, pk: int) -> HttpResponse:
     """One stream: what it says of itself, which federations it fits and why others do not."""
     source = get_object_or_404(DataSource, pk=pk)
+    jobs = list(source.jobs.select_related("deployment").order_by("-id")[:ROWS])
+    said = matching.told(jobs)
     context = {
         "source": source,
         "fits": [] if source.problem else matching.explain(source),
-        "jobs": source.jobs.select_related("deployment").order_by("-id")[:ROWS],
+        "jobs": [(job, said.get(job.pk, "")) for job in jobs],
         "key": "0x" + bytes(source.key or b"").hex(),
         "raw": bytes(source.value or b"")[:4096].decode("utf-8", "replace"),
         "address": f"/api/datasources/{pk}/",

@@ -44,6 +44,7 @@ class FitSerializer(serializers.Serializer[Any]):
     fits = serializers.BooleanField()
     reason = serializers.CharField(allow_blank=True)
     job = serializers.CharField(allow_null=True)
+    note = serializers.CharField(allow_blank=True, help_text="What its Job leaves out of the stream, and why.")
 
 
 class InjectionSerializer(ModelSerializer[Injection]):

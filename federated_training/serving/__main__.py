@@ -72,7 +72,7 @@ def _answerer(spec: ServingSpec, cloud: dict[str, str | int | float | bool]) -> 
             model = Model(connection, manifest)
         finally:
             connection.close()
-    return Answerer(codec, manifest.opened.input.dtype, model.predict, spec.federation, spec.version)
+    return Answerer(codec, model.predict, spec.federation, spec.version)
 
 
 if __name__ == "__main__":

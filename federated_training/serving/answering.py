@@ -34,9 +34,9 @@ Predict = Callable[[Array], Array]
 class Answerer:
     """Answers for one version of one federation."""
 
-    def __init__(self, codec: Codec, dtype: str, predict: Predict, federation: str, version: int) -> None:
-        """`dtype` is the model's input's; what the codec gives was checked to be castable to it."""
-        self._codec, self._dtype, self._predict = codec, np.dtype(dtype), predict
+    def __init__(self, codec: Codec, predict: Predict, federation: str, version: int) -> None:
+        """`codec` gives samples of the model's shape and dtype, as `samples_codec` makes it."""
+        self._codec, self._predict = codec, predict
         self._ours = ((FEDERATION_HEADER, federation.encode()), (VERSION_HEADER, str(version).encode()))
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
@@ -75,11 +75,7 @@ class Answerer:
 
     def _sample(self, question: Question) -> Array:
         x, _ = self._codec.decode(None, question.value)  # type: ignore[arg-type]  # None is refused there
-        with np.errstate(over="ignore"):
-            sample = x.astype(self._dtype, copy=False)
-        if sample.dtype.kind == "f" and not np.isfinite(sample).all():
-            raise DecodeError(f"the data has a number that the model's {self._dtype.name} cannot hold")
-        return sample
+        return x
 
     def _outputs(self, samples: Sequence[Array]) -> list[Array | str]:
         """An output for each sample, or why there is none. One that the model fails on takes no other with it."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from federated_training import keras_models
 from federated_training.engine import TrainingError
+from federated_training.keras_ranges import Ranges
 from federated_training.problems import FieldError
 from mainstem import updates
 from mainstem.errors import ConfigError, RefusedError, UnreadableError
@@ -75,10 +76,13 @@ class Model:
             raise ConfigError(f"the federation's {error.field} cannot be used: {error.message}") from error
         sample = max(1, math.prod(opened.input.shape) * np.dtype(opened.input.dtype).itemsize)
         self._most = max(1, min(MOST_SAMPLES, MOST_BYTES // sample))
+        self._ranges = Ranges(self._model)
         self._call = tf.function(lambda x: self._model(x, training=False), reduce_retracing=False)
 
     def predict(self, x: Array) -> Array:
         """Outputs (n, *output shape) of samples (n, *input shape); raises TrainingError."""
+        if unfit := self._ranges.judge(x):
+            raise TrainingError(f"the model does not take this sample: {unfit[0][1]}")
         parts = [self._part(x[start : start + self._most]) for start in range(0, len(x), self._most)]
         return np.concatenate(parts)
 

@@ -34,7 +34,8 @@ def cifar10_source(paths: Sequence[Path]) -> Source:
                     yield record[1:].reshape(3, 32, 32).transpose(1, 2, 0), record[0]
 
     name = ", ".join(path.name for path in paths)
-    return Source(name, sum(counts), (32, 32, 3), byte, (), byte, rows, classes=CLASSES)
+    told = ("32 x 32 x 3 uint8, channels last", "the first byte of each record")
+    return Source(name, sum(counts), (32, 32, 3), byte, (), byte, rows, classes=CLASSES, data=told[0], label=told[1])
 
 
 def _count(path: Path) -> int:

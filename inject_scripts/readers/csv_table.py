@@ -1,76 +1,84 @@
-"""CSV: one sample a row, numbers only; one column is the label."""
+"""CSV: one sample a row, numbers only; one column is the label. Which, `csv_columns` says."""
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
+from inject_scripts.readers.csv_columns import NUMBER, PEEK, columns_of
 from inject_scripts.readers.source import BROKEN, Row, Source, opened
-from mainstem.errors import ConfigError, DecodeError
+from mainstem.codecs.exact import unfit_number
+from mainstem.errors import DecodeError
 
 MAX_LINE = 4 << 20
 """Longest line, in characters."""
 
+MOST_NAMES = 20
+"""Columns that are named to people."""
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """What the first line says."""
-
-    columns: tuple[str, ...]
-    header: bool
+_FLOAT32 = np.dtype(np.float32)
 
 
-def csv_source(path: Path, label_column: str | None, delimiter: str, *, labelled: bool) -> Source:
-    """The table's rows: x float32 of all columns but the label's, y float32.
+def csv_source(
+    path: Path,
+    label_column: str | None,
+    delimiter: str,
+    *,
+    labelled: bool,
+    header: bool | None = None,
+    drop: Sequence[str] = (),
+    dtype: np.dtype[Any] = _FLOAT32,
+) -> Source:
+    """The table's rows: x `dtype` of all columns but the label's and those to `drop`; y float32, or float64 with a
+    `dtype` of 64 bits.
 
-    The first line is a header unless all its cells are numbers. `label_column` is a name or a number
-    from 0 (negative: from the end), by default the last. Raises ConfigError and DecodeError.
+    `header`, `label_column` and `drop`: see `columns_of`. Every number is kept exactly, or rounded where it is a
+    fraction, or refused with its cell. Raises ConfigError and DecodeError.
     """
-    table = _table(path, delimiter)
-    label = _label(table, label_column, path) if labelled else None
-    keep = [i for i in range(len(table.columns)) if i != label]
-    if not keep:
-        raise DecodeError(f"{path.name} has no column beside its label")
+    lines = _lines(path, delimiter, skip=False)
+    begin = [cells for _, cells in itertools.islice(lines, PEEK + 1)]
+    if not begin:
+        raise DecodeError(f"{path.name} is empty")
+    columns = columns_of(
+        path.name, begin[0], begin[1:], header=header, label=label_column, drop=drop, labelled=labelled
+    )
+    label, width = columns.label, len(columns.names)
+    y_dtype = np.dtype(np.float64) if dtype.itemsize == 8 else _FLOAT32
+
+    def number(cells: list[str], line: int, column: int, kind: np.dtype[Any]) -> float:
+        where = f"{path.name}, line {line}, column {columns.names[column]!r},"
+        value = _number(cells[column], where)
+        if (told := unfit_number(value, kind)) is not None:
+            raise DecodeError(f"{where} {told} (--dtype float64 or int64, --drop)")
+        return value
 
     def rows() -> Iterator[Row]:
-        for line, cells in _lines(path, delimiter, skip=table.header):
-            if len(cells) != len(table.columns):
-                raise DecodeError(f"{path.name}, line {line}, has {len(cells)} cells; others have {len(table.columns)}")
-            numbers = [_number(cell, path, line, table.columns[i]) for i, cell in enumerate(cells)]
-            yield np.array([numbers[i] for i in keep], np.float32), None if label is None else numbers[label]
+        for line, cells in _lines(path, delimiter, skip=columns.header):
+            if len(cells) != width:
+                raise DecodeError(f"{path.name}, line {line}, has {len(cells)} cells; others have {width}")
+            x = np.array([number(cells, line, i, dtype) for i in columns.data], dtype)
+            yield x, None if label is None else number(cells, line, label, y_dtype)
 
-    float32 = np.dtype(np.float32)
-    shape = None if label is None else ()
-    return Source(path.name, None, (len(keep),), float32, shape, None if label is None else float32, rows)
-
-
-def _table(path: Path, delimiter: str) -> _Table:
-    first = next(_lines(path, delimiter, skip=False), None)
-    if first is None:
-        raise DecodeError(f"{path.name} is empty")
-    _, cells = first
-    if all(_is_number(cell) for cell in cells):
-        return _Table(tuple(str(i) for i in range(len(cells))), header=False)
-    return _Table(tuple(cell.strip() for cell in cells), header=True)
-
-
-def _label(table: _Table, asked: str | None, path: Path) -> int:
-    if asked is None:
-        return len(table.columns) - 1
-    if table.header and asked in table.columns:
-        return table.columns.index(asked)
-    count = len(table.columns)
-    if asked.lstrip("-").isdecimal() and asked.isascii() and -count <= int(asked) < count:
-        return int(asked) % count
-    shown = ", ".join(table.columns[:20]) if table.header else f"0 to {count - 1}"
-    raise ConfigError(f"{path.name} has no column {asked!r} for --label-column; it has {shown}")
+    shown = ", ".join(columns.names[i] for i in columns.data[:MOST_NAMES])
+    more = f" and {len(columns.data) - MOST_NAMES} more" if len(columns.data) > MOST_NAMES else ""
+    return Source(
+        path.name,
+        None,
+        (len(columns.data),),
+        dtype,
+        None if label is None else (),
+        None if label is None else y_dtype,
+        rows,
+        data=f"{len(columns.data)} columns ({shown}{more}), {'below a header' if columns.header else 'no header'}",
+        label="" if label is None else columns.told(label),
+    )
 
 
 def _lines(path: Path, delimiter: str, *, skip: bool) -> Iterator[tuple[int, list[str]]]:
@@ -98,22 +106,21 @@ def _bounded(text: TextIO, path: Path) -> Iterator[str]:
         yield line
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str, path: Path, line: int, column: str) -> float:
-    where = f"{path.name}, line {line}, column {column!r},"
-    if not cell.strip():
+def _number(cell: str, where: str) -> float:
+    text = cell.strip()
+    if not text:
         raise DecodeError(f"{where} is empty; every cell must be a number")
+    if not NUMBER.fullmatch(text):
+        finite = "; every number must be finite" if text.lower().lstrip("+-") in ("nan", "inf", "infinity") else ""
+        raise DecodeError(f"{where} is {cell[:40]!r}{finite or '; every cell must be a number'}")
     try:
-        value = float(cell)
-    except ValueError:
-        raise DecodeError(f"{where} is {cell[:40]!r}; every cell must be a number") from None
+        value = int(text)
+    except ValueError:  # a fraction, or more digits than Python reads
+        return _finite(float(text), cell, where)
+    return value
+
+
+def _finite(value: float, cell: str, where: str) -> float:
     if not math.isfinite(value):
         raise DecodeError(f"{where} is {cell[:40]!r}; every number must be finite")
     return value

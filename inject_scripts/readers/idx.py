@@ -45,7 +45,11 @@ def idx_source(images: Path, labels: Path | None) -> Source:
                 strict=True,
             )
 
-    return Source(images.name, count, shape, dtype.newbyteorder("="), (), label_dtype, rows, classes=10)
+    size, label = " x ".join(map(str, shape)), f"the file {labels.name}"
+    data = f"{size} {dtype.name} of {images.name}"
+    return Source(
+        images.name, count, shape, dtype.newbyteorder("="), (), label_dtype, rows, classes=10, data=data, label=label
+    )
 
 
 def _beside(images: Path) -> Path:

@@ -82,7 +82,13 @@ def npz_source(path: Path, data_key: str | None, label_key: str | None, *, label
         None if label is None else label.shape[1:],
         None if label is None else label.dtype.newbyteorder("="),
         rows,
+        data=f"the array {_told(data)}",
+        label="" if label is None else f"the array {_told(label)}",
     )
+
+
+def _told(stored: _Stored) -> str:
+    return f"{stored.member.removesuffix('.npy')!r} ({stored.dtype.name}, {' x '.join(map(str, stored.shape))})"
 
 
 @contextmanager
@@ -98,7 +104,10 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 def _pick(path: Path, names: Sequence[str], asked: str | None, usual: Sequence[str], option: str) -> str:
     if asked is not None and asked not in names:
         raise ConfigError(f"{path.name} has no array {asked!r}; it has {', '.join(names) or 'none'}")
-    found = asked or next((name for name in usual if name in names), None)
+    likely = [name for name in usual if name in names]
+    if asked is None and len(likely) > 1:
+        raise ConfigError(f"{path.name} has the arrays {' and '.join(likely)}; name one with {option}")
+    found = asked or (likely[0] if likely else None)
     if found is None:
         raise ConfigError(f"{path.name} has the arrays {', '.join(names) or '(none)'}; name one with {option}")
     return found

@@ -28,7 +28,7 @@ class Source:
     """A data set of `count` rows (None: known only at the end).
 
     `rows()` begins anew at each call and may raise DecodeError. `y_shape` is None without labels;
-    `classes` is what the format itself says about the labels.
+    `classes` is what the format itself says about the labels; `data` and `label` say for people what they are.
     """
 
     name: str
@@ -39,6 +39,8 @@ class Source:
     y_dtype: np.dtype[Any] | None
     rows: Callable[[], Iterator[Row]]
     classes: int | None = None
+    data: str = ""
+    label: str = ""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 
 from inject_scripts.announcement import Deployment
 from inject_scripts.sinks.sink import KafkaMLSink
+from mainstem.codecs import codec_for
 from mainstem.errors import ConfigError
 from mainstem.topics import DATA_CONTROL
 
@@ -48,13 +49,15 @@ class AvroSink(KafkaMLSink):
         self.label_scheme_filename = label_scheme_filename
         self.label_schema = _text(label_scheme_filename)
         self.avro_label_schema = _schema(self.label_schema, label_scheme_filename)
+        config: dict[str, Any] = {"data_scheme": self.data_schema, "label_scheme": self.label_schema}
+        config |= {"data_reshape": data_reshape} if data_reshape is not None else {}
+        config |= {"label_reshape": label_reshape} if label_reshape is not None else {}
+        codec_for("AVRO", config)  # what no Job could read should show now
         super().__init__(
             boostrap_servers, topic, deployment_id, "AVRO", description, dataset_restrictions or {},
             validation_rate, test_rate, control_topic, group_id,
         )  # fmt: skip
-        self.input_config = {"data_scheme": self.data_schema, "label_scheme": self.label_schema}
-        self.input_config |= {"data_reshape": data_reshape} if data_reshape is not None else {}
-        self.input_config |= {"label_reshape": label_reshape} if label_reshape is not None else {}
+        self.input_config = config
 
     def send_avro(self, data: Any, label: Any) -> None:
         """Queue a sample: both are what their schema describes (a dict for a record); raises ConfigError."""

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mainstem.codecs.avro import avro_parts
-from mainstem.codecs.codec import Batch, Codec, Record, Refused, check_classes
+from mainstem.codecs.codec import Batch, Codec, Record, Refused, check_classes, subtracted
 from mainstem.codecs.config import parse_dtype, parse_shape, raw_config, read_config
 from mainstem.codecs.json_text import json_parts
-from mainstem.codecs.part import Part
+from mainstem.codecs.part import Part, Wanted
 from mainstem.codecs.raw import RawPart
 from mainstem.errors import ConfigError
 
@@ -28,24 +28,32 @@ FORMATS: Final = ("RAW", "AVRO", "JSON")
 """What INPUT_FORMAT may be."""
 
 
-def codec_for(input_format: str, input_config: Mapping[str, Any] | str, *, classes: int | None = None) -> Codec:
+def codec_for(
+    input_format: str,
+    input_config: Mapping[str, Any] | str,
+    *,
+    classes: int | None = None,
+    wanted: Wanted = (None, None),
+) -> Codec:
     """The codec of a stream.
 
     `input_config` is INPUT_CONFIG as JSON text or a mapping; `classes`, when the number of
-    classes is known, makes labels out of range an error. Raises ConfigError.
+    classes is known, makes labels out of range an error; `wanted` are the dtypes to read data and labels
+    as, and a value that does not survive in them is an error. Raises ConfigError.
     """
     config = read_config(input_config)
     name = input_format.strip().upper() if isinstance(input_format, str) else ""
     data: Part
     label: Part | None
     if name == "RAW":
-        data = RawPart.from_config("data", config)
-        label = RawPart.from_config("label", config) if config.get("label_type") is not None else None
+        labelled = config.get("label_type") is not None
+        data = RawPart.from_config("data", config, wanted[0])
+        label = RawPart.from_config("label", config, wanted[1]) if labelled else None
     elif name == "AVRO":
-        data, label = avro_parts(config)
+        data, label = avro_parts(config, wanted)
     elif name == "JSON":
-        data, label = json_parts(config)
+        data, label = json_parts(config, wanted)
     else:
         raise ConfigError(f"INPUT_FORMAT is {str(input_format)[:40]!r}; it must be one of {', '.join(FORMATS)}")
     check_classes(label, classes)
-    return Codec(name, data, label, classes)
+    return Codec(name, data, label, classes, subtracted(config, label))

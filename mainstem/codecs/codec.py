@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,14 +40,16 @@ class Batch(NamedTuple):
 class Codec:
     """Reads and writes the records of one stream; made by `codec_for`.
 
-    `label` is None for a stream without labels: keys are then ignored. With `classes`, a label
-    is checked to be a class index below it, or a vector of that many values within 0..1.
+    `label` is None for a stream without labels: keys are then ignored. `subtract` is taken from every
+    label that is read, and added again to every one that is written. With `classes`, a label is checked
+    to be a class index below it, or a vector of that many values within 0..1.
     """
 
     input_format: str
     data: Part
     label: Part | None
     classes: int | None = None
+    subtract: int = 0
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -66,7 +68,7 @@ class Codec:
 
     @property
     def y_dtype(self) -> np.dtype[Any] | None:
-        """Dtype of the label, or None for a stream without labels."""
+        """Dtype of the label in the records, or None for a stream without labels."""
         return self.label.dtype if self.label else None
 
     def decode(self, key: bytes | None, value: bytes) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -76,9 +78,7 @@ class Codec:
         x = self.data.read(value)
         if self.label is None or key is None:
             return x, None
-        y = self.label.read(key)
-        check_labels(y, self.label.shape, self.classes)
-        return x, y
+        return x, self._labels(self.label.read(key), self.label)
 
     def encode(self, x: object, y: object = None) -> Record:
         """The record (key, value) of a sample; the key is None without a label.
@@ -88,46 +88,65 @@ class Codec:
         value = self.data.write(self.data.prepared(x))
         if self.label is None or y is None:
             return None, value
-        label = self.label.prepared(y)
-        check_labels(label, self.label.shape, self.classes)
+        label = self.label.prepared(np.asarray(y) + self.subtract if self.subtract else y)
+        self._labels(label, self.label)
         return self.label.write(label), value
 
-    def decode_many(self, records: Sequence[Record]) -> Batch:
+    def decode_many(self, records: Sequence[Record], *, labelled: bool | None = None) -> Batch:
         """All samples of `records`; bad records are left out and listed, never raised.
 
-        When only some records carry a label, the others are refused.
+        `labelled` says whether each must carry a label; None: all must where any does.
         """
+        if labelled is None:
+            labelled = self.label is not None and any(key is not None for key, _ in records)
         try:
-            return self._all_good(records)
+            return self._all_good(records, labelled)
         except DecodeError:
             pass  # at least one is bad: find out which, one record at a time
-        labelled = self.label is not None and any(key is not None for key, _ in records)
         good: list[Record] = []
         refused: list[Refused] = []
         for position, (key, value) in enumerate(records):
             try:
-                if labelled and key is None:
-                    raise DecodeError("the record has no key, but others of this stream carry a label there")
                 self.decode(key, value)
+                if labelled and key is None:
+                    raise DecodeError("the record has no key; its label belongs there")
             except DecodeError as error:
                 refused.append(Refused(position, str(error)))
             else:
                 good.append((key, value))
-        return self._all_good(good)._replace(refused=tuple(refused))
+        return self._all_good(good, labelled)._replace(refused=tuple(refused))
 
-    def _all_good(self, records: Sequence[Record]) -> Batch:
-        keys = [key for key, _ in records if key is not None]
+    def _all_good(self, records: Sequence[Record], labelled: bool) -> Batch:
         values = [value for _, value in records]
         if None in values:
             raise DecodeError("a record has no value")
         x = self.data.read_many(values)
-        if self.label is None or not keys:
+        if self.label is None or not labelled:
             return Batch(x, None, ())
+        keys = [key for key, _ in records if key is not None]
         if len(keys) != len(values):
             raise DecodeError("some records have no key")
-        y = self.label.read_many(keys)
-        check_labels(y, self.label.shape, self.classes)
-        return Batch(x, y, ())
+        return Batch(x, self._labels(self.label.read_many(keys), self.label), ())
+
+    def _labels(self, y: NDArray[Any], label: Part) -> NDArray[Any]:
+        """Labels as they were read, less `subtract`, within range; raises DecodeError."""
+        if self.subtract:
+            y = y - self.subtract if y.dtype.kind == "f" else y.astype(np.int64) - self.subtract
+        check_labels(y, label.shape, self.classes)
+        return y
+
+
+def subtracted(config: Mapping[str, Any], label: Part | None) -> int:
+    """`label_subtract` of INPUT_CONFIG: a whole number, 0 without it; raises ConfigError."""
+    value = config.get("label_subtract")
+    if value is None:
+        return 0
+    if type(value) is not int or abs(value) >= 1 << 31 or label is None:
+        raise ConfigError(
+            f"label_subtract is {str(value)[:40]!r}; it must be the whole number to take from every label of a stream "
+            "that has labels"
+        )
+    return value
 
 
 def check_classes(label: Part | None, classes: int | None) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.errors import DecodeError
+from mainstem.codecs.exact import cast
+from mainstem.codecs.header import HEADERS, Header
+from mainstem.errors import ConfigError, DecodeError
 
 Role = Literal["data", "label"]
+
+Wanted = tuple[np.dtype[Any] | None, np.dtype[Any] | None]
+"""The dtypes in which data and labels are wanted; None leaves them as the records have them."""
 
 _PLACE = {"data": "value", "label": "key"}
 
@@ -24,16 +30,46 @@ class Part(ABC):
     the record's value, the label is its key.
     """
 
-    def __init__(self, role: Role, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        role: Role,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        wanted: np.dtype[Any] | None = None,
+        header: Header | None = None,
+    ) -> None:
         self.role = role
         self.place = _PLACE[role]
         self.shape = shape
         self.dtype = dtype
+        """What the records hold."""
+        self.wanted = wanted or dtype
+        """What `read` gives: every value must survive in it."""
+        self.header = header
         self.size = math.prod(shape)
 
-    @abstractmethod
     def read(self, payload: bytes) -> NDArray[Any]:
-        """The array in `payload`, of this part's shape and dtype, finite; raises DecodeError."""
+        """The array in `payload`, of this part's shape and `wanted` dtype, finite; raises DecodeError."""
+        body = payload if self.header is None else self.header.skip(payload, self.place)
+        try:
+            return self.decoded(body)
+        except DecodeError as error:
+            if self.header is None and (kind := self._hidden(payload)) is not None:
+                raise DecodeError(kind.advice(payload, self.role, self.place)) from error
+            raise
+
+    def _hidden(self, payload: bytes) -> Header | None:
+        """The header before which `payload` would be good."""
+        for header in HEADERS:
+            if header.begins(payload):
+                with suppress(DecodeError):
+                    self.decoded(payload[header.size :])
+                    return header
+        return None
+
+    @abstractmethod
+    def decoded(self, body: bytes) -> NDArray[Any]:
+        """The array in `body`, which has no header; raises DecodeError."""
 
     @abstractmethod
     def write(self, array: NDArray[Any]) -> bytes:
@@ -41,13 +77,15 @@ class Part(ABC):
 
     def read_many(self, payloads: Sequence[bytes]) -> NDArray[Any]:
         """The arrays in `payloads` stacked as (n, *shape); raises DecodeError at the first bad one."""
-        out = np.empty((len(payloads), *self.shape), self.dtype)
+        out = np.empty((len(payloads), *self.shape), self.wanted)
         for i, payload in enumerate(payloads):
             out[i] = self.read(payload)
         return out
 
     def prepared(self, value: object) -> NDArray[Any]:
         """`value` as an array of this part's shape and dtype for `write`; raises DecodeError."""
+        if self.header is not None:
+            raise ConfigError(f"{self.role}_header: records behind a registry's header are read, not written")
         try:
             array = np.asarray(value)
         except ValueError as error:
@@ -56,7 +94,7 @@ class Part(ABC):
             raise DecodeError(
                 f"the {self.role} has shape {array.shape}, but {self.role}_reshape is {text_of(self.shape)}"
             )
-        return finite(cast(array.reshape(self.shape), self.dtype, self.role), self.role)
+        return finite(cast(finite(array, self.role).reshape(self.shape), self.dtype, f"the {self.role}"), self.role)
 
 
 def text_of(shape: tuple[int, ...]) -> str:
@@ -70,26 +108,3 @@ def finite(array: NDArray[Any], role: Role) -> NDArray[Any]:
         bad = int(np.flatnonzero(~np.isfinite(array))[0])
         raise DecodeError(f"the {role} is {array.reshape(-1)[bad]} at position {bad}; it must be finite")
     return array
-
-
-def cast(array: NDArray[Any], dtype: np.dtype[Any], role: Role) -> NDArray[Any]:
-    """`array` as `dtype` where every value survives; raises DecodeError.
-
-    Floating targets round (and may overflow to infinity, which `finite` then refuses);
-    integer and boolean targets take only values that they hold exactly.
-    """
-    if array.dtype == dtype:
-        return array
-    if array.dtype.kind not in "biuf":
-        raise DecodeError(f"the {role} holds something other than numbers")
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return array.astype(dtype)
-    finite(array, role)
-    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    # Compared as Python numbers: NumPy would round the limits of 64-bit integers to float64.
-    if array.size and (array.min().item() < low or array.max().item() > high):
-        raise DecodeError(f"the {role} has a value outside {low}..{high}, the range of {dtype.name}")
-    if array.dtype.kind == "f" and (array != np.trunc(array)).any():
-        raise DecodeError(f"the {role} has a fraction, but its type is {dtype.name}")
-    return array.astype(dtype)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainstem.codecs.config import check_size, parse_dtype, parse_shape
+from mainstem.codecs.exact import cast
+from mainstem.codecs.header import header_of
 from mainstem.codecs.part import Part, Role, finite, text_of
 from mainstem.errors import DecodeError
 
@@ -17,27 +19,29 @@ class RawPart(Part):
     """`{role}_type` and `{role}_reshape` of INPUT_CONFIG; arrays read are read-only views."""
 
     @classmethod
-    def from_config(cls, role: Role, config: Mapping[str, Any]) -> RawPart:
+    def from_config(cls, role: Role, config: Mapping[str, Any], wanted: np.dtype[Any] | None) -> RawPart:
         """The part that INPUT_CONFIG describes; raises ConfigError."""
         dtype = parse_dtype(config.get(f"{role}_type"), f"{role}_type")
         shape = parse_shape(config.get(f"{role}_reshape"), f"{role}_reshape")
         check_size(shape, dtype, f"{role}_reshape")
-        return cls(role, shape, dtype)
+        return cls(role, shape, dtype, wanted, header_of(role, config))
 
-    def read(self, payload: bytes) -> NDArray[Any]:
-        if len(payload) != self.size * self.dtype.itemsize:
+    def decoded(self, body: bytes) -> NDArray[Any]:
+        if len(body) != self.size * self.dtype.itemsize:
             raise DecodeError(
-                f"the record's {self.place} has {len(payload)} bytes, but {self.role}_reshape "
+                f"the record's {self.place} has {len(body)} bytes, but {self.role}_reshape "
                 f"{text_of(self.shape)} of {self.dtype.name} needs {self.size * self.dtype.itemsize}"
             )
-        return self._checked(np.frombuffer(payload, self.dtype).reshape(self.shape))
+        return self._checked(np.frombuffer(body, self.dtype).reshape(self.shape))
 
     def read_many(self, payloads: Sequence[bytes]) -> NDArray[Any]:
-        wanted = self.size * self.dtype.itemsize
+        header = 0 if self.header is None else self.header.size
+        wanted = self.size * self.dtype.itemsize + header
         for payload in payloads:
-            if len(payload) != wanted:
+            if len(payload) != wanted or header:
                 self.read(payload)
-        return self._checked(np.frombuffer(b"".join(payloads), self.dtype).reshape(-1, *self.shape))
+        bodies = [payload[header:] for payload in payloads] if header else payloads
+        return self._checked(np.frombuffer(b"".join(bodies), self.dtype).reshape(-1, *self.shape))
 
     def write(self, array: NDArray[Any]) -> bytes:
         return array.tobytes()
@@ -46,4 +50,4 @@ class RawPart(Part):
         # A bool of any other byte is neither true nor false to NumPy.
         if self.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
             raise DecodeError(f"the {self.role} has a byte other than 0 and 1, but its type is bool")
-        return finite(array, self.role)
+        return cast(finite(array, self.role), self.wanted, f"the {self.role}")

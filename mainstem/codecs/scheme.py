@@ -1,13 +1,15 @@
 """Schemes of numbers: an Avro schema (`data_scheme`, `label_scheme`) as a tree of typed nodes.
 
 Kafka-ML decodes a record into its fields in schema order; a sample is their concatenation.
-Only what holds numbers is understood: int, long, float, double, boolean, enum (its index),
-fixed and bytes (as uint8), arrays and records of these, and a union of one of these with null.
+Only what holds numbers is understood: int, long, float, double, boolean, enum (its index), decimal,
+fixed and bytes (as uint8), arrays and records of these, and a union of one of these with null. A
+date, time or timestamp is the whole number that Avro stores, in the unit of its name.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +22,33 @@ from mainstem.errors import ConfigError
 MAX_DEPTH = 24
 """Deepest nesting of a scheme."""
 
+MAX_PRECISION = 76
+"""Most digits of a decimal: what other systems have at most."""
+
 _BYTE = np.dtype("u1")
+_DOUBLE = np.dtype("<f8")
 _LEAVES = {"int": "<i4", "long": "<i8", "float": "<f4", "double": "<f8", "boolean": "?"}
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One number. `symbols` are an enum's."""
+    """One number. `symbols` are an enum's; `logical` is what a whole number stands for, such as a timestamp."""
 
     kind: str
     dtype: np.dtype[Any]
     symbols: tuple[str, ...] = ()
+    size: int | None = 1
+    logical: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decimal:
+    """A decimal of at most `precision` digits, `scale` of them after the point, in `width` bytes (None: it varies)."""
+
+    width: int | None
+    precision: int
+    scale: int
+    dtype: np.dtype[Any] = _DOUBLE
     size: int | None = 1
 
 
@@ -70,7 +88,7 @@ class Nullable:
     size: int | None
 
 
-Node = Leaf | Blob | Array | Record | Nullable
+Node = Leaf | Decimal | Blob | Array | Record | Nullable
 """`size` is the number of values, None where each record decides it; `dtype` holds all of them."""
 
 
@@ -114,9 +132,9 @@ class _Parser:
         if not isinstance(kind, str):
             raise self._error(at, "has no type")
         if kind in _LEAVES:
-            return Leaf(kind, np.dtype(_LEAVES[kind]))
+            return Leaf(kind, np.dtype(_LEAVES[kind]), logical=_time_of(schema, kind))
         if kind == "bytes":
-            return Blob(_BYTE, None)
+            return self._bytes(schema, None, at)
         if kind == "array":
             items = self.node(schema.get("items"), f"{at}[]", depth + 1)
             return Array(items, items.dtype)
@@ -129,7 +147,7 @@ class _Parser:
             size = schema.get("size")
             if type(size) is not int or size < 1:
                 raise self._error(at, "is a fixed without a positive size")
-            return self._name(schema, Blob(_BYTE, size))
+            return self._name(schema, self._bytes(schema, size, at))
         if kind == "record":
             return self._record(schema, at, depth)
         known = self.named.get(kind.rpartition(".")[2])
@@ -137,6 +155,21 @@ class _Parser:
             told = "contains itself" if kind.rpartition(".")[2] in self.named else f"is {kind[:40]!r}, not a number"
             raise self._error(at, told)
         return known
+
+    def _bytes(self, schema: Mapping[str, Any], size: int | None, at: str) -> Node:
+        logical = schema.get("logicalType")
+        if logical in _NO_NUMBERS:
+            raise self._error(at, f"is a {logical}, {_NO_NUMBERS[logical]}")
+        if logical != "decimal":
+            return Blob(_BYTE, size)
+        precision, scale = schema.get("precision"), schema.get("scale", 0)
+        if type(precision) is not int or type(scale) is not int or not 0 <= scale <= precision <= MAX_PRECISION:
+            raise self._error(
+                at,
+                f"is a decimal with precision {str(precision)[:40]} and scale {str(scale)[:40]}; precision must be "
+                f"1..{MAX_PRECISION}, and scale at most that",
+            )
+        return Decimal(size, precision, scale)
 
     def _record(self, schema: Mapping[str, Any], at: str, depth: int) -> Node:
         fields = schema.get("fields")
@@ -151,6 +184,12 @@ class _Parser:
             label = item["name"]
             if label in children:
                 raise self._error(at, f"has the field {label!r} twice")
+            if item.get("logicalType") in ("decimal", *_NO_NUMBERS) and not isinstance(item.get("type"), Mapping):
+                raise self._error(
+                    f"{at}.{label}" if at else label,
+                    "has its logicalType beside its type, where Avro does not see it; write "
+                    '{"type": {"type": ..., "logicalType": ...}}',
+                )
             children[label] = self.node(item.get("type"), f"{at}.{label}" if at else label, depth + 1)
         sizes = [child.size for child in children.values()]
         size = None if None in sizes else sum(s for s in sizes if s is not None)
@@ -174,6 +213,20 @@ class _Parser:
         return ConfigError(f"{where} {what}")
 
 
+_NO_NUMBERS = {
+    "duration": "which is three numbers of different units; send it as a number of one unit",
+    "uuid": "which is a name and no number; leave it out",
+    "big-decimal": "whose scale each value chooses; send a double, or a decimal of one scale",
+}
+_TIMES = re.compile(r"date|time-(millis|micros)|(local-)?timestamp-(millis|micros|nanos)")
+
+
+def _time_of(schema: Mapping[str, Any], kind: str) -> str:
+    """The logical type of a whole number, where it is one of Avro's; others are ignored, as Avro says."""
+    logical = schema.get("logicalType")
+    return logical if kind in ("int", "long") and isinstance(logical, str) and _TIMES.fullmatch(logical) else ""
+
+
 def shape_without_reshape(node: Node, field: str) -> tuple[int, ...]:
     """The flat shape of a scheme of fixed size; raises ConfigError where records decide the size."""
     if node.size is None:
@@ -182,13 +235,19 @@ def shape_without_reshape(node: Node, field: str) -> tuple[int, ...]:
     return (node.size,)
 
 
-def plain_value(node: Node, flat: NDArray[Any], field: str, blob: Callable[[list[int]], Any]) -> Any:
+def plain_value(
+    node: Node,
+    flat: NDArray[Any],
+    field: str,
+    blob: Callable[[list[int]], Any],
+    decimal: Callable[[float, Decimal], Any],
+) -> Any:
     """`flat` as the dicts, lists and numbers that `node` describes (what Avro and JSON writers take).
 
-    `blob` makes a value of a list of bytes. At most one array may be of open length, since it takes
-    all values that the others leave; raises ConfigError otherwise.
+    `blob` makes a value of a list of bytes, `decimal` one of a decimal. At most one array may be of open
+    length, since it takes all values that the others leave; raises ConfigError otherwise.
     """
-    return _Writer(iter(flat.tolist()), field, blob).take(node, flat.size - _fixed(node, field))
+    return _Writer(iter(flat.tolist()), field, blob, decimal).take(node, flat.size - _fixed(node, field))
 
 
 def _fixed(node: Node, field: str) -> int:
@@ -211,6 +270,7 @@ class _Writer:
     values: Iterator[Any]
     field: str
     blob: Callable[[list[int]], Any]
+    decimal: Callable[[float, Decimal], Any]
 
     def take(self, node: Node, left: int) -> Any:
         """The value of `node`; `left` values go to its array or bytes of open length."""
@@ -227,6 +287,8 @@ class _Writer:
                 raise ConfigError(f"{self.field} has an array whose items do not divide {left} values")
             return [self.take(node.items, 0) for _ in range(left // node.items.size)]
         value = next(self.values)
+        if isinstance(node, Decimal):
+            return self.decimal(value, node)
         if node.kind == "enum":
             if not 0 <= int(value) < len(node.symbols):
                 raise ConfigError(f"{self.field} has no enum symbol {value}")

@@ -45,6 +45,8 @@ Exponent = Annotated[float, msgspec.Meta(ge=0, le=16)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+Note = Annotated[str, msgspec.Meta(max_length=400)]
+"""A sentence for people that goes with a member from record to record."""
 Labels = Annotated[dict[Name, Count], msgspec.Meta(max_length=1000)]
 """Samples by label."""
 
@@ -190,6 +192,7 @@ class Member(Part, frozen=True, kw_only=True):
     ever will. `seconds` is how long it last said that it trained, or how long a
     round that asked it was open without an answer, where that is more (0: unknown). `growing`: its updates may say
     more examples than the one before. `superseded` are its earlier incarnations, the newest last: none of them counts.
+    `note` is what its `joined` told people.
     """
 
     client: ClientId
@@ -203,6 +206,7 @@ class Member(Part, frozen=True, kw_only=True):
     labels: Labels = {}
     growing: bool = False
     superseded: tuple[str, ...] = ()
+    note: Note = ""
 
 
 class Accepted(Part, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from mainstem.messages.parts import (
     Labels,
     Metrics,
     Name,
+    Note,
     PageRef,
     Part,
     Positive,
@@ -225,7 +226,8 @@ class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
     """A client is there. `incarnation` is new at every start of its process; said again it renews what it says.
 
     `labels` are its samples by label, where the federation's selection asks for them. `growing`: its updates may say
-    more examples than this, each at least as many as the one before.
+    more examples than this, each at least as many as the one before. `note` is for people: what it leaves out of its
+    stream, and why.
     """
 
     federation: Name
@@ -235,6 +237,7 @@ class Joined(Recorded, frozen=True, kw_only=True, tag="joined"):
     software: Text = ""
     labels: Labels = {}
     growing: bool = False
+    note: Note = ""
 
 
 class Heartbeat(Recorded, frozen=True, kw_only=True, tag="heartbeat"):

@@ -99,7 +99,20 @@ def test_predict(admin: APIClient, path: str, fake_workshop: FakeWorkshop) -> No
 
 @pytest.mark.parametrize(
     "inputs",
-    [None, [], 7, "text", [1, 2, 3, 4], [[1, 2]], [[[1, 2, 3, 4]]], [["a", 1, 2, 3]], [[1e300, 0, 0, 0]], [[1], []]],
+    [
+        None,
+        [],
+        7,
+        "text",
+        [1, 2, 3, 4],
+        [[1, 2]],
+        [[[1, 2, 3, 4]]],
+        [["a", 1, 2, 3]],
+        [[1e300, 0, 0, 0]],
+        [[1], []],
+        [["1", "2", "3", "4"]],
+        [[16777217, 0, 0, 0]],
+    ],
 )
 def test_predict_refuses(admin: APIClient, path: str, inputs: Any) -> None:
     """Inputs of another shape or kind are refused with the shape that is wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import zlib
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from backend.catalog.models import Configuration
 from backend.deployments import kafka as connection
 from backend.deployments import services
 from backend.deployments.models import Deployment, State
+from backend.launchers.models import Job
 from backend.streams import injections, pictures
 from backend.streams.decoding import MOST_CHARACTERS, message_of
 from backend.streams.models import DataSource, Injection, InjectionState
@@ -106,6 +108,24 @@ def test_fits_with_reasons(user: Callable[[str], Any], configuration: Configurat
     Deployment.objects.update(state=State.WAITING)
     shown = text(logged_in(user("viewer")).get(f"/datasources/{source().pk}/"))
     assert "does not" in shown and "is not the model's input shape" in shown and "study" in shown
+
+
+def test_what_a_job_leaves_out_of_a_stream(user: Callable[[str], Any], configuration: Configuration) -> None:
+    """Stream's page and `fits` say which records its Jobs leave out, and why."""
+    services.create({"configuration": configuration}, None)
+    Deployment.objects.update(state=State.WAITING)
+    deployment, stream = Deployment.objects.get(), source()
+    Job.objects.create(
+        name="job-1", federation=deployment.federation, deployment=deployment, source=stream, client_id="c1"
+    )
+    note = "2 of 20 records are left out: 2 because the label is 77; the model's classes are 0 to 9"
+    deployment.members.create(client="c1", state="waiting", detail=note)
+    deployment.members.create(client="c2", state="waiting", detail="another's")
+    browser = logged_in(user("viewer"))
+    shown = html.unescape(text(browser.get(f"/datasources/{stream.pk}/")))
+    assert note in shown and "another's" not in shown
+    (fit,) = browser.get(f"/api/datasources/{stream.pk}/fits/").json()
+    assert fit["note"] == note and fit["job"] == "job-1"
 
 
 def test_asking_for_sample_data(user: Callable[[str], Any]) -> None:

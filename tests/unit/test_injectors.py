@@ -360,7 +360,6 @@ def test_csv_with_and_without_a_header(tmp_path: Path) -> None:
         ("a,b\n1,inf\n", "finite"),
         ("a,b\n1,2\n1,2,3\n", "line 3, has 3 cells; others have 2"),
         ("a,b\n1,2\n1\n", "has 1 cells"),
-        ("a\n1\n", "no column beside"),
         (b"a,b\n1,\xff\n", "UTF-8"),
         ('a,b\n"1,2\n', "no CSV"),
         (b"a,b\n1,\0\n", "no CSV|number"),
@@ -380,6 +379,8 @@ def test_csv_label_columns_must_exist(tmp_path: Path) -> None:
         rows_of(tmp_path, "a,b\n1,2\n", "c")
     with pytest.raises(ConfigError, match="0 to 1"):
         rows_of(tmp_path, "1,2\n", "2")
+    with pytest.raises(ConfigError, match="no column beside its label; its first line has ';': say --delimiter ';'"):
+        rows_of(tmp_path, "a;b\n1;2\n")
 
 
 def test_features_are_scaled_by_their_extremes(tmp_path: Path) -> None:

@@ -125,3 +125,20 @@ def test_a_crowd_that_gives_up_neither_swells_the_record_nor_silences_a_member()
     assert {len(f.detail) for f in said.failures} == {LONGEST}
     assert failures.of(driver.machine.roster.members[-1]) == "no data"
     assert driver.machine.refused == [] and len(encode(said)) < CONTROL_RECORD_LIMIT
+def test_what_clients_leave_out_is_told_with_them() -> None:
+    """The note of `joined` stands beside its client, before and after a round; a crowd of long ones stays small."""
+    world = World.of(min_clients=1, rounds=2)
+    note = "2 of 502 records are left out: 2 because the label is 77"
+    world.send(Joined(federation=FEDERATION, client="a", incarnation="1", examples=5, note=note))
+    driver = Driver(world, "w")
+    driver.settle()
+    assert [member.detail for member in progress_of(driver.machine, 0).members] == [note]
+    crowd = World.of(min_clients=SHOWN + 1)
+    for number in range(SHOWN):
+        crowd.send(
+            Joined(federation=FEDERATION, client=f"c{number}", incarnation="1", examples=5, note="\N{SNOWMAN}" * 400)
+        )
+    driver = Driver(crowd, "w")
+    driver.settle()
+    said = progress_of(driver.machine, 0)
+    assert said.members[0].detail and not said.members[-1].detail and len(encode(said)) < CONTROL_RECORD_LIMIT // 2

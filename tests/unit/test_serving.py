@@ -116,7 +116,7 @@ def test_any_text_is_a_tally(text: str | None) -> None:
 
 # ---------------------------------------------------------------- answers
 def answerer(predict: Any = sums) -> Answerer:
-    return Answerer(CODEC, "float32", predict, "ddy6heod", 5)
+    return Answerer(CODEC, predict, "ddy6heod", 5)
 
 
 def test_answers_keep_key_headers_and_order() -> None:
@@ -157,9 +157,7 @@ def test_bad_records_are_answered_with_the_reason(value: bytes | None, why: str)
 def test_a_number_too_large_for_the_model_is_refused() -> None:
     """A float64 beyond float32 is no infinity that the model would swallow."""
     codec = samples_codec("RAW", {"data_type": "float64", "data_reshape": "4"}, MODEL)
-    (answer,) = Answerer(codec, "float32", sums, "ddy6heod", 5).answer(
-        [question(np.array([1e300, 0, 0, 0], "<f8").tobytes())]
-    )
+    (answer,) = Answerer(codec, sums, "ddy6heod", 5).answer([question(np.array([1e300, 0, 0, 0], "<f8").tobytes())])
     assert "float32" in json.loads(answer.value)["error"]
 
 

@@ -228,3 +228,16 @@ def test_json_equality_tells_true_from_one() -> None:
     for ours, theirs, fits in [({"a": [1]}, {"a": [True]}, False), ({"a": [1.0]}, {"a": [1]}, True), ({}, None, True)]:
         offered = dataclasses.replace(stream, restrictions=ours)
         assert (misfit(offered, federation(restriction=theirs)) is None) == fits
+
+
+def test_a_stream_that_no_job_could_read_does_not_fit() -> None:
+    """What INPUT_CONFIG says wrongly is told before a Job starts: a field of text, whole numbers from fractions."""
+    schema = {"type": "record", "name": "r", "fields": [{"name": "when", "type": "string"}]}
+    for fmt, config, told in (
+        ("AVRO", {"data_scheme": schema}, "it cannot be read: data_scheme: field 'when' is 'string', not a number"),
+        ("RAW", {"data_type": "text", "data_reshape": "28 28"}, "'text' is not a type of numbers"),
+        ("RAW", {"data_type": "float32", "data_reshape": "28 28"}, None),
+    ):
+        stream = DataAnnouncement(topic="t", input_format=fmt, input_config=config, total_msg=5)
+        found = misfit(stream, federation())
+        assert found is None if told is None else told in (found or "")

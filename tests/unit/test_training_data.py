@@ -91,7 +91,7 @@ def test_labels_become_what_the_loss_takes(loss: object) -> None:
     spec = spec_of(config={"label_type": "int32", "label_reshape": ""})
     indexed = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT)
     _, y, refused = indexed.decode([(np.int32(n).tobytes(), sample(0).value) for n in (1, 3, -1)])  # type: ignore[misc]
-    assert y.tolist() == [[0, 1, 0]] and [position for position, _ in refused] == [1, 2]
+    assert y.tolist() == [[0, 1, 0]] and [refusal.position for refusal in refused] == [1, 2]
 
 
 def test_regression_takes_any_label_of_the_output_s_size() -> None:
@@ -208,8 +208,8 @@ def test_bad_records_are_counted_and_left_out() -> None:
     spec = spec_of()
     stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
     assert stream.open()[0][:, 0].tolist() == [0, 1]
-    assert (stream.records, stream.refused) == (8, 6)
-    with pytest.raises(DecodeError, match="of 6 records none could be read"):
+    assert (stream.records, stream.left_out.count) == (8, 6)
+    with pytest.raises(DecodeError, match="of 6 records none could be used"):
         read(stream_of(bad), spec)
 
 

@@ -61,8 +61,13 @@ class LightEngine:
     opened: Opened
     tensors: Sequence[Tensor] = ()
     output_shape: tuple[int, ...] = (3,)
+    sample_dtype: str = "float32"
     trained: list[int] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
+
+    def unfit(self, x: Any) -> list[tuple[int, str]]:
+        """See `Engine`."""
+        return []
 
     def receive(self, weights: Weights) -> None:
         """See `Engine`."""
@@ -253,6 +258,19 @@ def test_heartbeats_tell_how_far_training_is(world: World) -> None:
     thread.join(PATIENCE)
     assert (beats[-1].phase, beats[-1].base, beats[-1].progress) == ("training", 0, 0.5)
     assert world.said(Left)[0].version is None
+
+
+def test_people_are_told_what_is_left_out(world: World) -> None:
+    """The client joins with a sentence about the records that it cannot use."""
+    world.log.append("stream", [Outgoing(b"no", key=sample(0).key)])
+    thread, _ = start(world.job())
+    (joined,) = world.wait(Joined)
+    world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
+    thread.join(20)
+    assert joined.note == (
+        "1 of 11 records are left out: 1 because the record's value has 2 bytes, but data_reshape '1' of float32 "
+        "needs 4 (the first: stream:0 offset 10)"
+    )
 
 
 def test_a_base_that_went_stale_is_not_uploaded(world: World) -> None:

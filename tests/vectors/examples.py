@@ -104,7 +104,14 @@ def sequence() -> list[msgspec.Struct]:
         weights=manifest("site-a", "0-0-5f0c", 2, "a" * 64),
         report=report,
     )
-    joined = Joined(federation=FEDERATION, client="site-a", incarnation="5f0c", examples=450, software="mainstem 0.1.0")
+    joined = Joined(
+        federation=FEDERATION,
+        client="site-a",
+        incarnation="5f0c",
+        examples=450,
+        software="mainstem 0.1.0",
+        note="2 of 502 records are left out: 2 because the label is 77; the model's classes are 0 to 9",
+    )
     accepted = tuple(
         Accepted(
             client=client,
