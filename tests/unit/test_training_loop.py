@@ -263,10 +263,10 @@ def test_heartbeats_tell_how_far_training_is(world: World) -> None:
 def test_people_are_told_what_is_left_out(world: World) -> None:
     """The client joins with a sentence about the records that it cannot use."""
     world.log.append("stream", [Outgoing(b"no", key=sample(0).key)])
-    thread, _ = start(world.job())
+    thread, _ = start(world.job(topic="stream:0:0:11"))
     (joined,) = world.wait(Joined)
     world.append(lambda seq, prev, opened: Failed(federation=world.federation, seq=seq, prev=prev, detail="x"))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert joined.note == (
         "1 of 11 records are left out: 1 because the record's value has 2 bytes, but data_reshape '1' of float32 "
         "needs 4 (the first: stream:0 offset 10)"
