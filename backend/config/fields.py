@@ -12,7 +12,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from backend.config.parsing import JsonError, check_keepable, json_value
+from backend.config.strict_json import JsonError, check_keepable, json_value
 
 NAME_LENGTH: Final = 100
 
