@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
@@ -294,6 +295,18 @@ def test_names_are_one_line_that_shows(
     assert "federation" in errors(
         admin.post("/api/deployments/", asked["deployments/"] | {"federation": "abcdef" + name[1:]})
     )
+
+
+def test_a_user_is_found_however_the_name_is_typed(admin: APIClient) -> None:
+    """Composed or not, the name is one: at its making, in REST's login and on the login page."""
+    made = admin.post("/api/users/", {"username": "rene\u0301", "role": "viewer", "password": "correct horse"})
+    assert made.json()["username"] == "ren\u00e9"
+    again = admin.post("/api/users/", {"username": "ren\u00e9", "role": "viewer"})
+    assert "already exists" in errors(again)["username"]
+    for name in ("rene\u0301", "ren\u00e9"):
+        login = {"username": name, "password": "correct horse"}
+        assert APIClient().post("/api/auth/token/", login).status_code == 201
+        assert Client().post("/login/", login).status_code == 302
 
 
 def test_names_are_kept_as_they_show(admin: APIClient, model: Model) -> None:
