@@ -149,6 +149,7 @@ def test_unknown_names_within_objects_are_refused(client_of: Clients) -> None:
         ("deployments/", {"strategy": {"name": "fedavg", "prams": {}}}, "strategy.prams", "did you mean params?"),
         ("deployments/", {"agg_rounds": 3, "rounds": 2}, "agg_rounds", "This says rounds, which is given too"),
         ("deployments/", {"batch": 3, "tf_kwargs_fit": "batch_size=5"}, "tf_kwargs_fit", "This says batch_size"),
+        ("deployments/", {"tf_kwargs_fit": "epochs=1, epochs=2"}, "tf_kwargs_fit", "epochs is given twice."),
         ("deployments/", {"federated": False, "rounds": 7}, "rounds", "so that rounds is 1, not 7"),
         ("deployments/", {"round_deadline": "nan"}, "round_deadline", "A valid number is required."),
         ("deployments/", {"job": "[1e999]"}, "job", "1e999 is larger than any number that can be kept."),
