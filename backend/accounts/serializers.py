@@ -6,9 +6,11 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError as PasswordError
 from django.db import transaction
 from rest_framework import serializers
+from rest_framework.validators import UniqueValidator
 
 from backend.accounts.models import ApiToken, User
 from backend.accounts.roles import Role, role_of
@@ -16,10 +18,21 @@ from backend.config.fields import NameField
 from backend.config.serializers import ModelSerializer, Serializer
 
 
+class UsernameField(serializers.CharField):
+    """A user's name in the form in which Django's login page looks for it (NFKC)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_length": 150, **options})
+
+    def to_internal_value(self, data: Any) -> str:
+        """The name."""
+        return User.normalize_username(super().to_internal_value(data))
+
+
 class LoginSerializer(Serializer):
     """A name and password for a token."""
 
-    username = serializers.CharField(max_length=150)
+    username = UsernameField()
     password = serializers.CharField(max_length=1000, write_only=True, trim_whitespace=False)
     name = NameField(required=False, default="", allow_blank=True, help_text="What the token is for.")
 
@@ -56,6 +69,12 @@ class RoleField(serializers.ChoiceField):
 class UserSerializer(ModelSerializer[User]):
     """A user with one role."""
 
+    username = UsernameField(
+        validators=[
+            UnicodeUsernameValidator(),
+            UniqueValidator(User.objects.all(), message="A user of this name already exists: choose another."),
+        ]
+    )
     role = RoleField()
     password = serializers.CharField(write_only=True, required=False, max_length=1000, trim_whitespace=False)
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from backend.catalog.blueprints import TEMPLATES
 from backend.catalog.models import Model, ModelKind
 from backend.config.forms import Form, area, choice, number, text
-from backend.config.parsing import JsonError, json_value
+from backend.config.strict_json import JsonError, json_value
 
 KINDS = (
     (ModelKind.TEMPLATE, "a template"),

@@ -14,8 +14,8 @@ from rest_framework import status
 from backend.accounts.models import User
 from backend.catalog import workshop
 from backend.catalog.models import Blob, Configuration, Model, ModelKind
-from backend.config.parsing import JsonError, check_keepable
 from backend.config.problems import Problem
+from backend.config.strict_json import JsonError, check_keepable
 from mainstem.errors import RefusedError
 from mainstem.weights import specs_of
 

@@ -12,9 +12,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from backend.config.parsing import JsonError, check_keepable, json_value
+from backend.config.strict_json import JsonError, check_keepable, json_value
 
 NAME_LENGTH: Final = 100
+MOST_ROWS: Final = 100
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of controls, formats (some turn the direction of text), surrogates, ends of lines and parts."""
@@ -103,7 +104,7 @@ class JsonObjectField(JsonField):
         return dict(value)
 
 
-@extend_schema_field({"type": "array", "items": {"type": "integer"}, "maxItems": 100})
+@extend_schema_field({"type": "array", "items": {"type": "integer"}, "maxItems": MOST_ROWS})
 class RowsField(serializers.ManyRelatedField):
     """Rows by their ids: each counts once, and one query finds them all."""
 
@@ -112,7 +113,6 @@ class RowsField(serializers.ManyRelatedField):
         "no_id": "{value} is no id: ids are whole numbers.",
         "missing": "There is none with the id {value}.",
     }
-    most = 100
 
     def to_internal_value(self, data: Any) -> list[Any]:
         """The rows, in the order that they were asked for."""
@@ -120,8 +120,8 @@ class RowsField(serializers.ManyRelatedField):
             self.fail("not_a_list", input_type=type(data).__name__)
         if not data and not self.allow_empty:
             self.fail("empty")
-        if len(data) > self.most:
-            self.fail("too_many", count=len(data), most=self.most)
+        if len(data) > MOST_ROWS:
+            self.fail("too_many", count=len(data), most=MOST_ROWS)
         ids = dict.fromkeys(map(self._id, data))
         found: dict[int, Any] = self.child_relation.get_queryset().in_bulk(list(ids))  # type: ignore[union-attr]
         for value in ids:

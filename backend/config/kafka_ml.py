@@ -44,8 +44,10 @@ def _fit(text: Any) -> dict[str, Any]:
             continue  # what a Job prints is not training
         if name not in ("epochs", "batch_size", "shuffle") or not equals:
             raise ValueError(
-                f"{part.strip()[:60]} has no counterpart here; of fit's arguments epochs, batch_size and shuffle do."
+                f"{part.strip()[:60]} has no counterpart here; of fit's arguments epochs, batch_size and shuffle have."
             )
+        if name in made:
+            raise ValueError(f"{name} is given twice.")
         made[name] = value
     return made
 

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from backend.config import kafka_ml
 from backend.config.fields import FiniteField
-from backend.config.parsing import JsonError, json_value
+from backend.config.strict_json import JsonError, json_value
 
 _Row = TypeVar("_Row", bound=models.Model)
 

@@ -9,7 +9,7 @@ from django import forms
 
 from backend.catalog.models import Configuration
 from backend.config.forms import Form, area, choice, number, text
-from backend.config.parsing import JsonError, json_value
+from backend.config.strict_json import JsonError, json_value
 from backend.deployments.plan import OF_MODE
 from mainstem.messages import Rules, Training
 from mainstem.selection import SELECTIONS

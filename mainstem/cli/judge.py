@@ -19,7 +19,7 @@ from mainstem.codecs import codec_for
 from mainstem.errors import DecodeError, MainstemError
 from mainstem.kafka.log import KafkaLog
 
-SECONDS = 180
+SECONDS = 900  # TensorFlow takes its time to start on a busy machine
 
 
 class JudgeError(MainstemError):

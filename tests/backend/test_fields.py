@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
@@ -148,6 +149,7 @@ def test_unknown_names_within_objects_are_refused(client_of: Clients) -> None:
         ("deployments/", {"strategy": {"name": "fedavg", "prams": {}}}, "strategy.prams", "did you mean params?"),
         ("deployments/", {"agg_rounds": 3, "rounds": 2}, "agg_rounds", "This says rounds, which is given too"),
         ("deployments/", {"batch": 3, "tf_kwargs_fit": "batch_size=5"}, "tf_kwargs_fit", "This says batch_size"),
+        ("deployments/", {"tf_kwargs_fit": "epochs=1, epochs=2"}, "tf_kwargs_fit", "epochs is given twice."),
         ("deployments/", {"federated": False, "rounds": 7}, "rounds", "so that rounds is 1, not 7"),
         ("deployments/", {"round_deadline": "nan"}, "round_deadline", "A valid number is required."),
         ("deployments/", {"job": "[1e999]"}, "job", "1e999 is larger than any number that can be kept."),
@@ -294,6 +296,18 @@ def test_names_are_one_line_that_shows(
     assert "federation" in errors(
         admin.post("/api/deployments/", asked["deployments/"] | {"federation": "abcdef" + name[1:]})
     )
+
+
+def test_a_user_is_found_however_the_name_is_typed(admin: APIClient) -> None:
+    """Composed or not, the name is one: at its making, in REST's login and on the login page."""
+    made = admin.post("/api/users/", {"username": "rene\u0301", "role": "viewer", "password": "correct horse"})
+    assert made.json()["username"] == "ren\u00e9"
+    again = admin.post("/api/users/", {"username": "ren\u00e9", "role": "viewer"})
+    assert "already exists" in errors(again)["username"]
+    for name in ("rene\u0301", "ren\u00e9"):
+        login = {"username": name, "password": "correct horse"}
+        assert APIClient().post("/api/auth/token/", login).status_code == 201
+        assert Client().post("/login/", login).status_code == 302
 
 
 def test_names_are_kept_as_they_show(admin: APIClient, model: Model) -> None:

@@ -476,7 +476,7 @@ def real(tmp_path: Path) -> Iterator[LocalLauncher]:
     program = "import time\nwhile True: time.sleep(0.1)"
     local = LocalLauncher(tmp_path / "jobs", command=[sys.executable, "-c", program])
     yield local
-    assert local.end(list(Job.objects.values_list("name", flat=True)), 15) == []
+    assert local.end(list(Job.objects.values_list("name", flat=True)), PATIENCE) == []
 
 
 def until(condition: Callable[[], bool], loop: Reconciler) -> None:
@@ -505,7 +505,7 @@ def test_real_jobs_are_adopted_restarted_and_ended(real: LocalLauncher, tmp_path
     until(supervisor.exists, first)
     kill_children(int(supervisor.read_text()))
     until(lambda: Job.objects.filter(pk=one.pk, attempts=2, state="running").exists(), first)
-    first.shut_down(lambda names: real.end(names, 15))
+    first.shut_down(lambda names: real.end(names, PATIENCE))
     assert set(Job.objects.values_list("state", flat=True)) == {"pending"}
     assert {real.status(job.name).state for job in (one, two)} == {"absent"}
     Reconciler(real, OPTIONS).tick()

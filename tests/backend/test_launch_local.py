@@ -17,7 +17,7 @@ from backend.launchers.supervise import LOG_BYTES
 from mainstem.errors import ConfigError
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
-from tests.support.patience import until
+from tests.support.patience import PATIENCE, until
 
 NAME = "federated-training-ddy6heod-0123456789ab"
 SPEC = JobSpec(
@@ -39,7 +39,7 @@ def launcher(tmp_path: Path) -> Iterator[Callable[[str], LocalLauncher]]:
         return LocalLauncher(tmp_path, command=[sys.executable, "-c", program])
 
     yield make
-    left = make("").end([NAME], 15)
+    left = make("").end([NAME], PATIENCE)
     assert left == []
 
 
@@ -183,7 +183,7 @@ def test_stop_ends_the_whole_group_and_forgets(launcher: Callable[[str], LocalLa
     job.stop(NAME)
     assert time.monotonic() - begin < 1
     assert job.status(NAME).state == "running"
-    assert job.end([NAME], 15) == []
+    assert job.end([NAME], PATIENCE) == []
     assert job.status(NAME).state == "absent"
     until(lambda: gone(grandchild))
     assert "started" in job.log(NAME)

@@ -15,7 +15,7 @@ from backend.launchers.fleet import Standing
 from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.plan import Patience
 from mainstem.serving import ServingSpec
-from tests.support.patience import until
+from tests.support.patience import PATIENCE, until
 
 SPEC = ServingSpec(
     name="digits",
@@ -50,7 +50,7 @@ def fleet(tmp_path: Path) -> Iterator[Made]:
         return LocalFleet(tmp_path, command=[sys.executable, "-c", program], patience=patience)
 
     yield make
-    assert make().shut_down(15) == []
+    assert make().shut_down(PATIENCE) == []
 
 
 def child(directory: Path, slot: int) -> int:

@@ -146,7 +146,7 @@ def test_the_broker_dies_with_a_killed_parent(tmp_path: Path) -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         parent.kill()
-    assert wait_gone(pid, 20)
+    assert wait_gone(pid, PATIENCE)
 
 
 def test_the_command_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
