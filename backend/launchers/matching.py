@@ -124,7 +124,7 @@ def changed(job: Job) -> str:
 
 def notices(deployment: Deployment) -> list[str]:
     """What people should know of the streams that train for the federation, or would if they were whole."""
-    marked = DataSource.objects.filter(problem="").exclude(notice="").order_by("-id")[:MOST_NOTICES]
+    marked = DataSource.objects.filter(problem="").exclude(notice="").defer("value").order_by("-id")[:MOST_NOTICES]
     training = set(Job.objects.filter(federation=deployment.federation).values_list("source_id", flat=True))
     open_ = deployment.state in OPEN and bool(deployment.input)
     return [

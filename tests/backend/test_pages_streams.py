@@ -216,3 +216,21 @@ def test_any_record_can_be_shown(topic: str, value: bytes | None, kind: str) -> 
     shown = message_of(Record(topic, 0, 7, 1, b"\xff", value, {"h": b"\x00\x01"}))
     assert shown.kind == kind and len(shown.body) < MOST_CHARACTERS + 100
     assert shown.key == "ff"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant", "shown"),
+    [
+        (b"ddy6heod", "ddy6heod", "federation <code>ddy6heod</code>, and no other"),
+        (b"\1", "", "nobody in particular: its key, <code>0x01</code>, is no federation's id"),
+        (None, "", "nobody in particular</dd>"),
+    ],
+)
+def test_the_page_says_whom_a_stream_is_addressed_to(
+    user: Callable[[str], Any], key: bytes | None, meant: str, shown: str
+) -> None:
+    """One federation and no other, or nobody in particular, with the key that Kafka-ML's sinks send."""
+    stream = source(key=key, addressed_to=meant)
+    browser = logged_in(user("viewer"))
+    assert shown in text(browser.get(f"/datasources/{stream.pk}/"))
+    assert browser.get(f"/api/datasources/{stream.pk}/").json()["addressed_to"] == meant
