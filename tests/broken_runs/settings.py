@@ -125,9 +125,7 @@ def rounds_twice(ground: Ground) -> Run:
     return with_samples(ground, ground.federation(agg_rounds=2, rounds=7))
 
 
-@case(
-    "Kafka-ML's `batch`, `gpumem` and `tf_kwargs_fit` at `deployments/`", r"batch|gpumem|tf_kwargs_fit", may_train=True
-)
+@case("Kafka-ML's `batch`, `gpumem` and `tf_kwargs_fit` at `deployments/`", r"batch_size|epochs|job\.", may_train=True)
 def kafka_ml_names(ground: Ground) -> Run:
     federation = ground.federation(batch=16, gpumem=0, tf_kwargs_fit="epochs=2")
     return with_samples(ground, federation)

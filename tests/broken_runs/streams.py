@@ -164,6 +164,7 @@ def topic_made_again(ground: Ground) -> Run:
     restriction = {"for": "whoever finds it"}
     ground.announce(first, topic, 60, dataset_restrictions=restriction)
     time.sleep(3)  # the loggers have delivered both announcements
+    ground.platform.ask("POST", f"deployments/{first}/stop/")
     with ground.log() as log:
         log.delete_topics([topic])
         time.sleep(2)

@@ -15,7 +15,19 @@ GRACE_SECONDS: Final = 3.0
 """After the end, for what is still on its way to the pages."""
 OVER: Final = ("finished", "failed")
 _OTHERS: Final = frozenset(
-    ("architecture", "data", "description", "input", "input_config", "job", "name", "raw", "rules", "training")
+    (
+        "architecture",
+        "data",
+        "description",
+        "input",
+        "input_config",
+        "job",
+        "name",
+        "raw",
+        "restrictions",
+        "rules",
+        "training",
+    )
 )
 """Fields of what people said themselves."""
 

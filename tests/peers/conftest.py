@@ -85,7 +85,7 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else b64decode(text)
 
 
-@pytest.fixture(params=PEERS, scope="session")
+@pytest.fixture(params=PEERS, scope="module")
 def peer(request: pytest.FixtureRequest, kafka: EmbeddedKafka) -> Peer:
     """Each kafka-python in its turn; fails in a sentence where its environment cannot be made."""
     try:
