@@ -40,7 +40,8 @@ class Head:
 
     `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
     last; `models` their weights, one each; `since_ms` is the log time from which the open round counts; `selected`
-    says whom it asks, None where it asks all or has not chosen yet.
+    says whom it asks, None where it asks all or has not chosen yet; `resumed_ms` is the log time of a resume after
+    which it has not chosen again, 0 where there was none.
     """
 
     link: Link
@@ -57,6 +58,7 @@ class Head:
     state: str
     command: int
     selected: Selected | None = None
+    resumed_ms: int = 0
 
     @property
     def ended(self) -> bool:
@@ -118,9 +120,10 @@ def follow(head: Head, link: Link) -> Head | None:
                 "snapshot": record.snapshot,
                 "state": "open",
                 "selected": None,
+                "resumed_ms": 0,
             }
         case Selected():
-            changes |= {"selected": record}
+            changes |= {"selected": record, "resumed_ms": 0}
         case RolledBack():
             model = head.model(record.version)
             if model is None or record.weights != model:
@@ -137,11 +140,12 @@ def follow(head: Head, link: Link) -> Head | None:
                 "command": record.command,
                 "state": "open",
                 "selected": None,
+                "resumed_ms": 0,
             }
         case Stopped():
             changes |= {"state": "stopped", "command": record.command}
         case Resumed():
-            changes |= {"state": "open", "command": record.command}
+            changes |= {"state": "open", "command": record.command, "resumed_ms": changes["since_ms"]}
         case Changed():
             changes |= {"rules": record.rules, "command": record.command}
         case Finished():

@@ -36,6 +36,10 @@ class Roster:
         """The clients that have neither left nor failed."""
         return self._active
 
+    def get(self, client: str) -> Member | None:
+        """The client's place in the list, None where it never joined."""
+        return self._members.get(client)
+
     def speaks(self, client: str, incarnation: str) -> bool:
         """Whether this incarnation is the one that joined last."""
         member = self._members.get(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mainstem.chain import Head
 from mainstem.errors import RefusedError
 from mainstem.membership import Roster
-from mainstem.messages import Reason, Update
+from mainstem.messages import Member, Reason, Update
 from mainstem.policy import Policy
 from mainstem.weights import Limits, check_manifest
 
@@ -33,8 +33,24 @@ def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Updat
     return policy.coefficient(head, update.base, update.examples)
 
 
+def asks(head: Head, policy: Policy, roster: Roster, time_ms: int) -> bool:
+    """Whether the open round is to choose whom it asks, now that round time is `time_ms`.
+
+    After a resume it looks who is there then, not who was at some time since the snapshot; and where those whom it
+    asked before are enough, it chooses nobody else.
+    """
+    if policy.chooser is None or time_ms < head.resumed_ms:
+        return False
+    if head.selected is None:
+        return True
+    if not head.resumed_ms or len(roster.active) < head.rules.min_clients:
+        return False
+    return _reliable(head, roster, time_ms) < head.selected.quorum
+
+
 def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str, object] | None:
-    """The fields of the `selected` record that names the round's clients; at a deadline below quorum, more of them.
+    """The fields of the `selected` record that names the round's clients; at a deadline below quorum, or after a
+    resume, more of them.
 
     Those who gave no sign of life lately are asked only where the others are too few. None where nobody is left, and
     while the members are fewer than the quorum: a choice among them could not meet it.
@@ -42,11 +58,23 @@ def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str
     assert policy.chooser is not None
     rules, asked = head.rules, head.selected.clients if head.selected else ()
     members = [member for member in roster.members if member.status == "active" and member.client not in asked]
-    if not members or len(members) + len(asked) < (rules.quorum or 1):
+    needed = head.selected.quorum if head.selected else rules.quorum or 1
+    kept = _reliable(head, roster, time_ms) if head.resumed_ms else 0  # at a deadline nobody asked can be relied on
+    if not members or len(members) + (kept if head.resumed_ms else len(asked)) < needed:
         return None
-    number = max(policy.chooser.number(len(members)), rules.quorum or 1)
-    present = [member for member in members if member.last_ms >= time_ms - rules.heartbeat_timeout_ms]
+    number = max(policy.chooser.number(len(members) + kept), needed) - kept
+    present = [member for member in members if _is_present(member, head, time_ms)]
     seed = f"{head.opened.training.seed}/{head.round + 1}/{len(asked)}"
     chosen = policy.chooser.choose(present if len(present) >= number else members, number, seed)
     quorum = head.selected.quorum if head.selected else rules.quorum or min(policy.mode.quorum, len(chosen))
     return {"round": head.round + 1, "clients": (*asked, *chosen), "quorum": quorum}
+
+
+def _reliable(head: Head, roster: Roster, time_ms: int) -> int:
+    """How many of those whom the round asked have an update that counts, or can be expected to send one."""
+    asked = map(roster.get, head.selected.clients if head.selected else ())
+    return sum(m is not None and (m.counted == head.base.seq or _is_present(m, head, time_ms)) for m in asked)
+
+
+def _is_present(member: Member, head: Head, time_ms: int) -> bool:
+    return member.status == "active" and member.last_ms >= time_ms - head.rules.heartbeat_timeout_ms

@@ -58,7 +58,7 @@ from mainstem.rounds.events import (
     Seen,
     Unreducible,
 )
-from mainstem.rounds.judging import choose, judge
+from mainstem.rounds.judging import asks, choose, judge
 from mainstem.rounds.making import successor, weighted
 
 REFUSALS_KEPT = 100
@@ -110,8 +110,12 @@ class RoundMachine:
         """The log time at which something is due though nobody writes; None where nothing is."""
         if self.head is None or self.phase not in ("waiting", "open", "final"):
             return None
-        limit = self._limit_ms(self.head)
-        return limit if self.deadline_ms is None else min(limit, self.deadline_ms)
+        due = [self._limit_ms(self.head)]
+        if self.deadline_ms is not None:
+            due.append(self.deadline_ms)
+        if self._policy.chooser is not None and self.time_ms < self.head.resumed_ms:
+            due.append(self.head.resumed_ms)
+        return min(due)
 
     @property
     def quorum(self) -> int:
@@ -270,8 +274,8 @@ class RoundMachine:
         if self._commands and self.phase not in ("unborn", "checking", "closing"):
             return self._answer()
         if self.phase == "open":
-            if self._policy.chooser is not None and self._head.selected is None:
-                return self._select()
+            if asks(self._head, self._policy, self.roster, self.time_ms) and (asked := self._select()):
+                return asked
             tally = modes.Tally(len(self.roster.awaited), len(self.accepted), self.quorum)
             if by := self._policy.mode.complete(tally):
                 return self._close(by, self.position - 1)

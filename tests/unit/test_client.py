@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from mainstem.errors import ProtocolError
 from mainstem.messages import Base, Changed, Failed, Finished, Lifecycle, Resumed, RolledBack, Rules, Stopped
 from mainstem.rounds import successor
 from tests.support.chains import Topic, opened, round_after
+
+EXAMPLES = int(os.environ.get("MAINSTEM_STATEFUL_EXAMPLES", "100"))
 
 
 def append(topic: Topic, kind: str) -> Head:
@@ -201,7 +204,7 @@ class Client(RuleBasedStateMachine):
 
 TestClient = Client.TestCase
 TestClient.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -7,11 +7,25 @@ from typing import Any
 import pytest
 
 from mainstem.chain import Head
-from mainstem.messages import Failed, Heartbeat, Left, Lifecycle, Reason, Report, Round, Selected, Selection, Tick
+from mainstem.messages import (
+    Command,
+    Failed,
+    Heartbeat,
+    Left,
+    Lifecycle,
+    Reason,
+    Report,
+    Resumed,
+    Round,
+    Selected,
+    Selection,
+    Tick,
+)
 from mainstem.modes import polynomial
 from mainstem.rounds import RoundMachine
 from tests.support.chains import lifecycle, weights
 from tests.support.machines import Driver, World, state_of
+from tests.vectors.examples import FEDERATION
 
 
 def run(world: World) -> list[Lifecycle]:
@@ -256,6 +270,72 @@ def test_the_silent_are_asked_last() -> None:
     world.send(Left(client="e", incarnation="1"))
     selected = asked(world).selected
     assert selected is not None and set(selected.clients) <= {"b", "d", "e"}
+
+
+def test_a_resumed_round_asks_those_who_are_there() -> None:
+    """The one whom the round asked has left and another took the place: the resumed run asks that one, and ends."""
+    world = World.of(
+        min_clients=1,
+        max_clients=1,
+        rounds=1,
+        deadline_ms=100,
+        below_quorum="fail",
+        wait_limit_ms=0,
+        selection=Selection(name="uniform", params={"count": 1}),
+    )
+    world.join("b")
+    assert asked(world).selected is not None
+    world.send(Left(client="b", incarnation="1"))
+    world.join("c")
+    tick(world, 100)
+    assert isinstance(run(world)[-1], Failed)
+    world.now_ms += 10
+    resume(world)
+    assert isinstance(run(world)[-1], Resumed), "nobody chooses by what was before the resume"
+    tick(world, 1)
+    head = asked(world)
+    assert head.selected is not None and (head.selected.clients, head.selected.quorum) == (("b", "c"), 1)
+    world.update("c", head)
+    assert {a.client for a in _round(run(world)[-1]).accepted} == {"c"}
+
+
+def test_a_resumed_round_keeps_its_choice_where_it_can_end() -> None:
+    """Who was asked and is there again is enough; what had been accepted of one who left since counts."""
+    world = selecting()
+    first = asked(world).selected
+    assert first is not None
+    world.update(first.clients[0])
+    run(world)
+    world.control.append(Command(federation=FEDERATION, action="stop", id="1"), world.now_ms)
+    run(world)
+    world.send(Left(client=first.clients[0], incarnation="1"))
+    world.join("e")
+    resume(world)
+    tick(world, 1)
+    assert asked(world).selected == first
+    world.update(first.clients[1])
+    assert {a.client for a in _round(run(world)[-2]).accepted} == set(first.clients)
+
+
+def test_a_resumed_round_asks_in_the_place_of_the_silent() -> None:
+    """One who is a member but has given no sign of life lately does not hold the resumed round up."""
+    world = selecting(below_quorum="fail", wait_limit_ms=0, heartbeat_timeout_ms=1000, deadline_ms=5000)
+    first = asked(world).selected
+    assert first is not None
+    alive = sorted(set("abcd") - {first.clients[1]})
+    tick(world, 5000)
+    assert isinstance(run(world)[-1], Failed)
+    for client in alive:
+        world.send(Heartbeat(client=client, incarnation="1", phase="waiting"))
+    resume(world)
+    tick(world, 1)
+    more = asked(world).selected
+    assert more is not None and len(more.clients) == 3 and more.clients[:2] == first.clients and more.quorum == 2
+
+
+def resume(world: World) -> None:
+    """A person resumes the run."""
+    world.control.append(Command(federation=FEDERATION, action="resume", id="r"), world.now_ms)
 
 
 def test_speed_comes_from_the_reports_of_earlier_rounds() -> None:

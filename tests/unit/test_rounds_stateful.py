@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from mainstem.rounds import Checked, Close, Event, Followed, Reduced, Seen, Unre
 from tests.support.chains import weights
 from tests.support.machines import BAD, Driver, World, check_history, state_of
 from tests.vectors.examples import FEDERATION
+
+EXAMPLES = int(os.environ.get("MAINSTEM_STATEFUL_EXAMPLES", "120"))
 
 clients = st.sampled_from(["a", "b", "c", "d"])
 incarnations = st.sampled_from(["1", "2"])
@@ -174,6 +177,15 @@ class Rounds(RuleBasedStateMachine):
         self.world.now_ms += ms
         self.world.send(Tick(writer="one"))
 
+    @rule(leaving=st.sets(clients), joining=st.sets(clients))
+    def take_turns(self, leaving: set[str], joining: set[str]) -> None:
+        """Some go for good, others come in their place."""
+        self.drivers[0].settle()
+        members = {member.client: member for member in self.drivers[0].machine.roster.members}
+        for client in sorted(leaving & set(members)):
+            self.world.send(Left(client=client, incarnation=members[client].incarnation))
+        self.world.join(*sorted(joining - leaving))
+
     @rule()
     def noise(self) -> None:
         """A record that nobody can read."""
@@ -314,5 +326,5 @@ class Rounds(RuleBasedStateMachine):
 
 TestRounds = Rounds.TestCase
 TestRounds.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=EXAMPLES, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
