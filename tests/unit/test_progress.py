@@ -5,7 +5,8 @@ from __future__ import annotations
 from mainstem.messages import Joined, Left, encode
 from mainstem.progress import SHOWN, progress_of
 from mainstem.topics import CONTROL_RECORD_LIMIT
-from tests.support.machines import FEDERATION, Driver, World
+from tests.support.machines import Driver, World
+from tests.vectors.examples import FEDERATION
 
 
 def test_members_and_their_states() -> None:
