@@ -7,6 +7,7 @@ and a whole number above 2**24 is rounded by the first layer that computes in fl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,7 +42,8 @@ class _Bound:
     def told(self, value: Any, at: int) -> str:
         """What is wrong with `value`, the `at`-th of those that reach the layer."""
         kind, got = "whole numbers " if self.whole else "", f"{value:.15g} at position {at}"
-        return f"{self.layer} takes {kind}{self.low:.15g} to {self.high:.15g}, but gets {got}{self.advice}"
+        span = "alone" if math.isinf(self.high) else f"{self.low:.15g} to {self.high:.15g}"
+        return f"{self.layer} takes {kind}{span}, but gets {got}{self.advice}"
 
 
 class Ranges:
@@ -129,10 +131,16 @@ def _bound(node: Any, tensor: Any, outer: str) -> _Bound | None:
         return _Bound(name, 0, inner.num_tokens - 1, True, f"; its num_tokens is {inner.num_tokens}")
     if kind in ("OneHot", "MultiHot"):
         return _Bound(name, 0, inner.num_classes - 1, True, f"; its num_classes is {inner.num_classes}")
+    if kind == "Hashing":
+        return _Bound(name, -math.inf, math.inf, True, "; it cuts off fractions")
+    if kind in ("Discretization", "HashedCrossing"):
+        return None
+    if kind == "Pipeline":
+        inner = next((part for part in inner.layers if hasattr(part, "value_range")), inner)
     if (limits := getattr(inner, "value_range", None)) is not None:
         return _Bound(name, float(limits[0]), float(limits[1]), False, "; it cuts off what is outside its value_range")
     given, made = (keras.backend.standardize_dtype(t.dtype) for t in (tensor, node.outputs[0]))
-    if "int" in given and made in _EXACT and kind != "Discretization":
+    if "int" in given and made in _EXACT:
         limit = _EXACT[getattr(inner, "compute_dtype", made)]
         return _Bound(name, -limit, limit, True, f"; beyond that {made} rounds whole numbers")
     return None

@@ -72,6 +72,12 @@ MODELS: dict[str, tuple[Any, str, list[float], list[float], str]] = {
     "dense": (layers.Dense(2), "int64", [0, 1 << 24], [(1 << 24) + 1], "float32 rounds whole numbers"),
     "dense of floats": (layers.Dense(2), "float32", [-1e9, 0.1], [], ""),
     "discretization": (layers.Discretization([0.0, 1.0]), "float32", [-1e9, 1e9], [], ""),
+    "hashing": (layers.Hashing(8), "float32", [-7, 1e6], [2.7], "takes whole numbers alone, but gets 2.7"),
+    "hashing to one place each": (layers.Hashing(8, output_mode="one_hot"), "int32", [-7, 1 << 30], [], ""),
+    "pipeline": (
+        image(layers.Pipeline([layers.RandomFlip(), layers.RandomBrightness(0.1, value_range=(0, 1))])),
+        "float32", [0, 1], [255], "(Pipeline) takes 0 to 1,",
+    ),
     "behind weights": (lambda x: layers.Embedding(4, 2)(layers.Dense(5)(x)), "float32", [0, 9], [], ""),
 }  # fmt: skip
 

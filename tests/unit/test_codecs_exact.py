@@ -11,7 +11,7 @@ from typing import Any
 import fastavro
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainstem.codecs import codec_for
@@ -46,6 +46,7 @@ def seen(schema: Any, value: Any, wanted: np.dtype[Any] | None = FLOAT32, **conf
     return list(codec.decode(None, avro(schema, value))[0].tolist())
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**64 - 1), st.sampled_from(["f2", "f4", "f8", "i1", "u1", "i4", "u4", "i8", "u8"]))
 def test_whole_numbers_survive_or_are_refused(value: int, code: str) -> None:
     """Whatever is not refused comes back as the same whole number, and what comes back so is not refused."""
@@ -60,6 +61,7 @@ def test_whole_numbers_survive_or_are_refused(value: int, code: str) -> None:
             cast(array, dtype, "the data")
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**18), 10**18), st.integers(0, 12), st.sampled_from([FLOAT32, FLOAT64]))
 def test_decimals_survive_to_their_last_digit_or_are_refused(unscaled: int, scale: int, dtype: np.dtype[Any]) -> None:
     """Rounded to its scale, what the model sees is the decimal that was sent."""
@@ -242,6 +244,7 @@ MONEY = logical("bytes", "decimal", precision=9, scale=3)
 ANY = record(at=logical("long", "timestamp-micros"), price=["null", MONEY], id="long", share="double")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.sampled_from([None, *HEADERS]), st.sampled_from(["f4", "f8", "i8", "u1"]))
 def test_any_bytes_are_a_sample_or_a_refusal(payload: bytes, header: str | None, wanted: str) -> None:
     """Nothing but DecodeError, and nothing that is not finite, comes of bytes that a stranger chose."""
@@ -252,6 +255,7 @@ def test_any_bytes_are_a_sample_or_a_refusal(payload: bytes, header: str | None,
             assert x.dtype == np.dtype(wanted) and np.isfinite(x).all()
 
 
+@settings(deadline=None)
 @given(
     st.integers(-(10**9) + 1, 10**9 - 1),
     st.integers(-(2**63), 2**63 - 1),
