@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mainstem import compiling
 from mainstem.codecs import Codec, codec_for
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.jobs import JobSpec
@@ -33,20 +34,18 @@ class Target:
     classes: int | None = None
     sparse: bool = False
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where classes are told apart: () for one output, (5,) for each of five steps."""
+        return self.shape if self.sparse or self.classes is None else self.shape[:-1]
+
     @staticmethod
     def of(loss: Json, output: tuple[int, ...]) -> Target:
         """The target of `loss` (a name or a Keras config) for a model whose output has this shape."""
-        spec = loss.get("class_name", "") if isinstance(loss, dict) else loss
-        if spec == "function":
-            spec = loss.get("config", "")
-        name = str(spec).replace("_", "").lower()
-        if name.startswith("sparsecategorical"):
-            return Target(output[:-1], output[-1] if output else None, sparse=True)
-        if name.startswith("categorical") and output and output[-1] > 1:
-            return Target(output, output[-1])
-        if name in ("bce", "binarycrossentropy", "binaryfocalcrossentropy"):
-            return Target(output, 2 if math.prod(output) == 1 else None)
-        return Target(output)
+        classes = compiling.classes_of(loss, output)
+        if compiling.takes_indices(loss):
+            return Target(output[:-1], classes, sparse=True)
+        return Target(output, None if classes == 1 else classes)
 
 
 class Decoder:
@@ -74,20 +73,45 @@ class Decoder:
             refused = [(position, "the record has no key; its label belongs there") for position in range(len(records))]
             empty = np.empty((0, *self._codec.x_shape), self._dtype)
             return empty, np.empty((0, *self._target.shape), "float32"), refused
-        return self._samples(batch.x), self._labels(batch.y), refused
+        bad = self._no_classes(batch.y)
+        if not bad.any():
+            return self._samples(batch.x), self._labels(batch.y), refused
+        left = sorted(set(range(len(records))) - {position for position, _ in refused})
+        refused += [(left[row], self._reason(batch.y[row])) for row in np.flatnonzero(bad)]
+        return self._samples(batch.x[~bad]), self._labels(batch.y[~bad]), sorted(refused)
 
     def _samples(self, x: Array) -> Array:
         return x if x.dtype == self._dtype else x.astype(self._dtype)
 
-    def _labels(self, y: Array) -> Array:
+    def _no_classes(self, y: Array) -> Array:
+        """Which labels hold a number that is no class, where there are several: a codec checks single ones."""
+        flat, classes = y.reshape(len(y), -1), self._target.classes
+        if classes is None or flat.shape[1] < 2 or not self._has_numbers(y):
+            return np.zeros(len(y), bool)
+        return np.asarray(((flat < 0) | (flat >= classes) | (flat % 1 != 0)).any(axis=1))
+
+    def _reason(self, label: Array) -> str:
+        classes = self._target.classes or 0
+        worst = next(value for value in label.reshape(-1).tolist() if not (0 <= value < classes and value % 1 == 0))
+        return f"its label holds {worst:g}, which is no class; the model's are 0 to {classes - 1}"
+
+    def _has_numbers(self, y: Array) -> bool:
+        """Whether the labels are class numbers, and not one-hot rows."""
         target = self._target
-        index = math.prod(y.shape[1:]) == 1
+        return target.classes is not None and math.prod(y.shape[1:]) == math.prod(target.places)
+
+    def _labels(self, y: Array) -> Array:
+        """As the loss takes them, from a class' number or one-hot rows of each output that it compares."""
+        target, places = self._target, self._target.places
+        numbers = self._has_numbers(y)
         if target.sparse:
-            indices = y.reshape(len(y)) if index else y.reshape(len(y), -1).argmax(axis=1)
-            return indices.reshape((len(y), *target.shape)).astype("int32")
-        if target.classes is not None and index and math.prod(target.shape) > 1:
-            one_hot: Array = np.eye(target.classes, dtype="float32").take(y.reshape(len(y)).astype("int64"), axis=0)
-            return one_hot
+            indices = y if numbers or target.classes is None else y.reshape((len(y), *places, -1)).argmax(axis=-1)
+            return indices.reshape((len(y), *places)).astype("int32")
+        if target.classes is not None and numbers and math.prod(target.shape) > math.prod(places):
+            one_hot: Array = np.eye(target.classes, dtype="float32").take(y.reshape(-1).astype("int64"), axis=0)
+            return one_hot.reshape((len(y), *target.shape))
+        if target.classes is not None and y.size > math.prod((len(y), *target.shape)):  # one-hot, for one output
+            y = y.reshape((len(y), *places, -1)).argmax(axis=-1)
         return y.reshape((len(y), *target.shape)).astype("float32")
 
 
@@ -106,16 +130,16 @@ def check_data(codec: Codec, model: InputSpec) -> None:
 
 def _check_labels(codec: Codec, target: Target) -> int | None:
     """The number of classes that labels are checked against, None for no check; raises ConfigError."""
-    size, wanted = math.prod(codec.y_shape or ()), math.prod(target.shape)
+    size, wanted, places = math.prod(codec.y_shape or ()), math.prod(target.shape), math.prod(target.places)
     if target.classes is not None:
-        plain = len(target.shape) == (0 if target.sparse else 1)
-        if plain and size in (1, target.classes):
-            return target.classes
-        if plain:
-            raise ConfigError(
-                f"INPUT_CONFIG: label_reshape holds {size} values, but the model has {target.classes} classes; "
-                f"labels must be 1 value (the class index) or {target.classes} (one-hot)"
-            )
+        if size in (places, places * target.classes):
+            # a codec checks one class number a record; those of several steps are the loss' to judge
+            return target.classes if places == 1 else None
+        each = "" if places == 1 else f" for each of {list(target.places)}"
+        raise ConfigError(
+            f"INPUT_CONFIG: label_reshape holds {size} values, but the model has {target.classes} classes; "
+            f"labels must be 1 value (the class index) or {target.classes} (one-hot){each}"
+        )
     if size != wanted:
         raise ConfigError(
             f"INPUT_CONFIG: label_reshape holds {size} values, but the model's output and loss take {wanted} "

@@ -13,10 +13,19 @@ def successor(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> L
 
 
 def weighted(metrics: list[Metrics]) -> Metrics | None:
-    """The mean of clients' metrics by their examples, of those names that all of them have; None for none."""
-    total = sum(m.examples for m in metrics)
-    if not total:
+    """The mean of clients' metrics by their examples, each over those who have it; None for none.
+
+    `undefined` counts, by name, the clients who have no value of it while others do, or say that they have none.
+    """
+    measured = [m for m in metrics if m.examples]
+    if not measured:
         return None
-    names = set.intersection(*(set(m.values) for m in metrics))
-    values = {name: sum(m.examples * m.values[name] for m in metrics) / total for name in sorted(names)}
-    return Metrics(examples=total, values=values)
+    values: dict[str, float] = {}
+    undefined: dict[str, int] = {}
+    for name in sorted({name for m in measured for name in (*m.values, *m.undefined)}):
+        having = [m for m in measured if name in m.values]
+        if having:
+            values[name] = sum(m.examples * m.values[name] for m in having) / sum(m.examples for m in having)
+        if len(having) < len(measured):
+            undefined[name] = len(measured) - len(having)
+    return Metrics(examples=sum(m.examples for m in measured), values=values, undefined=undefined)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.backend
 
 def test_defaults() -> None:
     """Nothing asked gives a federation that works: five rounds of FedAvg with at least one client."""
-    made = plan({}, None)
+    made = plan({}, None, [10])
     assert (made.rules.rounds, made.rules.min_clients, made.rules.quorum) == (5, 1, None)
     assert made.strategy.name == "fedavg" and made.training == Training()
 
@@ -28,11 +28,11 @@ def test_defaults() -> None:
 def test_compiled_settings_stand_where_nothing_is_asked() -> None:
     """The model's own optimizer brings its own learning rate; another optimizer does not."""
     compiled = {"optimizer": "sgd", "loss": "mse", "metrics": ["mae"], "learning_rate": 0.5}
-    own = plan({}, compiled).training
+    own = plan({}, compiled, [10]).training
     assert (own.optimizer, own.loss, own.metrics, own.learning_rate) == ("sgd", "mse", ("mae",), 0.5)
-    assert plan({"optimizer": "adam"}, compiled).training.learning_rate is None
-    assert plan({"learning_rate": 0.1}, compiled).training.learning_rate == 0.1
-    assert plan({"metrics": []}, compiled).training.metrics == ()
+    assert plan({"optimizer": "adam"}, compiled, [10]).training.learning_rate is None
+    assert plan({"learning_rate": 0.1}, compiled, [10]).training.learning_rate == 0.1
+    assert plan({"metrics": []}, compiled, [10]).training.metrics == ()
 
 
 def test_labels_follow_the_loss() -> None:
@@ -137,10 +137,10 @@ def test_check_asks_the_workshop(
     assert asked["op"] == "check_training" and asked["training"]["loss"] == "mse"
 
     def refuse(*_: Any, **__: Any) -> None:
-        raise Problem(400, "Unknown loss", field="training.loss")
+        raise Problem(400, "The loss does not fit the output", field="training.loss")
 
     monkeypatch.setattr(workshop, "run", refuse)
-    answer = admin.post("/api/deployments/", body | {"loss": "mmse"})
+    answer = admin.post("/api/deployments/", body)
     assert answer.status_code == 400 and answer.json()["errors"][0]["field"] == "training.loss"
     assert Deployment.objects.count() == 1
 

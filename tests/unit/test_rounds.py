@@ -473,11 +473,18 @@ def test_seen_before_birth() -> None:
 
 
 def test_weighted_metrics() -> None:
-    """The mean by examples of the names that all have; None where nobody measured; never beyond JSON's numbers."""
+    """The mean by examples over those who have a value, the others counted; None where nobody measured."""
     assert weighted([]) is None
     assert weighted([Metrics(examples=0, values={"a": 1.0})]) is None
     both = [Metrics(examples=1, values={"a": 1.0, "b": 5.0}), Metrics(examples=3, values={"a": 5.0})]
-    assert weighted(both) == Metrics(examples=4, values={"a": 4.0})
+    assert weighted(both) == Metrics(examples=4, values={"a": 4.0, "b": 5.0}, undefined={"b": 1})
+    auc = [
+        Metrics(examples=100, values={"auc": 0.9}),
+        Metrics(examples=50, undefined={"auc": 1}),  # samples of one class
+        Metrics(examples=300, values={"auc": 0.92}),
+    ]
+    assert weighted(auc) == Metrics(examples=450, values={"auc": 0.915}, undefined={"auc": 1})
+    assert weighted(auc[1:2]) == Metrics(examples=50, undefined={"auc": 1})
     large = weighted([Metrics(examples=(1 << 62) - 1, values={"a": 1e200})] * 1000)
     assert large is not None and large.values["a"] == pytest.approx(1e200)
 
