@@ -77,6 +77,7 @@ class KafkaModelEngine:
                 validation_data=validation,
                 validation_freq=settings.epochs,
                 epochs=settings.epochs,
+                shuffle=settings.shuffle,  # else Keras draws the order of the batches all the same
                 verbose=0,
                 callbacks=[_Watch(progress, settings.epochs, len(batches))],
             )

@@ -196,7 +196,14 @@ def _config(made: Any) -> dict[str, Any]:
     config |= {name: value for name, value in getattr(made, "_fn_kwargs", {}).items() if name in arguments}
     if "dtype" in arguments and _kind_of(made) == LOSS:
         config["dtype"] = made.dtype
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+    return {name: _plain(value) for name, value in config.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A tuple or a tensor, as Keras' configs may hold them, as a list."""
+    if isinstance(value, tuple):
+        return list(value)
+    return keras.ops.convert_to_numpy(value).tolist() if hasattr(value, "shape") else value
 
 
 def _kind_of(made: Any) -> str:

@@ -1,4 +1,7 @@
-"""Writes what Keras exports into `mainstem/compiling/keras.json`: `python -m tests.training.generate`."""
+"""Writes what Keras exports into `mainstem/compiling/keras.json` and `docs/keras.md`.
+
+`python -m tests.training.generate`; a test says when they are not current.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mainstem.compiling.specs import snake
+from tests.training import keras_page
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "mainstem" / "compiling" / "keras.json"
+PAGE = ROOT / "docs" / "keras.md"
 BASES = {"losses": "Loss", "metrics": "Metric", "optimizers": "Optimizer"}
 
 
@@ -48,3 +53,4 @@ def text(found: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     TABLE.write_text(text(table()), "utf-8")
+    PAGE.write_text(keras_page.page(PAGE.read_text("utf-8")), "utf-8")
