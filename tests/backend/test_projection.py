@@ -54,7 +54,7 @@ from mainstem.messages import Round as RoundRecord
 from mainstem.ports import Record
 from mainstem.rounds import successor
 from mainstem.topics import MODEL_CONTROL, control_topic
-from tests.backend.support import logged_in, text
+from tests.backend import support
 from tests.support import chains
 from tests.vectors.examples import FEDERATION, sequence
 
@@ -196,10 +196,10 @@ def test_a_version_that_equals_its_parent_is_said_at_once(admin: APIClient) -> N
     found = admin.get(f"/api/results/{federation}/").json()
     assert [round_["unchanged"] for round_ in found["rounds"]] == [True, True, False, True]
     assert [version["unchanged"] for version in found["versions"]] == [False, True, True, False, True]
-    page = logged_in(User.objects.get(username="the-admin"))
+    page = support.logged_in(User.objects.get(username="the-admin"))
     for path in ("", "versions/"):
-        assert "unchanged</span>" in text(page.get(f"/deployments/{federation}/{path}"))
-    assert "this round changed no weight" in text(page.get(f"/deployments/{federation}/rounds/1/"))
+        assert "unchanged</span>" in support.text(page.get(f"/deployments/{federation}/{path}"))
+    assert "this round changed no weight" in support.text(page.get(f"/deployments/{federation}/rounds/1/"))
 
 
 def test_what_has_no_value_is_marked_and_no_0(admin: APIClient) -> None:
@@ -217,7 +217,9 @@ def test_what_has_no_value_is_marked_and_no_0(admin: APIClient) -> None:
     assert found["rounds"][0]["evaluation"] == {
         "examples": 400, "values": {"auc": 0.915, "loss": 0.5}, "undefined": {"auc": 1, "recall": 3}
     }  # fmt: skip
-    page = text(logged_in(User.objects.get(username="the-admin")).get(f"/deployments/{federation}/versions/"))
+    page = support.text(
+        support.logged_in(User.objects.get(username="the-admin")).get(f"/deployments/{federation}/versions/")
+    )
     assert "0.9150 (1 undefined)" in page and ">undefined<" in page and "0.5000" in page
 
 
