@@ -82,6 +82,11 @@ class _Counting:
         value = super().result()  # type: ignore[misc]
         return ops.where(self.without > 0, ops.cast(np.nan, value.dtype), value)
 
+    def reset_state(self) -> None:
+        """As before the first sample."""
+        super().reset_state()  # type: ignore[misc]
+        self.without.assign(0.0)
+
 
 class _Varying:
     """R2 compares with the labels' own variance: of equal labels it has none."""
@@ -155,6 +160,12 @@ def _f_score(metric: Any) -> Any:
     return ops.any(lacking) if metric.average == "macro" else lacking
 
 
+def _overlap(metric: Any) -> Any:
+    matrix = metric.total_cm
+    union = ops.sum(matrix, axis=0) + ops.sum(matrix, axis=1) - ops.diag(matrix)
+    return ops.all(ops.take(union, ops.convert_to_tensor(metric.target_class_ids, "int32")) == 0)
+
+
 def _constant(metric: Any, truth: Any, given: Any) -> Any:
     """Along the axis, of each sample: the correlation with a constant is 0 / 0."""
     return ops.logical_or(_spread(truth, metric.axis) == 0, _spread(given, metric.axis) == 0)
@@ -179,6 +190,7 @@ _RULES: Final[dict[str, Rule]] = {
     "Recall": lambda metric: _by_threshold(metric, metric.false_negatives),
     "F1Score": _f_score,
     "FBetaScore": _f_score,
+    **dict.fromkeys(("BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"), _overlap),
 }
 _COUNTS: Final[dict[str, Callable[[Any, Any, Any], Any]]] = {
     "PearsonCorrelation": _constant,

@@ -109,6 +109,7 @@ _CLASS: Final = whole(0, 1 << 24)
 _AXIS: Final = whole(-8, 8)
 _FLOATS: Final = one_of("float16", "bfloat16", "float32", "float64", None)
 _COUNTS: Final = one_of("float32", "float64", "int", "int32", "int64", None)
+_IOU: Final = ("BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU")
 
 ARGUMENTS: Final[dict[str, Check]] = {
     # of every kind
@@ -149,7 +150,8 @@ OF_CLASS: Final[dict[tuple[str, str], Check]] = {
     ("BinaryFocalCrossentropy", "alpha"): _SHARE,
     ("Dice", "axis"): optional(many(_AXIS, alone=True)),
     ("Tversky", "axis"): optional(many(_AXIS, alone=True)),
-    **{(name, "dtype"): _COUNTS for name in ("BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU")},
+    **{(name, "dtype"): _COUNTS for name in _IOU},
+    **{(name, "axis"): one_of(-1) for name in _IOU},  # Keras reduces over another one twice, and fails
     ("BinaryIoU", "threshold"): _SHARE,
     ("F1Score", "threshold"): optional(number(0, 1, above=True)),
     ("FBetaScore", "threshold"): optional(number(0, 1, above=True)),

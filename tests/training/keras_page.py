@@ -29,6 +29,7 @@ UNDEFINED = {
 }  # fmt: skip
 """Where a metric has no value."""
 
+
 def sections() -> dict[str, str]:
     """What stands between each pair of markers."""
     return {kind: f"{_rows(kind)}\n{_bounds(kind)}\n{_refused(kind)}" for kind in (LOSS, METRIC, OPTIMIZER)}
