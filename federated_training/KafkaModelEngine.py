@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from federated_training import keras_models, keras_training
-from federated_training.dataset import Array, Dataset, Part, seed_of
+from federated_training import keras_metrics, keras_models, keras_training
+from federated_training.dataset import Array, Dataset, Part, sample_weights, seed_of
 from federated_training.engine import Progress, Trained, TrainingError
 from federated_training.keras_ranges import Ranges, sample_dtype
 from federated_training.problems import FieldError
-from mainstem import updates
+from mainstem import compiling, updates
 from mainstem.messages import Metrics, Opened, Weights
 from mainstem.ports import MessageLog
 from mainstem.weights import Limits
@@ -75,9 +75,11 @@ class KafkaModelEngine:
     def train(self, data: Dataset, base_seq: int, progress: Progress) -> Trained:
         """See `Engine`. The seed comes from (federation seed, sha256 of the data, base sequence)."""
         settings, started = self._opened.training, time.monotonic()
+        self._check_steps(len(data.training))
         seed = seed_of(settings.seed, data.sha256, base_seq)
         self._begin_afresh(seed)
-        batches = _Batches(data.training, settings.batch_size, seed, shuffle=settings.shuffle)
+        weights = self._weights(data.training)
+        batches = _Batches(data.training, settings.batch_size, seed, shuffle=settings.shuffle, weights=weights)
         validation = (
             _Batches(data.validation, settings.batch_size, seed, shuffle=False) if len(data.validation) else None
         )
@@ -87,6 +89,7 @@ class KafkaModelEngine:
                 validation_data=validation,
                 validation_freq=settings.epochs,
                 epochs=settings.epochs,
+                shuffle=settings.shuffle,  # else Keras draws the order of the batches all the same
                 verbose=0,
                 callbacks=[_Watch(progress, settings.epochs, len(batches))],
             )
@@ -120,6 +123,19 @@ class KafkaModelEngine:
         if mine != theirs:
             raise TrainingError("the federation's weights do not have the shapes of its architecture")
 
+    def _check_steps(self, samples: int) -> None:
+        settings, optimizer = self._opened.training, self._model.optimizer
+        accumulated = getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps
+        steps = compiling.steps_of(samples, settings.batch_size, settings.epochs)
+        if accumulated and accumulated > steps:
+            name = type(optimizer).__name__
+            raise TrainingError(compiling.too_few_steps(name, accumulated, f"{samples} training samples", steps))
+
+    def _weights(self, part: Part) -> Array | None:
+        """How much each sample counts; None for alike."""
+        given = self._opened.training.class_weight
+        return sample_weights(part.y, given, self.output_shape) if given else None
+
     def _begin_afresh(self, seed: int) -> None:
         keras.utils.set_random_seed(seed)
         for variable, value in zip(self._model.optimizer.variables, self._fresh_optimizer, strict=True):
@@ -138,20 +154,24 @@ class KafkaModelEngine:
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """A part in batches; shuffled by NumPy with a seed, so that the order is the same on every machine."""
+    """A part in batches; shuffled by NumPy with a seed, so that the order is the same on every machine.
 
-    def __init__(self, part: Part, batch_size: int, seed: int, *, shuffle: bool) -> None:
+    `weights` (n, or of the labels' shape) say how much a sample counts in the loss.
+    """
+
+    def __init__(self, part: Part, batch_size: int, seed: int, *, shuffle: bool, weights: Array | None = None) -> None:
         super().__init__()
-        self._part, self._size = part, batch_size
+        self._part, self._size, self._weights = part, batch_size, weights
         self._random = np.random.default_rng(seed) if shuffle else None
         self._order = self._drawn()
 
     def __len__(self) -> int:
         return math.ceil(len(self._part) / self._size)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         chosen = self._order[index * self._size : (index + 1) * self._size]
-        return self._part.x[chosen], self._part.y[chosen]
+        batch = self._part.x[chosen], self._part.y[chosen]
+        return batch if self._weights is None else (*batch, self._weights[chosen])
 
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""
@@ -197,6 +217,6 @@ def _seed_generators(model: Any) -> list[Any]:
     return found
 
 
-def _metrics(examples: int, values: Mapping[str, Any]) -> Metrics:
-    finite = {name: float(value) for name, value in values.items() if math.isfinite(float(value))}
-    return Metrics(examples=examples, values=finite)
+def _metrics(examples: int, logs: Mapping[str, Any]) -> Metrics:
+    values, undefined = keras_metrics.values_of(logs)
+    return Metrics(examples=examples, values=values, undefined=dict.fromkeys(undefined, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,22 @@ def label_counts(labels: Array) -> dict[str, int]:
     names, counts = np.unique(classes, return_counts=True)
     most = sorted(zip(counts.tolist(), names.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))[:1000]
     return {str(int(name)): int(count) for count, name in sorted(most, key=lambda pair: pair[1])}
+
+
+def sample_weights(labels: Array, weights: Mapping[str, float], output: Sequence[int]) -> Array:
+    """The weight of each label's class, float32, of the labels' shape without that of one-hot rows.
+
+    `weights` is by the class' number; other classes weigh 1. `output` is the shape of the model's output, by which
+    one-hot rows are told from class numbers.
+    """
+    hot = labels.shape[1:] == tuple(output) and len(output) > 0 and output[-1] > 1
+    classes = labels.argmax(axis=-1) if hot else labels
+    if classes.size == len(classes):
+        classes = classes.reshape(len(classes))
+    found = np.ones(classes.shape, "float32")
+    for name, weight in weights.items():
+        found[classes == int(name)] = weight
+    return found
 
 
 def fingerprint(x: Array, y: Array) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from federated_training.dataset import label_counts
 from federated_training.left_out import LeftOut, Refusal
+from mainstem import compiling
 from mainstem.codecs import Codec, codec_for
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.jobs import JobSpec
@@ -47,27 +48,22 @@ class Target:
     @staticmethod
     def of(loss: Json, output: tuple[int, ...]) -> Target:
         """The target of `loss` (a name or a Keras config) for a model whose output has this shape."""
-        spec = loss.get("class_name", "") if isinstance(loss, dict) else loss
-        config = loss.get("config", "") if isinstance(loss, dict) else ""
-        name = str(config if spec == "function" else spec).replace("_", "").lower()
-        if name.startswith("sparsecategorical"):
-            ignore = config.get("ignore_class") if isinstance(config, dict) else None
-            classes = output[-1] if output else None
+        spec = compiling.parse(compiling.LOSS, loss)
+        classes = compiling.classes_of(loss, output)
+        if compiling.takes_indices(loss):
+            ignore = spec.config.get("ignore_class")
             return Target(output[:-1], classes, sparse=True, low=0, high=(classes or math.inf) - 1, ignore=ignore)
-        if name.startswith("categorical") and name != "categoricalhinge" and output and output[-1] > 1:
-            return Target(output, output[-1], low=0, high=1)
-        if name == "categoricalhinge" and output and output[-1] > 1:
+        if spec.name == "CategoricalHinge" and output and output[-1] > 1:
             return Target(output, output[-1])
-        if name.startswith("binary") or name in _SHARES:
-            binary = name.startswith("b") and math.prod(output) == 1
-            return Target(output, 2 if binary else None, low=0, high=1)
-        return Target(output, low=0) if name in _COUNTS else Target(output)
+        if classes is not None or spec.name in _SHARES:
+            return Target(output, None if classes == 1 else classes, low=0, high=1)
+        return Target(output, low=0) if spec.name in _COUNTS else Target(output)
 
 
-_SHARES: Final = ("bce", "kld", "kldivergence", "kullbackleiblerdivergence", "categoricalcrossentropy")
+_SHARES: Final = ("BinaryCrossentropy", "BinaryFocalCrossentropy", "KLDivergence")
 """Losses whose labels are probabilities: Keras cuts off what is outside 0..1, or makes a loss below zero of it."""
 
-_COUNTS: Final = ("poisson", "msle", "meansquaredlogarithmicerror")
+_COUNTS: Final = ("Poisson", "MeanSquaredLogarithmicError")
 """Losses whose labels are at least 0: Keras cuts off what is below, or makes no sense of it."""
 
 

@@ -181,4 +181,5 @@ def shown(metrics: Metrics | None) -> str:
     """Metrics as a person reads them."""
     if metrics is None:
         return "there are no samples to measure it on"
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.values.items())
+    values = [f"{name} {value:.4f}" for name, value in metrics.values.items()]
+    return ", ".join([*values, *(f"{name} undefined" for name in metrics.undefined)])

@@ -41,7 +41,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             filename = f"<source.{part}>"
             exec(compile(request[part], filename, "exec", dont_inherit=True), names)  # noqa: S102 - what this process is for, and confined for
         model = _model(names)
-        answer = {"ok": True, "architecture": model.to_json(), "compile": _compile_config(model)}
+        answer = {"ok": True, "architecture": model.to_json(), "compile": _settings(model)}
         import keras
         import numpy as np
 
@@ -75,15 +75,10 @@ def _model(names: dict[str, Any]) -> Any:
     return model
 
 
-def _compile_config(model: Any) -> Any:
-    if not getattr(model, "compiled", False):
-        return None
-    try:
-        config = model.get_compile_config()
-        json.dumps(config)
-        return config
-    except Exception:  # custom losses and metrics: the person chooses anew
-        return None
+def _settings(model: Any) -> Any:
+    from federated_training import keras_settings
+
+    return keras_settings.of_model(model)
 
 
 class _NoModel(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from federated_training import architecture, keras_models, keras_training, templates, workshop_files
+from federated_training import architecture, keras_models, keras_settings, keras_training, templates, workshop_files
 from federated_training.keras_ranges import Ranges
 from federated_training.problems import FieldError
 from federated_training.workshop_source import Guest
@@ -37,13 +37,13 @@ def _build(request: Request, directory: Path, max_params: int, guest: Guest | No
     makers: dict[str, Callable[[], tuple[Any, Any]]] = {
         "template": lambda: (_from_template(request, max_params, seed), None),
         "json": lambda: _from_json(request, max_params, seed),
-        "keras": lambda: workshop_files.open_keras(_file(request, directory, "file"), max_params),
+        "keras": lambda: _from_file(request, directory, max_params),
         "source": lambda: _from_source(guest, max_params),
     }
     maker = makers.get(str(request.get("kind")))
     if maker is None:
         raise FieldError("kind", f"kind must be one of {', '.join(makers)}.")
-    model, compile_config = maker()
+    model, compiled = maker()
     arrays = keras_models.weights_of(model)
     for tensor, array in zip(keras_models.tensors_of(model), arrays, strict=True):
         if array.dtype.kind in "fV" and not np.isfinite(array.astype("float64")).all():
@@ -52,7 +52,7 @@ def _build(request: Request, directory: Path, max_params: int, guest: Guest | No
     return {
         **keras_models.describe(model),
         "weights": "weights.npz",
-        "compile": keras_training.settings(compile_config),
+        "compile": compiled,
     }
 
 
@@ -68,7 +68,14 @@ def _from_template(request: Request, max_params: int, seed: int) -> Any:
 
 def _from_json(request: Request, max_params: int, seed: int) -> tuple[Any, Any]:
     text = _text(request, "config")
-    return keras_models.build(text, max_params=max_params, seed=seed), architecture.compile_config(text)
+    return keras_models.build(text, max_params=max_params, seed=seed), keras_settings.of_config(
+        architecture.compile_config(text)
+    )
+
+
+def _from_file(request: Request, directory: Path, max_params: int) -> tuple[Any, Any]:
+    model, config = workshop_files.open_keras(_file(request, directory, "file"), max_params)
+    return model, keras_settings.of_config(config)
 
 
 def _from_source(guest: Guest | None, max_params: int) -> tuple[Any, Any]:
@@ -77,7 +84,7 @@ def _from_source(guest: Guest | None, max_params: int) -> tuple[Any, Any]:
     found = guest.result()
     model = keras_models.build(found.architecture, max_params=max_params, field="source.code")
     _load(model, found.weights, "source.code")
-    return model, found.compile_config
+    return model, keras_settings.checked(found.compiled)
 
 
 def _load(model: Any, path: Path, field: str = "weights") -> None:

@@ -54,7 +54,7 @@ class Found:
     """What a run of source left: untrusted text and a file. `directory` is removed by the caller."""
 
     architecture: str
-    compile_config: dict[str, Any] | None
+    compiled: dict[str, Any] | None
     weights: Path
 
 
@@ -99,11 +99,10 @@ class Guest:
             raise FieldError(
                 str(error.get("field"))[:60], str(error.get("message"))[:1000], line if type(line) is int else None
             )
-        text, compile_config = answer.get("architecture"), answer.get("compile")
+        text, compiled = answer.get("architecture"), answer.get("compile")
         if not isinstance(text, str):
             raise FieldError("source.code", "The source did not leave a model.")
-        settings = compile_config if isinstance(compile_config, dict) else None
-        return Found(text, settings, self._directory / "weights.npz")
+        return Found(text, compiled if isinstance(compiled, dict) else None, self._directory / "weights.npz")
 
     def stop(self) -> None:
         """End the child and everything that it may have started."""

@@ -70,6 +70,17 @@ class Head:
         """Whether the last round of the rules is committed."""
         return self.round >= self.rules.rounds
 
+    @property
+    def unchanged(self) -> int:
+        """How many of the newest versions, one after the other, hold the same weights as the version before them."""
+        steps = list(zip(self.lineage, self.models, strict=True))
+        count = 0
+        for (base, weights), (parent, before) in zip(steps[:0:-1], steps[-2::-1], strict=True):
+            if weights.sha256 != before.sha256 or base.version == parent.version:
+                break
+            count += 1
+        return count
+
     def model(self, version: int) -> Weights | None:
         """The weights of a version that the head's model descends from; None where it is no such version."""
         found = (weights for base, weights in zip(self.lineage, self.models, strict=True) if base.version == version)

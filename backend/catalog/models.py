@@ -85,7 +85,8 @@ class Model(models.Model):
     layers = models.JSONField(default=list)
     parameters = models.BigIntegerField(default=0)
     compile = models.JSONField(null=True)
-    """Optimizer, loss, metrics, learning rate that the file or source compiled it with, or null."""
+    """Optimizer, loss, metrics, learning rate that the file or source compiled it with, or null; `lost` says by field
+    what of them no federation can keep."""
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

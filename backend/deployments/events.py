@@ -84,6 +84,7 @@ def round_told(round_: Round, refusals: list[Refusal]) -> dict[str, Any]:
         "refused": [[refusal.client, refusal.reason, refusal.detail] for refusal in refusals],
         "refused_count": round_.refused,
         "measured": values(round_.evaluation),
+        "unchanged": round_.unchanged,
         "clients": [client_told(client) for client in round_.clients.all()],
     }
 
@@ -107,6 +108,12 @@ def values(metrics: Any) -> dict[str, float]:
     """The numbers of a metrics column by name."""
     found = metrics.get("values") if isinstance(metrics, dict) else None
     return {name: float(f"{number:.6g}") for name, number in (found or {}).items() if isinstance(number, int | float)}
+
+
+def names(metrics: Any) -> set[str]:
+    """The names in a metrics column, also of what has no value."""
+    undefined = metrics.get("undefined") if isinstance(metrics, dict) else None
+    return {*values(metrics), *(undefined or {})}
 
 
 def _of(row: ControlRecord) -> dict[str, Any] | None:

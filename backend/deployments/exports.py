@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
-from backend.deployments.events import values
+from backend.deployments import events
 from backend.deployments.models import ClientRound, Deployment
 from backend.deployments.pages import find
 
@@ -34,14 +34,14 @@ def rounds_csv(request: HttpRequest, federation: str) -> HttpResponseBase:
 def _lines(deployment: Deployment) -> Iterator[str]:
     rows = ClientRound.objects.filter(round__deployment=deployment).order_by("round__seq", "client")
     first = rows.first()
-    names = sorted(values(first.training)) if first is not None else []
-    measured = sorted(values(first.evaluation)) if first is not None else []
+    names = sorted(events.names(first.training)) if first is not None else []
+    measured = sorted(events.names(first.evaluation)) if first is not None else []
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     header = [name.rpartition("__")[2] for name in FIELDS]
     writer.writerow([*header, *(f"training_{n}" for n in names), *(f"evaluation_{n}" for n in measured)])
     for *fixed, training, evaluation in rows.values_list(*FIELDS, "training", "evaluation").iterator():
-        trained, found = values(training), values(evaluation)
+        trained, found = events.values(training), events.values(evaluation)
         cells = [*fixed, *(trained.get(name, "") for name in names), *(found.get(name, "") for name in measured)]
         writer.writerow([_safe(cell) for cell in cells])
         if buffer.tell() > 1 << 16:

@@ -67,7 +67,8 @@ def changes_of(entry: Entry, head: Head | None) -> Changes:
             changes.version = _version(0, None, record.weights, entry, 0)
         case Round():
             changes.version = _version(record.version, record.base.version, record.weights, entry, record.seq)
-            changes.round = _round(record, entry)
+            changes.version["unchanged"] = head.unchanged > 0
+            changes.round = _round(record, entry) | {"unchanged": head.unchanged > 0}
             changes.clients = [_client(accepted) for accepted in record.accepted]
             changes.refusals = [_refusal(refused, record.round) for refused in record.refused]
             changes.members = _members(record.snapshot, {accepted.client for accepted in record.accepted})
@@ -93,7 +94,7 @@ def _of_head(head: Head, entry: Entry) -> Row:
     started = head.round > 0 or head.state != "open"
     return {
         "state": STATES[head.state] if started else State.WAITING,
-        "detail": "",
+        "detail": _standstill(head),
         "round": head.round,
         "version": head.base.version,
         "sha256": head.weights.sha256,
@@ -109,6 +110,17 @@ def _of_head(head: Head, entry: Entry) -> Row:
         "ended_ms": None,
         "trouble": "",
     }
+
+
+def _standstill(head: Head) -> str:
+    """A sentence where the newest version holds its parent's weights; empty where it does not."""
+    count, version = head.unchanged, head.base.version
+    if count == 0:
+        return ""
+    since = f"round {head.round} changed no weight" if count == 1 else f"the last {count} rounds changed no weight"
+    return (
+        f"Version {version} equals its parent, version {version - 1}: {since}. Look at the learning rate and the loss."
+    )
 
 
 def _of_opened(record: Opened, entry: Entry) -> Row:
@@ -231,4 +243,7 @@ def _member(state: MemberState) -> Row:
 
 
 def _metrics(metrics: Metrics | None) -> Any:
-    return None if metrics is None else {"examples": metrics.examples, "values": dict(metrics.values)}
+    if metrics is None:
+        return None
+    undefined = {"undefined": dict(metrics.undefined)} if metrics.undefined else {}
+    return {"examples": metrics.examples, "values": dict(metrics.values), **undefined}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -33,7 +35,7 @@ SELECTION_HINTS = {
 PLAIN = (
     "configuration", "model", "name", "federation", "mode", "min_clients", "max_clients", "quorum", "min_data",
     "data_restriction", "round_deadline", "below_quorum", "wait_limit", "keep_updates", "rounds", "batch_size",
-    "epochs", "learning_rate", "seed", "job", "check",
+    "epochs", "learning_rate", "class_weight", "seed", "job", "check",
 )  # fmt: skip
 """What is sent as it was typed."""
 OF_FEDERATION = (
@@ -92,8 +94,11 @@ class DeploymentForm(Form):
     epochs = number("Epochs a round", required=True, inputmode="numeric")
     optimizer = text("Optimizer", "A Keras name, or its JSON object; without one the model's own, else adam.")
     loss = text("Loss", "Likewise; else categorical_crossentropy.")
-    metrics = text("Metrics", "Keras names, separated by commas; without any the model's own, else accuracy.")
+    metrics = text(
+        "Metrics", "Keras names, separated by commas, or a JSON list; without any the model's own, else accuracy."
+    )
     learning_rate = number("Learning rate", "Without one: the optimizer's own.")
+    class_weight = text("Class weights", 'JSON: how much a sample of a class counts, {"0": 1, "1": 5}; 1 without.')
     seed = number("Seed", "Of what clients draw.", required=True, inputmode="numeric")
     shuffle = forms.BooleanField(label="Shuffle the samples in each epoch")
     keep_updates = number("Keep updates of", "Rounds; older ones are pruned from Kafka. Without it, all stay.")
@@ -180,7 +185,7 @@ class DeploymentForm(Form):
             if typed := self.only(name).get(name):
                 sent[name] = _object(typed)
         if metrics := self.only("metrics").get("metrics"):
-            sent["metrics"] = [word.strip() for word in metrics.split(",") if word.strip()]
+            sent["metrics"] = _list(metrics)
         if not self["federated"].data:
             return {name: value for name, value in sent.items() if name not in OF_FEDERATION} | {"federated": False}
         mode = str(self["mode"].data)
@@ -211,6 +216,14 @@ def _object(typed: str) -> Any:
         return json_value(typed) if typed.lstrip().startswith("{") else typed.strip()
     except JsonError:
         return typed.strip()
+
+
+def _list(typed: str) -> Any:
+    """Metrics: a JSON list, or names between commas."""
+    if typed.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(typed)
+    return [word.strip() for word in typed.split(",") if word.strip()]
 
 
 def _figure(typed: Any) -> Any:

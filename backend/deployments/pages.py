@@ -17,7 +17,7 @@ from backend.catalog.models import Model
 from backend.config.query import number_of
 from backend.deployments import runs, services
 from backend.deployments.events import values
-from backend.deployments.figures import figure
+from backend.deployments.figures import figure, measured
 from backend.deployments.models import Deployment, Member, Round, State
 from backend.deployments.troubles import MOST, troubles, with_troubles
 from backend.launchers.matching import notices
@@ -217,11 +217,10 @@ def _newest_measure(deployment: Deployment) -> dict[str, Any] | None:
 def _rounds(deployment: Deployment, shown: _Shown) -> dict[str, Any]:
     rounds, metrics = shown.rounds, shown.metrics
     versions = deployment.versions.filter(number__in=[round_.version for round_ in rounds])
-    measured = {number: values(found) for number, found in versions.values_list("number", "evaluation")}
+    columns = dict(versions.values_list("number", "evaluation"))
 
     def told(round_: Round) -> list[str]:
-        found = measured.get(round_.version, {})
-        return [figure(found.get(name)) for name in metrics]
+        return [measured(columns.get(round_.version), name) for name in metrics]
 
     return {"metrics": metrics, "rounds_desc": [(round_, told(round_)) for round_ in reversed(rounds)]}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mainstem import modes, strategies
+import msgspec
+
+from mainstem import compiling, modes, strategies
 from mainstem.errors import ConfigError
 from mainstem.messages import Data, InputSpec, Rules, Selection, Strategy, Training
 
@@ -36,21 +38,36 @@ class Plan:
     data: Data
 
 
-def plan(asked: Mapping[str, Any], compiled: Mapping[str, Any] | None) -> Plan:
+def plan(asked: Mapping[str, Any], compiled: Mapping[str, Any] | None, output_shape: Sequence[int]) -> Plan:
     """The run that `asked` (DeploymentCreateSerializer's fields, absent where not given) describes.
 
-    `compiled` are the settings that the model was compiled with; they stand where nothing was asked. Raises FieldError.
+    `compiled` are the settings that the model was compiled with; they stand where nothing was asked. `output_shape` is
+    of the model's output for one sample. Raises FieldError.
     """
-    return Plan(
+    data = Data(min_data=asked.get("min_data", 1), restriction=asked.get("data_restriction") or None)
+    made = Plan(
         training=_training(asked, compiled or {}),
         strategy=_strategy(asked.get("strategy") or {}),
         rules=_rules(asked),
-        data=Data(min_data=asked.get("min_data", 1), restriction=asked.get("data_restriction") or None),
+        data=data,
     )
+    check_settings(made.training, output_shape, data.min_data)
+    return made
+
+
+def check_settings(training: Training, output_shape: Sequence[int], min_data: int) -> None:
+    """Refuse what no Job could train a model of this output with; raises FieldError."""
+    try:
+        compiling.check_training(msgspec.structs.asdict(training), output_shape, min_data)
+    except compiling.SettingError as error:
+        raise FieldError(error.field, error.message) from error
 
 
 def _training(asked: Mapping[str, Any], compiled: Mapping[str, Any]) -> Training:
     default = Training()
+    for field, why in (compiled.get("lost") or {}).items():
+        if field not in asked:
+            raise FieldError(field, why)
     metrics = asked.get("metrics", compiled.get("metrics"))
     return Training(
         batch_size=asked.get("batch_size", default.batch_size),
@@ -61,6 +78,7 @@ def _training(asked: Mapping[str, Any], compiled: Mapping[str, Any]) -> Training
         learning_rate=_rate(asked, compiled),
         seed=asked.get("seed", default.seed),
         shuffle=asked.get("shuffle", default.shuffle),
+        class_weight={str(name): weight for name, weight in (asked.get("class_weight") or {}).items()},
     )
 
 
@@ -130,17 +148,11 @@ def _ms(seconds: float | None, default: int) -> int:
 
 
 def input_of(shape: list[int], dtype: str, output_shape: list[int], loss: Any) -> InputSpec:
-    """What the model takes, and the labels that the loss compares its output with.
-
-    Keras' sparse losses take the class' number, every other loss something of the output's shape.
-    """
-    name = (
-        loss if isinstance(loss, str) else str((loss or {}).get("class_name", "")) if isinstance(loss, Mapping) else ""
-    )
-    sparse = name.lower().startswith("sparse")
+    """What the model takes, and the labels that the loss compares its output with: a class' number, or its shape."""
+    numbers = compiling.takes_indices(loss)
     return InputSpec(
         shape=tuple(shape),
         dtype=dtype,
-        label_shape=tuple(output_shape[:-1] if sparse else output_shape),
-        label_dtype="int64" if sparse else "float32",
+        label_shape=tuple(output_shape[:-1] if numbers else output_shape),
+        label_dtype="int64" if numbers else "float32",
     )

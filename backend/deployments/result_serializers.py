@@ -17,7 +17,18 @@ class VersionSerializer(serializers.ModelSerializer[Version]):
 
     class Meta:
         model = Version
-        fields = ["number", "seq", "parent", "sha256", "nbytes", "offset", "created_ms", "evaluation", "current"]
+        fields = [
+            "number",
+            "seq",
+            "parent",
+            "sha256",
+            "nbytes",
+            "offset",
+            "created_ms",
+            "evaluation",
+            "unchanged",
+            "current",
+        ]
 
     def get_current(self, version: Version) -> bool:
         """By the head's lineage."""
@@ -53,7 +64,7 @@ class RoundSerializer(serializers.ModelSerializer[Round]):
         fields = [
             "number", "seq", "version", "base_version", "strategy", "opened_ms", "closed_ms", "closed_by",
             "committed_ms", "examples", "accepted", "refused", "refused_more", "evaluation", "writer", "offset",
-            "final", "clients", "current",
+            "final", "unchanged", "clients", "current",
         ]  # fmt: skip
 
     def get_current(self, round_: Round) -> bool:

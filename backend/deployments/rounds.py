@@ -10,8 +10,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backend.accounts.pages import operators_only, viewers_only
 from backend.deployments import examinations, runs
-from backend.deployments.events import values
-from backend.deployments.figures import figure
+from backend.deployments.events import names
+from backend.deployments.figures import measured
 from backend.deployments.models import ClientRound, Deployment, Round
 from backend.deployments.pages import find, tabbed
 
@@ -35,7 +35,7 @@ def round_detail(request: HttpRequest, federation: str, seq: str) -> HttpRespons
     sort = request.GET.get("sort", "client")
     clients = list(round_.clients.order_by(*SORTS.get(sort, SORTS["client"]))[:CLIENTS])
     examined = examinations.current(deployment, round_)
-    names = sorted({name for client in clients[:20] for name in values(client.training)})
+    shown = sorted({name for client in clients[:20] for name in names(client.training)})
     context = {
         **tabbed(deployment, "deployment-page"),
         **_examined(deployment, round_, examined),
@@ -45,8 +45,8 @@ def round_detail(request: HttpRequest, federation: str, seq: str) -> HttpRespons
         "base": deployment.versions.filter(number=round_.base_version).first(),
         "before": deployment.rounds.filter(seq__lt=round_.seq).order_by("-seq").first(),
         "after": deployment.rounds.filter(seq__gt=round_.seq).order_by("seq").first(),
-        "names": names,
-        "rows": _rows(round_, clients, names, examined),
+        "names": shown,
+        "rows": _rows(round_, clients, shown, examined),
         "sort": sort if sort in SORTS else "client",
         "refusals": deployment.refusals.filter(round=round_.number).order_by("offset")[:200],
         "lanes": runs.lanes(round_, clients, runs.CLIENTS) if clients else None,
@@ -81,7 +81,7 @@ def _examined(deployment: Deployment, round_: Round, examined: Any) -> dict[str,
     return {"examined": examined, "outcome": outcome, "proof": (outcome or {}).get("proof")}
 
 
-def _rows(round_: Round, clients: list[ClientRound], names: list[str], examined: Any) -> list[dict[str, Any]]:
+def _rows(round_: Round, clients: list[ClientRound], metrics: list[str], examined: Any) -> list[dict[str, Any]]:
     measures = ((examined.outcome if examined is not None else None) or {}).get("measures", [])
     by_offset = {measure["offset"]: measure for measure in measures}
     strange = examinations.outliers(measures)
@@ -89,11 +89,10 @@ def _rows(round_: Round, clients: list[ClientRound], names: list[str], examined:
     heaviest = max((client.coefficient for client in clients), default=1.0) or 1.0
     found = []
     for client in clients:
-        trained = values(client.training)
         found.append(
             {
                 "client": client,
-                "metrics": [figure(trained.get(name)) for name in names],
+                "metrics": [measured(client.training, name) for name in metrics],
                 "share": client.coefficient / total,
                 "bar": round(client.coefficient / heaviest * 100, 1),
                 "stale": round_.base_version - client.base_version,

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Avg, Max, QuerySet, Sum
 
-from backend.deployments.events import values
+from backend.deployments.events import names, values
 from backend.deployments.models import ClientRound, ControlRecord, Deployment, Member, Round, State
 
 ROUNDS = 50
@@ -101,13 +101,12 @@ def _figure(value: float | None) -> str:
 # ---------------------------------------------------------------- curves
 def metric_names(deployment: Deployment, rounds: Sequence[Round]) -> list[str]:
     """The metrics that this run has, the loss first."""
-    names: set[str] = set()
+    found: set[str] = set(names(deployment.evaluation))
     for round_ in rounds[-2:]:
-        names |= set(values(round_.evaluation))
+        found |= names(round_.evaluation)
         for client in round_.clients.all()[:3]:
-            names |= set(values(client.training))
-    names |= set(values(deployment.evaluation))
-    return sorted(names, key=lambda name: (name != "loss", name))
+            found |= names(client.training)
+    return sorted(found, key=lambda name: (name != "loss", name))
 
 
 def curves(deployment: Deployment, rounds: Sequence[Any], metric: str, clients: Iterable[str]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class NameOrObjectField(serializers.Field[Any, Any, Any, Any]):
     """A Keras name such as "adam", or Keras' serialized object."""
 
     def to_internal_value(self, data: Any) -> Any:
-        """A name or an object; whether Keras knows it is the workshop's to say (`check`)."""
+        """A name or an object; whether Keras knows it is `mainstem.compiling`'s to say."""
         if isinstance(data, str) and 0 < len(data.strip()) <= 200:
             return data.strip()
         if isinstance(data, dict) and isinstance(data.get("class_name"), str) and len(json.dumps(data)) <= 20_000:
@@ -124,10 +124,17 @@ class DeploymentCreateSerializer(Serializer):
     epochs = serializers.IntegerField(min_value=1, max_value=100_000, required=False, help_text="1")
     optimizer = NameOrObjectField(required=False)
     loss = NameOrObjectField(required=False)
-    metrics = serializers.ListField(child=serializers.CharField(max_length=200), max_length=20, required=False)
-    learning_rate = FiniteField(min_value=0, max_value=1e6, required=False, allow_null=True)
+    metrics = serializers.ListField(child=NameOrObjectField(), max_length=20, required=False)
+    learning_rate = FiniteField(
+        required=False, allow_null=True, help_text="Above 0, below 1,000,000; the optimizer's own."
+    )
     seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False, help_text="0")
     shuffle = serializers.BooleanField(required=False)
+    class_weight = serializers.DictField(
+        child=serializers.FloatField(),
+        required=False,
+        help_text='How much a sample of a class counts in the loss: {"0": 1, "1": 5}. Others count 1.',
+    )
     job = JsonField(
         required=False,
         allow_null=True,

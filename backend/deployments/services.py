@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from msgspec import convert
 from rest_framework import status
 
 from backend.accounts.models import User
@@ -19,7 +20,8 @@ from backend.deployments.fold import REJECTED
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
 from backend.deployments.opening import topics_of
-from backend.deployments.plan import Plan, input_of, plan
+from backend.deployments.plan import Plan, check_settings, input_of, plan
+from mainstem.messages import Training
 from mainstem.topics import check_federation_id, new_federation_id
 
 
@@ -61,7 +63,7 @@ def planned(asked: Mapping[str, Any]) -> list[tuple[Model, Plan, dict[str, Any]]
             "A fixed federation id needs one model: name it in model.",
             field="federation",
         )
-    plans = [(model, plan(asked, model.compile)) for model in models]
+    plans = [(model, plan(asked, model.compile, model.output_shape)) for model in models]
     return [(model, chosen, _objects(chosen, model) | {"job": asked.get("job") or {}}) for model, chosen in plans]
 
 
@@ -137,12 +139,16 @@ def _reserve(asked: str | None) -> str:
 
 
 def restart(deployment: Deployment, user: User | None) -> Deployment:
-    """A new federation with the same model and parameters, which names this one as its parent; raises Problem."""
+    """A new federation with the same model and parameters, which names this one as its parent.
+
+    Raises Problem, FieldError.
+    """
     if deployment.model is None:
         raise Problem(
             status.HTTP_409_CONFLICT,
             "Its model is no longer in the catalog, so that it cannot be started anew from here.",
         )
+    check_settings(convert(deployment.training, Training), deployment.model.output_shape, deployment.data["min_data"])
     objects = {name: getattr(deployment, name) for name in ("training", "strategy", "rules", "data", "input", "job")}
     with transaction.atomic():
         return _open(

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
 from backend.config.query import number_of
-from backend.deployments.events import values
-from backend.deployments.figures import NOTHING, figure
+from backend.deployments import events
+from backend.deployments.figures import NOTHING, figure, measured
 from backend.deployments.models import Deployment, Round, Version
 from backend.deployments.pages import find, tabbed
 
@@ -26,7 +26,7 @@ def version_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     versions = list(deployment.versions.defer("weights").order_by("-number")[:VERSIONS])
     rounds = {round_.version: round_ for round_ in deployment.rounds.filter(version__in=[v.number for v in versions])}
     lineage = deployment.lineage
-    names = sorted({name for version in versions[:20] for name in values(version.evaluation)})
+    names = sorted({name for version in versions[:20] for name in events.names(version.evaluation)})
     rows = [_row(version, rounds.get(version.number), lineage, names) for version in versions]
     chosen = [
         next((row for row in rows if row["version"].number == number_of(request.GET.get(which))), None)
@@ -45,13 +45,12 @@ def version_list(request: HttpRequest, federation: str) -> HttpResponseBase:
 
 
 def _row(version: Version, round_: Round | None, lineage: frozenset[int], names: list[str]) -> dict[str, Any]:
-    found = values(version.evaluation)
     return {
         "version": version,
         "round": round_,
         "current": version.number in lineage,
-        "metrics": [figure(found.get(name)) for name in names],
-        "values": found,
+        "metrics": [measured(version.evaluation, name) for name in names],
+        "values": events.values(version.evaluation),
     }
 
 

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     output.table("Processes", ("process", "pid", "memory"), rows)
     if problem:
         output.error(problem)
-    columns = ("federation", "name", "state", "round", "version")
+    columns = ("federation", "name", "state", "round", "version", "detail")
     output.table("Deployments", columns, [[entry.get(name) for name in columns] for entry in deployments])
     for entry in deployments:
         for sentence in filter(None, (entry.get("error"), entry.get("detail"))):

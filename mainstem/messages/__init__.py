@@ -6,6 +6,7 @@
 from mainstem.messages.codec import decode_announcement, decode_client, decode_control, decode_paged, encode, sha256
 from mainstem.messages.grammar import LARGEST_INTEGER
 from mainstem.messages.parts import (
+    MOST_VALUES,
     Accepted,
     Base,
     ChunkRun,
@@ -67,6 +68,7 @@ from mainstem.messages.records import (
 
 __all__ = [
     "LARGEST_INTEGER",
+    "MOST_VALUES",
     "SCHEMA",
     "Accepted",
     "Announcement",

@@ -43,10 +43,13 @@ Staleness = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 """Commits between an update's base and the head."""
 Exponent = Annotated[float, msgspec.Meta(ge=0, le=16)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+MOST_VALUES = 256
+"""Values of all metrics together: a metric may have one for each class."""
 ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
 Note = Annotated[str, msgspec.Meta(max_length=400)]
 """A sentence for people that goes with a member from record to record."""
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Labels = Annotated[dict[Name, Count], msgspec.Meta(max_length=1000)]
 """Samples by label."""
 
@@ -100,16 +103,21 @@ class Topics(Part, frozen=True, kw_only=True):
 
 
 class Training(Part, frozen=True, kw_only=True):
-    """What a client does with its data in one round."""
+    """What a client does with its data in one round.
+
+    Optimizer, loss and metrics are names or Keras configs, as `mainstem.compiling` knows them. `class_weight` is how
+    much a sample of a class counts in the loss, by the class' number; 1 where it is not named.
+    """
 
     batch_size: int = 32
     epochs: int = 1
     optimizer: Json = "adam"
     loss: Json = "categorical_crossentropy"
-    metrics: tuple[str, ...] = ("accuracy",)
+    metrics: tuple[Json, ...] = ("accuracy",)
     learning_rate: float | None = None
     seed: int = 0
     shuffle: bool = True
+    class_weight: dict[str, Weight] = {}
 
 
 class Strategy(Part, frozen=True, kw_only=True):
@@ -169,10 +177,15 @@ class Base(Part, frozen=True, kw_only=True):
 
 
 class Metrics(Part, frozen=True, kw_only=True):
-    """Finite numbers by name; `examples` they were measured on."""
+    """Finite numbers by name; `examples` they were measured on.
+
+    `undefined`: of how many clients a metric has no value, such as the AUC of samples of one class. Among several
+    clients a value is the mean over those who have one, by their examples.
+    """
 
     examples: Count
-    values: Annotated[dict[Name, Number], msgspec.Meta(max_length=256)] = {}
+    values: Annotated[dict[Name, Number], msgspec.Meta(max_length=MOST_VALUES)] = {}
+    undefined: Annotated[dict[Name, Positive], msgspec.Meta(max_length=MOST_VALUES)] = {}
 
 
 class Report(Part, frozen=True, kw_only=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from mainstem.chain import Head
-from mainstem.messages import LARGEST_INTEGER, Lifecycle, Metrics
+from mainstem.messages import LARGEST_INTEGER, MOST_VALUES, Lifecycle, Metrics
 
 
 def successor(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> Lifecycle:
@@ -13,19 +15,29 @@ def successor(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> L
 
 
 def weighted(metrics: list[Metrics]) -> Metrics | None:
-    """The mean of clients' metrics by their examples, of those names that all of them have; None for none.
+    """The mean of clients' metrics by their examples, each over those who have it; None for none.
 
+    `undefined` counts, by name, the clients who have no value of it while others do, or say that they have none.
     It is within the bounds of a record as they are: no rounding takes a mean out of the numbers that it is the mean
-    of, and a count that no client can have earned honestly stops at the largest integer of a record.
+    of, a count that no client can have earned honestly stops at the largest integer of a record, and of more names
+    than a record has room for those count that most clients have.
     """
-    total = sum(m.examples for m in metrics)
-    if not total:
+    measured = [m for m in metrics if m.examples]
+    if not measured:
         return None
+    values: dict[str, float] = {}
+    undefined: dict[str, int] = {}
+    told = Counter(name for m in measured for name in {*m.values, *m.undefined})
+    for name in sorted(sorted(told, key=lambda name: (-told[name], name))[:MOST_VALUES]):
+        having = [m for m in measured if name in m.values]
+        if having:
+            values[name] = _mean([m.values[name] for m in having], [m.examples for m in having])
+        if len(having) < len(measured):
+            undefined[name] = len(measured) - len(having)
+    examples = min(sum(m.examples for m in measured), LARGEST_INTEGER)
+    return Metrics(examples=examples, values=values, undefined=undefined)
 
-    def mean(name: str) -> float:
-        told = [m.values[name] for m in metrics]
-        found = sum(m.examples * m.values[name] for m in metrics) / total
-        return min(max(found, min(told)), max(told))
 
-    names = set.intersection(*(set(m.values) for m in metrics))
-    return Metrics(examples=min(total, LARGEST_INTEGER), values={name: mean(name) for name in sorted(names)})
+def _mean(values: list[float], weights: list[int]) -> float:
+    found = sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights)
+    return min(max(found, min(values)), max(values))

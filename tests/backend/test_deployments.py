@@ -11,7 +11,7 @@ from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
 from backend.config.problems import Problem
 from backend.deployments.models import Deployment
-from backend.deployments.plan import input_of, plan
+from backend.deployments.plan import FieldError, input_of, plan
 from mainstem.messages import Training
 from tests.backend.support import FakeWorkshop
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.backend
 
 def test_defaults() -> None:
     """Nothing asked gives a federation that works: five rounds of FedAvg with at least one client."""
-    made = plan({}, None)
+    made = plan({}, None, [10])
     assert (made.rules.rounds, made.rules.min_clients, made.rules.quorum) == (5, 1, None)
     assert made.strategy.name == "fedavg" and made.training == Training()
 
@@ -28,11 +28,41 @@ def test_defaults() -> None:
 def test_compiled_settings_stand_where_nothing_is_asked() -> None:
     """The model's own optimizer brings its own learning rate; another optimizer does not."""
     compiled = {"optimizer": "sgd", "loss": "mse", "metrics": ["mae"], "learning_rate": 0.5}
-    own = plan({}, compiled).training
+    own = plan({}, compiled, [10]).training
     assert (own.optimizer, own.loss, own.metrics, own.learning_rate) == ("sgd", "mse", ("mae",), 0.5)
-    assert plan({"optimizer": "adam"}, compiled).training.learning_rate is None
-    assert plan({"learning_rate": 0.1}, compiled).training.learning_rate == 0.1
-    assert plan({"metrics": []}, compiled).training.metrics == ()
+    assert plan({"optimizer": "adam"}, compiled, [10]).training.learning_rate is None
+    assert plan({"learning_rate": 0.1}, compiled, [10]).training.learning_rate == 0.1
+    assert plan({"metrics": []}, compiled, [10]).training.metrics == ()
+
+
+def test_what_the_model_s_own_settings_cannot_keep_must_be_given() -> None:
+    """It is named by its field, until the deployment says it."""
+    compiled = {"optimizer": "sgd", "learning_rate": 0.1, "lost": {"loss": "The model's own loss cannot stand: ..."}}
+    with pytest.raises(FieldError, match="own loss cannot stand") as caught:
+        plan({"epochs": 2}, compiled, [10])
+    assert caught.value.field == "loss"
+    assert plan({"loss": "huber"}, compiled, [10]).training.loss == "huber"
+
+
+def test_a_loss_over_classes_needs_classes() -> None:
+    """A model of one output, deployed with the default loss, would learn nothing and say nothing."""
+    with pytest.raises(FieldError, match="it would be 0 for ever; give loss"):
+        plan({}, None, [1])
+    assert plan({"loss": "binary_crossentropy", "class_weight": {"1": 5}}, None, [1]).training.class_weight == {"1": 5}
+
+
+@pytest.mark.django_db
+def test_settings_with_arguments(admin: APIClient, configuration: Configuration) -> None:
+    """Losses, metrics and class weights with arguments reach the run's training settings."""
+    settings = {
+        "optimizer": {"class_name": "SGD", "config": {"momentum": 0.5, "gradient_accumulation_steps": 2}},
+        "loss": {"class_name": "CategoricalCrossentropy", "config": {"label_smoothing": 0.1}},
+        "metrics": ["f1_score", {"class_name": "AUC", "config": {"curve": "PR", "name": "pr"}}],
+        "class_weight": {"1": 8},
+    }
+    answer = admin.post("/api/deployments/", {"configuration": configuration.pk, "min_data": 64, **settings})
+    assert answer.status_code == 201, answer.content
+    assert settings.items() <= answer.json()["training"].items()
 
 
 def test_labels_follow_the_loss() -> None:
@@ -76,6 +106,23 @@ def test_labels_follow_the_loss() -> None:
         ({"optimizer": {"name": "adam"}}, "optimizer"),
         ({"metrics": "accuracy"}, "metrics"),
         ({"learning_rate": -1}, "learning_rate"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": 1_000_000}, "learning_rate"),
+        ({"learning_rate": 1e-50}, "learning_rate"),
+        ({"optimizer": "adma"}, "optimizer"),
+        ({"optimizer": {"class_name": "SGD", "config": {"momentm": 0.9}}}, "optimizer"),
+        ({"optimizer": {"class_name": "SGD", "config": {"learning_rate": {"class_name": "CosineDecay"}}}}, "optimizer"),
+        ({"optimizer": {"class_name": "SGD", "config": {"gradient_accumulation_steps": 10}}}, "optimizer"),
+        ({"optimizer": {"class_name": "ScheduleFreeAdamW", "config": {"warmup_steps": 9}}}, "optimizer"),
+        ({"loss": "mmse"}, "loss"),
+        ({"loss": {"class_name": "Huber", "config": {"delta": -1}}}, "loss"),
+        ({"metrics": ["acuracy"]}, "metrics"),
+        ({"metrics": ["auc", {"class_name": "AUC", "config": {"curve": "PR"}}]}, "metrics"),
+        ({"metrics": [{"class_name": "Precision", "config": {"thresholds": [0.5] * 500}}]}, "metrics"),
+        ({"class_weight": {"0": 1}}, "class_weight"),  # the model's own loss has no classes
+        ({"class_weight": {"2": 1}, "loss": "categorical_crossentropy"}, "class_weight"),
+        ({"class_weight": {"0": -1}, "loss": "categorical_crossentropy"}, "class_weight"),
+        ({"class_weight": {"0": 0, "1": 0}, "loss": "categorical_crossentropy"}, "class_weight"),
         ({"seed": -1}, "seed"),
         ({"federation": "Not an id"}, "federation"),
         ({"federation": "ABCDEFGH"}, "federation"),
@@ -140,10 +187,10 @@ def test_check_asks_the_workshop(
     assert asked["op"] == "check_training" and asked["training"]["loss"] == "mse"
 
     def refuse(*_: Any, **__: Any) -> None:
-        raise Problem(400, "Unknown loss", field="training.loss")
+        raise Problem(400, "The loss does not fit the output", field="training.loss")
 
     monkeypatch.setattr(workshop, "run", refuse)
-    answer = admin.post("/api/deployments/", body | {"loss": "mmse"})
+    answer = admin.post("/api/deployments/", body)
     assert answer.status_code == 400 and answer.json()["errors"][0]["field"] == "training.loss"
     assert Deployment.objects.count() == 1
 

@@ -281,8 +281,9 @@ def test_delete_before_opening(admin: APIClient, configuration: Configuration, l
 def test_several_models(admin: APIClient, configuration: Configuration, model: Model, log: MemoryLog) -> None:
     """A configuration of several models opens a federation for each, or for the one that is named."""
     second = Model.objects.create(
-        name="second", kind="json", architecture="{}", weights=model.weights, tensors=model.tensors, input_shape=[4]
-    )
+        name="second", kind="json", architecture="{}", weights=model.weights, tensors=model.tensors, input_shape=[4],
+        output_shape=[2],
+    )  # fmt: skip
     configuration.models.add(second)
     answer = admin.post("/api/deployments/", {"configuration": configuration.pk})
     assert answer.status_code == 201 and [made["name"] for made in answer.json()] == ["study: tiny", "study: second"]

@@ -48,6 +48,13 @@ def test_every_page_of_a_model(user: Callable[[str], Any], configuration: Config
     assert "curl -s" in shown and f"/api/models/{model.pk}/" in shown
 
 
+def test_what_of_a_model_s_own_settings_no_federation_can_keep(user: Callable[[str], Any], model: Model) -> None:
+    """The model's page says it before anybody deploys it."""
+    why = "The model's own loss cannot stand: it has loss_weights [3.0], which a federation does not keep; ..."
+    Model.objects.filter(pk=model.pk).update(compile={"optimizer": "sgd", "learning_rate": 0.1, "lost": {"loss": why}})
+    assert why in text(logged_in(user("viewer")).get(f"/models/{model.pk}/"))
+
+
 def test_wrong_values_stay(user: Callable[[str], Any], fake_workshop: FakeWorkshop, model: Model) -> None:
     """Each wrong value keeps what was typed and has REST's own sentence; nothing is made."""
     browser = logged_in(user("operator"))

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
+from backend.accounts.models import User
 from backend.catalog.models import Configuration
 from backend.deployments import projection
 from backend.deployments.models import (
@@ -53,6 +54,8 @@ from mainstem.messages import Round as RoundRecord
 from mainstem.ports import Record
 from mainstem.rounds import successor
 from mainstem.topics import MODEL_CONTROL, control_topic
+from tests.backend import support
+from tests.support import chains
 from tests.vectors.examples import FEDERATION, sequence
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -168,6 +171,56 @@ def test_a_run() -> None:
     states = {member.client: member.state for member in deployment.members.all()}
     assert states["site-c"] == "left"
     assert FederationId.objects.filter(id=FEDERATION).exists()
+
+
+def test_a_version_that_equals_its_parent_is_said_at_once(admin: APIClient) -> None:
+    """In the round, in the version, in the deployment; until a round changes a weight."""
+    topic, federation = chains.Topic(), FEDERATION
+
+    def put(record: msgspec.Struct) -> dict[str, Any]:
+        offset = topic.append(record)
+        place = Record(control_topic(federation), 0, offset, 1000 + offset, None, topic.values[offset][0])
+        projection.take(CLUSTER, [(TOPIC_ID, place)])
+        answer: dict[str, Any] = admin.get(f"/api/deployments/{federation}/").json()
+        return answer
+
+    assert put(chains.opened(rounds=9))["detail"] == ""
+    start = "Version 1 equals its parent, version 0: round 1 changed no weight."
+    assert put(chains.round_after(topic.head(), writer="0"))["detail"].startswith(start)
+    again = put(chains.round_after(topic.head(), writer="0"))
+    assert again["detail"].startswith("Version 2 equals its parent, version 1: the last 2 rounds changed no weight.")
+    assert put(chains.round_after(topic.head(), writer="1"))["detail"] == ""
+    put(chains.round_after(topic.head(), writer="1"))
+    stopped = put(successor(topic.head(), Stopped, {"command": 5}))
+    assert stopped["detail"].startswith("Version 4 equals its parent, version 3: round 4 changed no weight.")
+    found = admin.get(f"/api/results/{federation}/").json()
+    assert [round_["unchanged"] for round_ in found["rounds"]] == [True, True, False, True]
+    assert [version["unchanged"] for version in found["versions"]] == [False, True, True, False, True]
+    page = support.logged_in(User.objects.get(username="the-admin"))
+    for path in ("", "versions/"):
+        assert "unchanged</span>" in support.text(page.get(f"/deployments/{federation}/{path}"))
+    assert "this round changed no weight" in support.text(page.get(f"/deployments/{federation}/rounds/1/"))
+
+
+def test_what_has_no_value_is_marked_and_no_0(admin: APIClient) -> None:
+    """The mean over those who have a value, and of how many clients there is none, in the API and on the pages."""
+    topic, federation = chains.Topic(), FEDERATION
+    topic.append(chains.opened(rounds=9))
+    evaluation = Metrics(examples=400, values={"auc": 0.915, "loss": 0.5}, undefined={"auc": 1, "recall": 3})
+    round_ = msgspec.structs.replace(chains.round_after(topic.head()), evaluation=evaluation)
+    topic.append(round_)
+    places = [
+        Record(control_topic(federation), 0, i, 1000 + i, None, value) for i, (value, _) in enumerate(topic.values)
+    ]
+    projection.take(CLUSTER, [(TOPIC_ID, place) for place in places])
+    found = admin.get(f"/api/results/{federation}/").json()
+    assert found["rounds"][0]["evaluation"] == {
+        "examples": 400, "values": {"auc": 0.915, "loss": 0.5}, "undefined": {"auc": 1, "recall": 3}
+    }  # fmt: skip
+    page = support.text(
+        support.logged_in(User.objects.get(username="the-admin")).get(f"/deployments/{federation}/versions/")
+    )
+    assert "0.9150 (1 undefined)" in page and ">undefined<" in page and "0.5000" in page
 
 
 @settings(max_examples=40)

@@ -2,76 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from federated_training import keras_runtime
 from federated_training.dataset import Dataset, split
 from federated_training.engine import Engine, TrainingError
-from mainstem import updates
-from mainstem.clock import SystemClock
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Data, InputSpec, Opened, Rules, Strategy, Topics, Training, Weights
-from mainstem.topics import TopicSpec
-from mainstem.weights import Tensor, digest, specs_of
+from mainstem.messages import Weights
+from mainstem.weights import Tensor
+from tests.training.bench import Bench, samples
 
+SPARSE = "sparse_categorical_crossentropy"
 pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     """Ninety noisy samples of three classes."""
-    random = np.random.default_rng(1)
-    labels = random.integers(0, 3, 90)
-    x = (np.eye(3, 6)[labels] + random.normal(0, 0.2, (90, 6))).astype("float32")
-    return split(x, np.eye(3, dtype="float32")[labels], validation_rate=0.2, test_rate=0.1, seed=1)
-
-
-class Bench:
-    """A federation in memory whose model has everything that could carry state from round to round."""
-
-    def __init__(self, **training: Any) -> None:
-        keras_runtime.prepare(Path("/nonexistent"))
-        import keras
-
-        from federated_training import keras_models
-
-        self.log = MemoryLog(SystemClock())
-        self.log.create_topics([TopicSpec("data", 1, {})])
-        layers = [
-            keras.Input((6,)), keras.layers.GaussianNoise(0.1), keras.layers.Dense(8, activation="relu"),
-            keras.layers.BatchNormalization(), keras.layers.Dropout(0.3), keras.layers.Dense(3, activation="softmax"),
-        ]  # fmt: skip
-        model = keras_models.build(keras.Sequential(layers).to_json(), seed=7)
-        names = [tensor["name"] for tensor in keras_models.tensors_of(model)]
-        self.specs = specs_of(zip(names, keras_models.weights_of(model), strict=True))
-        self.start = self.publish(keras_models.weights_of(model), "v0")
-        self.opened = Opened(
-            federation="abcdefgh", seq=0, prev="", name="t", framework="tf",
-            architecture=keras_models.describe(model)["architecture"], input=InputSpec(shape=(6,)),
-            training=Training(**{"epochs": 2, "batch_size": 16, "seed": 3} | training), strategy=Strategy(),
-            rules=Rules(), data=Data(), topics=Topics(control="c", data="data", aggregator="a"), weights=self.start,
-        )  # fmt: skip
-
-    def publish(self, tensors: list[Tensor], update: str) -> Weights:
-        """Weights in the log."""
-        return updates.publish(self.log, "data", writer="w", update=update, specs=self.specs, tensors=tensors)
-
-    def engine(self) -> Engine:
-        """A fresh engine."""
-        from federated_training.KafkaModelEngine import KafkaModelEngine
-
-        return KafkaModelEngine(lambda: self.log, self.opened)
+    return samples()
 
 
 def _round(bench: Bench, engine: Engine, weights: Weights, data: Dataset, seq: int) -> tuple[str, list[Tensor]]:
-    engine.receive(weights)
-    engine.evaluate(data.held_out)
-    trained = engine.train(data, seq, lambda share: None)
-    return digest(bench.specs, trained.tensors), list(trained.tensors)
+    digest, trained = bench.round(engine, data, weights, seq)
+    return digest, list(trained.tensors)
 
 
 def test_a_round_depends_on_nothing_that_came_before_it(data: Dataset) -> None:
@@ -120,13 +74,61 @@ def test_settings_that_keras_cannot_use_are_named(settings: dict[str, Any], says
         Bench(**settings).engine()
 
 
-def test_optimizers_may_be_configs_with_schedules(data: Dataset) -> None:
-    """A Keras config with a learning rate schedule trains, and repeats."""
+def test_a_schedule_would_start_anew_each_round() -> None:
+    """An optimizer is made anew for each round, so that a schedule never gets beyond one: it is refused."""
     schedule = {"class_name": "ExponentialDecay", "module": "keras.optimizers.schedules", "registered_name": None,
                 "config": {"initial_learning_rate": 0.1, "decay_steps": 5, "decay_rate": 0.5}}  # fmt: skip
-    bench = Bench(optimizer={"class_name": "SGD", "config": {"learning_rate": schedule, "momentum": 0.9}})
+    optimizer = {"class_name": "SGD", "config": {"learning_rate": schedule, "momentum": 0.9}}
+    with pytest.raises(TrainingError, match="schedule ExponentialDecay, which would start anew in each round"):
+        Bench(optimizer=optimizer).engine()
+
+
+def test_gradients_collected_for_longer_than_a_round_are_an_error(data: Dataset) -> None:
+    """Not one step would be applied: the round would return the weights that it was given."""
+    bench = Bench(optimizer={"class_name": "SGD", "config": {"gradient_accumulation_steps": 9}})
     engine = bench.engine()
-    assert _round(bench, engine, bench.start, data, 0)[0] == _round(bench, engine, bench.start, data, 0)[0]
+    with pytest.raises(TrainingError, match="gradient_accumulation_steps is 9, but a client of 63 training samples"):
+        bench.round(engine, data)
+
+
+def test_a_metric_without_a_value_is_left_out_and_marked() -> None:
+    """The AUC of samples of one class is no 0; F1 comes by class, and a class that nobody has or finds has none."""
+    metrics = ({"class_name": "AUC", "config": {"multi_label": True}}, "f1_score", "precision")
+    bench = Bench(stateful=False, metrics=metrics, learning_rate=0.1)
+    engine, everything = bench.engine(), samples()
+    one = everything.training.y[:, 0] == 1
+    only = split(everything.training.x[one], everything.training.y[one], validation_rate=0.2, test_rate=0, seed=1)
+    _, trained = bench.round(engine, only)
+    assert trained.training.undefined["auc"] == 1 and "auc" not in trained.training.values
+    assert {"f1_score[0]", "loss"} <= set(trained.training.values)
+    assert trained.validation is not None and trained.validation.undefined["auc"] == 1
+    _, whole = bench.round(engine, everything)
+    assert whole.training.undefined == {}
+    assert {"auc", "precision", "f1_score[0]", "f1_score[1]", "f1_score[2]", "loss"} == set(whole.training.values)
+    assert 0 < whole.training.values["auc"] < 1
+
+
+@pytest.mark.parametrize(("loss", "sparse"), [("categorical_crossentropy", False), (SPARSE, True)])
+def test_classes_weigh_as_keras_weighs_them(loss: str, *, sparse: bool) -> None:
+    """The same bytes as Keras' own `fit(class_weight=...)` gives over the same batches, and repeatable."""
+    import keras
+
+    from federated_training import keras_models, keras_training
+    from federated_training.KafkaModelEngine import _Batches
+
+    training: dict[str, Any] = {"loss": loss, "shuffle": False, "epochs": 1, "optimizer": "sgd", "metrics": ()}
+    bench = Bench(stateful=False, class_weight={"0": 5.0, "2": 0.25}, **training)
+    data = samples(sparse=sparse)
+    engine = bench.engine()
+    weighted, trained = bench.round(engine, data)
+    assert bench.round(engine, data)[0] == weighted
+    plain = Bench(stateful=False, **training)
+    assert plain.round(plain.engine(), data)[0] != weighted
+    local = keras_models.build(bench.opened.architecture, seed=7)
+    keras_training.compile_model(local, training)
+    local.fit(_Batches(data.training, 16, 0, shuffle=False), class_weight={0: 5.0, 2: 0.25}, shuffle=False, verbose=0)
+    ours = [np.asarray(tensor) for tensor in trained.tensors]
+    assert all(np.array_equal(a, keras.ops.convert_to_numpy(b)) for a, b in zip(ours, local.weights, strict=True))
 
 
 def test_a_loss_that_is_no_number_is_an_error(data: Dataset) -> None:

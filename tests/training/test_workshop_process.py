@@ -161,23 +161,37 @@ y = tf.keras.layers.Conv2D(4, 3, padding="same")(x)
 z = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.ops.relu(tf.keras.layers.Add()([x, y])) + x * 2.0)
 z = tf.keras.layers.Bidirectional(tf.keras.layers.LSTM(3))(tf.keras.layers.Reshape((2, 2))(z))
 model = tf.keras.Model(i, tf.keras.layers.Dense(10, activation=tf.nn.softmax)(z))
+model.compile(
+    tf.keras.optimizers.SGD(0.05, momentum=0.9), loss=tf.keras.losses.SparseCategoricalCrossentropy(),
+    metrics=[tf.keras.metrics.SparseTopKCategoricalAccuracy(k=2), "accuracy"])
+"""
+    lost = """
+model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3)])
 schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
-model.compile(tf.keras.optimizers.SGD(schedule), loss=tf.keras.losses.SparseCategoricalCrossentropy())
+model.compile(tf.keras.optimizers.SGD(schedule), tf.keras.losses.Huber(delta=5.0), weighted_metrics=["mae"])
 """
     operations = [_build(tmp_path / "old", kind="json", config=json.dumps(old))]
     if confine.why_not() is None:
-        operations.append(_source(tmp_path / "code", code))
+        operations += [_source(tmp_path / "code", code), _source(tmp_path / "lost", lost)]
     answers = run_all(operations)
     assert all(answer["ok"] for answer in answers), answers
     assert answers[0]["input"]["shape"] == [4] and answers[0]["params"] == 15
-    for answer in answers[1:]:
-        assert answer["compile"]["loss"] == "sparse_categorical_crossentropy"
-        assert answer["compile"]["optimizer"]["config"]["learning_rate"]["class_name"] == "ExponentialDecay"
-        assert answer["compile"]["learning_rate"] is None
-        training = {name: value for name, value in answer["compile"].items() if value is not None}
+    for answer in answers[1:2]:
+        assert answer["compile"] == {
+            "optimizer": {"class_name": "SGD", "config": {"momentum": 0.9}}, "learning_rate": 0.05,
+            "loss": "sparse_categorical_crossentropy", "lost": {},
+            "metrics": [{"class_name": "SparseTopKCategoricalAccuracy", "config": {"k": 2}}, "accuracy"],
+        }  # fmt: skip
+        training = {name: value for name, value in answer["compile"].items() if name != "lost"}
         checked = run({"op": "check_training", "dir": str(tmp_path), "architecture": answer["architecture"],
                        "training": training})  # fmt: skip
         assert checked == {"ok": True}
+    for answer in answers[2:]:
+        assert answer["compile"]["loss"] == {"class_name": "Huber", "config": {"delta": 5.0}}
+        why = answer["compile"]["lost"]
+        assert "the schedule ExponentialDecay, which would start anew in each round" in why["optimizer"]
+        assert "weighted_metrics (mae)" in why["metrics"]
+        assert why["metrics"].endswith("give metrics for the deployment.")
 
 
 def test_hostile_keras_files_are_refused(tmp_path: Path) -> None:

@@ -560,11 +560,18 @@ def test_seen_before_birth() -> None:
 
 
 def test_weighted_metrics() -> None:
-    """The mean by examples of the names that all have; None where nobody measured; never beyond JSON's numbers."""
+    """The mean by examples over those who have a value, the others counted; None where nobody measured."""
     assert weighted([]) is None
     assert weighted([Metrics(examples=0, values={"a": 1.0})]) is None
     both = [Metrics(examples=1, values={"a": 1.0, "b": 5.0}), Metrics(examples=3, values={"a": 5.0})]
-    assert weighted(both) == Metrics(examples=4, values={"a": 4.0})
+    assert weighted(both) == Metrics(examples=4, values={"a": 4.0, "b": 5.0}, undefined={"b": 1})
+    auc = [
+        Metrics(examples=100, values={"auc": 0.9}),
+        Metrics(examples=50, undefined={"auc": 1}),  # samples of one class
+        Metrics(examples=300, values={"auc": 0.92}),
+    ]
+    assert weighted(auc) == Metrics(examples=450, values={"auc": 0.915}, undefined={"auc": 1})
+    assert weighted(auc[1:2]) == Metrics(examples=50, undefined={"auc": 1})
 
 
 @given(
@@ -573,12 +580,14 @@ def test_weighted_metrics() -> None:
             Metrics,
             examples=st.integers(0, (1 << 53) - 1),
             values=st.fixed_dictionaries({"loss": st.floats(-1e200, 1e200) | st.sampled_from([-1e200, 1e200])}),
+            undefined=st.dictionaries(st.text(min_size=1, max_size=3), st.integers(1, (1 << 53) - 1), max_size=3),
         ),
         max_size=5,
     )
 )
 @example([Metrics(examples=(1 << 53) - 1, values={"loss": 1.0}), Metrics(examples=50, values={"loss": 1.0})])
 @example([Metrics(examples=3, values={"loss": 1e200})] * 3)
+@example([Metrics(examples=1, values={f"{client}/{i}": 0.0 for i in range(256)}) for client in range(3)])
 def test_what_is_folded_from_reports_is_a_report(metrics: list[Metrics]) -> None:
     """Whatever clients say within the bounds of a record, their mean is within them too."""
     mean = weighted(metrics)

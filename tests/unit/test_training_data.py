@@ -23,6 +23,7 @@ from mainstem.ports import Outgoing
 from mainstem.topics import stream_spec
 
 CONFIG = {"type": "float32", "data_type": "float32", "data_reshape": "4", "label_type": "float32", "label_reshape": "3"}
+SPARSE = "sparse_categorical_crossentropy"
 ONE_HOT = Target.of("categorical_crossentropy", (3,))
 
 
@@ -92,6 +93,41 @@ def test_labels_become_what_the_loss_takes(loss: object) -> None:
     indexed = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT)
     _, y, refused = indexed.decode([(np.int32(n).tobytes(), sample(0).value) for n in (1, 3, -1)])  # type: ignore[misc]
     assert y.tolist() == [[0, 1, 0]] and [refusal.position for refusal in refused] == [1, 2]
+
+
+STEPS = [[0, 2, 1, 1, 0], [2, 2, 2, 0, 1]]
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy"])
+@pytest.mark.parametrize("hot", [False, True])
+def test_each_step_of_an_output_has_its_label(loss: str, *, hot: bool) -> None:
+    """Class numbers or one-hot rows for each of five steps become what the loss compares (5, 3) with."""
+    labels: Any = np.eye(3, dtype="f4")[STEPS] if hot else np.array(STEPS, "f4")
+    spec = spec_of(config={"label_reshape": "5 3" if hot else "5"})
+    decoder = Decoder(spec, InputSpec(shape=(4,)), Target.of(loss, (5, 3)))
+    _, y, refused = decoder.decode([(label.tobytes(), sample(0).value) for label in labels])  # type: ignore[misc]
+    assert refused == []
+    assert y.tolist() == (STEPS if loss.startswith("sparse") else np.eye(3)[STEPS].tolist())
+    assert y.dtype == (np.int32 if loss.startswith("sparse") else np.float32)
+
+
+def test_a_step_s_label_that_is_no_class_is_left_out_and_named() -> None:
+    """Neither the last class in the place of -1, nor an error that names no record."""
+    decoder = Decoder(spec_of(config={"label_reshape": "5"}), InputSpec(shape=(4,)), Target.of(SPARSE, (5, 3)))
+    labels = [[0, 1, 2, 0, 1], [0, 3, 0, 0, 0], [0, 0, -1, 0, 0], [0.5, 0, 0, 0, 0]]
+    keys = [np.array(label, "f4").tobytes() for label in labels]
+    x, y, refused = decoder.decode([(key, sample(0).value) for key in keys])  # type: ignore[misc]
+    assert len(x) == len(y) == 1
+    assert refused[0].reason == "the label is 3 at position 1; the model's classes are 0 to 2"
+    assert [refusal.position for refusal in refused] == [1, 2, 3]
+
+
+def test_labels_of_a_binary_output_may_be_one_hot() -> None:
+    """Two values for one output: the second one's share."""
+    decoder = Decoder(spec_of(config={"label_reshape": "2"}), InputSpec(shape=(4,)), Target.of("bce", (1,)))
+    keys = [np.array(label, "f4").tobytes() for label in ([1, 0], [0, 1])]
+    _, y, refused = decoder.decode([(key, sample(0).value) for key in keys])  # type: ignore[misc]
+    assert y.tolist() == [[0], [1]] and refused == []
 
 
 def test_regression_takes_any_label_of_the_output_s_size() -> None:

@@ -55,6 +55,8 @@ class Version(models.Model):
     created_ms = models.BigIntegerField()
     evaluation = models.JSONField(null=True)
     """What the clients measured of this version on their own data, as far as it is known."""
+    unchanged = models.BooleanField(default=False)
+    """Whether it holds the very weights of its parent."""
 
     class Meta:
         ordering = ["number"]
@@ -85,6 +87,8 @@ class Round(models.Model):
     writer = models.CharField(max_length=100)
     offset = models.BigIntegerField()
     final = models.BooleanField(default=False)
+    unchanged = models.BooleanField(default=False)
+    """Whether its version holds the very weights of the one before."""
 
     class Meta:
         ordering = ["seq"]

@@ -10,7 +10,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from backend.deployments.figures import NOTHING, figure
+from backend.deployments.figures import NOTHING, measured
 from backend.deployments.models import Round
 from backend.deployments.runs import Row
 from backend.deployments.troubles import told
@@ -23,10 +23,9 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 @register.filter
 def metrics(value: Any) -> str:
     """`{"examples": 9, "values": {"loss": 0.5}}` as "loss 0.5000"."""
-    values = value.get("values") if isinstance(value, Mapping) else None
-    if not isinstance(values, Mapping) or not values:
-        return NOTHING
-    return ", ".join(f"{name} {figure(number)}" for name, number in values.items() if isinstance(number, int | float))
+    found = value if isinstance(value, Mapping) else {}
+    names = {**(found.get("values") or {}), **(found.get("undefined") or {})}
+    return ", ".join(f"{name} {measured(found, name)}" for name in names) or NOTHING
 
 
 register.filter("told", told)
@@ -35,9 +34,7 @@ register.filter("told", told)
 @register.filter
 def metric(value: Any, name: str) -> str:
     """One metric of such a column."""
-    values = value.get("values") if isinstance(value, Mapping) else None
-    number = values.get(name) if isinstance(values, Mapping) else None
-    return figure(number if isinstance(number, int | float) else None)
+    return measured(value, name)
 
 
 @register.filter
