@@ -29,6 +29,8 @@ HANGS_SECONDS = 600.0
 """A broker that cannot start ends by itself, which is seen at once; one that is neither up nor ended by now hangs.
 A start takes seconds, and minutes on a machine that does fifty other things."""
 
+STOP_SECONDS = 120.0
+
 log = logging.getLogger(__name__)
 
 
@@ -100,7 +102,7 @@ class Broker:
                 break
         return self
 
-    def stop(self, timeout: float = 30.0) -> None:
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
         """End the broker cleanly (SIGTERM; SIGKILL after `timeout` seconds) and remove a temporary directory."""
         self._end(signal.SIGTERM, timeout)
         if not self.keep:
@@ -112,7 +114,7 @@ class Broker:
 
     def restart(self) -> Self:
         """Stop the broker if it runs, keeping the data and the address, and start it again."""
-        self._end(signal.SIGTERM, 30.0)
+        self._end(signal.SIGTERM, STOP_SECONDS)
         return self.start()
 
     def __enter__(self) -> Self:
@@ -156,7 +158,7 @@ class Broker:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise BrokerError(f"Kafka ended at once (exit code {self.process.returncode}): {self._why(log_begin)}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+            if _listens(port):
                 return
             time.sleep(0.01)
         raise BrokerError(f"Kafka was not ready after {self.startup_timeout:.0f} s: {self._why(log_begin)}")
@@ -186,3 +188,11 @@ class Broker:
             self.process.kill()
             self.process.wait()
         self.process = None
+
+
+def _listens(port: int) -> bool:
+    """Whether somebody answers there. Asked often enough, an unused port is drawn for the question itself, too, and
+    TCP connects the socket with itself."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5) as there:
+        return bool(there.getsockname() != there.getpeername())
+    return False

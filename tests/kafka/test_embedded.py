@@ -82,6 +82,15 @@ def test_restart_keeps_data_and_address(tmp_path: Path) -> None:
     assert (tmp_path / "data").is_dir()
 
 
+def test_a_socket_that_meets_itself_is_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked from the port that it asks for, TCP answers itself."""
+    port, connect = free_port(), socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda at, timeout: connect(at, timeout, source_address=at))
+    with connect(("127.0.0.1", port), 1, source_address=("127.0.0.1", port)) as itself:
+        assert itself.getsockname() == itself.getpeername()
+    assert not broker_module._listens(free_port())
+
+
 def test_a_slow_machine_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that takes minutes, as it does beside fifty other programs, is no failure; one that ends is, at once."""
     looks = itertools.count()
