@@ -8,8 +8,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from federated_training.keras_models import cause
-from federated_training.problems import FieldError
+from federated_training.problems import FieldError, cause
 
 _OPTIMIZERS: Final = {
     name.lower(): name
