@@ -218,7 +218,7 @@ def test_hostile_keras_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "good" / "text.keras").write_text("no archive")
     operations.append(_build(tmp_path / "good", kind="keras", file="text.keras"))
     answers = run_all(operations)
-    expected = [*(case[3] for case in cases.values()), "link", "not a .keras archive"]
+    expected = [*(case[3] for case in cases.values()), "link", "neither a .keras archive"]
     for says, answer, operation in zip(expected, answers, operations, strict=True):
         assert answer["ok"] == (says is None), (operation, answer)
         if says is not None:
