@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from federated_training import keras_metrics, keras_models, keras_training
+from federated_training import keras_metrics, keras_models, keras_state, keras_training
 from federated_training.dataset import Array, Dataset, Part, sample_weights, seed_of
 from federated_training.engine import Progress, Trained, TrainingError
 from federated_training.keras_ranges import Ranges, sample_dtype
-from federated_training.problems import FieldError
+from federated_training.problems import FieldError, cause
 from mainstem import compiling, updates
 from mainstem.messages import Metrics, Opened, Weights
 from mainstem.ports import MessageLog
@@ -45,7 +45,6 @@ class KafkaModelEngine:
         self._check_tensors()
         self._model.optimizer.build(self._model.trainable_variables)
         self._fresh_optimizer = [keras_models.copied(variable) for variable in self._model.optimizer.variables]
-        self._generators = _seed_generators(self._model)
         self._ranges = Ranges(self._model)
 
     @property
@@ -69,8 +68,7 @@ class KafkaModelEngine:
         limits = Limits(nbytes=opened.weights.nbytes, tensors=len(opened.weights.tensors))
         expected = opened.weights.tensors
         tensors = updates.read(self._log(), opened.topics.data, weights, limits=limits, expected=expected)
-        for variable, tensor in zip(self._model.weights, tensors, strict=True):
-            variable.assign(tensor)
+        keras_state.assign(self._model, tensors)
 
     def train(self, data: Dataset, base_seq: int, progress: Progress) -> Trained:
         """See `Engine`. The seed comes from (federation seed, sha256 of the data, base sequence)."""
@@ -137,20 +135,18 @@ class KafkaModelEngine:
         return sample_weights(part.y, given, self.output_shape) if given else None
 
     def _begin_afresh(self, seed: int) -> None:
-        keras.utils.set_random_seed(seed)
+        keras_state.seed(self._model, seed, lambda number: seed_of(seed, number))
         for variable, value in zip(self._model.optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
-        for number, generator in enumerate(self._generators):
-            generator.state.assign(np.array([seed_of(seed, number), 0], generator.state.dtype))
 
-    @staticmethod
-    def _guarded(run: Callable[[], Any]) -> Any:
+    def _guarded(self, run: Callable[[], Any]) -> Any:
         try:
             return run()
         except TrainingError:
             raise
         except (tf.errors.OpError, ValueError, TypeError, MemoryError, ArithmeticError) as error:
-            raise TrainingError(f"the model cannot be trained on this data: {keras_models.cause(error)}") from error
+            gist = cause(error, keras_models.layer_names(self._model))
+            raise TrainingError(f"the model cannot be trained on this data: {gist}") from error
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -207,14 +203,6 @@ def use_threads(threads: int) -> None:
     """Fix the number of TensorFlow's threads, before its first use: sums may depend on it."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _seed_generators(model: Any) -> list[Any]:
-    """The random generators of dropout and the like, in the order of the layers."""
-    found: list[Any] = []
-    for layer in model._flatten_layers():
-        found += [generator for generator in layer._seed_generators if generator not in found]
-    return found
 
 
 def _metrics(examples: int, logs: Mapping[str, Any]) -> Metrics:

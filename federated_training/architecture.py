@@ -1,16 +1,17 @@
 """Checks a Keras JSON config as plain data, before Keras sees it: only known, harmless parts may be in it.
 
-Keras' own safe mode refuses lambdas. This check is an allow list on top of it: no custom objects, and none of
-the layers that read files or run foreign code when they are made or called (`Lambda`, `TFSMLayer`,
-`JaxLayer`, `FlaxLayer`, `TorchModuleWrapper`, the lookup and text layers with their vocabulary files).
+Keras' own safe mode refuses lambdas. This check is an allow list on top of it (`architecture_parts`): no custom
+objects, and none of the layers that read files or run foreign code when they are made or called.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import math
 from typing import Any, Final
 
+from federated_training import architecture_keras2
+from federated_training import architecture_parts as parts
 from federated_training.problems import FieldError
 
 MAX_BYTES: Final = 8 << 20
@@ -18,52 +19,6 @@ MAX_BYTES: Final = 8 << 20
 
 MAX_DEPTH: Final = 64
 """Deepest nesting of a config."""
-
-_LAYERS: Final = frozenset(
-    """
-    Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-    AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AdditiveAttention AlphaDropout Attention
-    Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional CategoryEncoding
-    CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D
-    ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Discretization
-    Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell GaussianDropout GaussianNoise
-    GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
-    GlobalMaxPooling3D GroupNormalization GroupQueryAttention Identity InputLayer LSTM LSTMCell
-    LayerNormalization LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum
-    MultiHeadAttention Multiply Normalization PReLU Permute RMSNormalization RNN RandomBrightness RandomContrast
-    RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape
-    Resizing ReversibleEmbedding SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax
-    SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
-    TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D
-    ZeroPadding3D
-    """.split()
-)
-_INITIALIZERS: Final = frozenset(
-    """
-    Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform
-    Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
-    """.split()
-)
-_OTHERS: Final = frozenset(
-    "L1 L2 L1L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm DTypePolicy FloatDTypePolicy".split()
-)
-_MODELS: Final = frozenset(("Sequential", "Functional", "Model"))
-_DATA: Final = frozenset(("__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__"))
-_MODULES: Final = re.compile(
-    r"keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies)|\.src\.models\.[a-z_]+)?"
-)
-_OPERATIONS: Final = re.compile(r"keras\.src\.ops\.(numpy|nn|math)")
-_RUNNING: Final = ("Lambda", "__lambda__")
-# TensorFlow's own functions go by names that Keras does not know: `tf.nn.softmax` is "softmax_v2".
-_ALIASES: Final = {"softmax_v2": "softmax", "leaky_relu_v2": "leaky_relu", "log_softmax_v2": "log_softmax",
-                   "gelu_v2": "gelu", "swish": "silu"}  # fmt: skip
-_ACTIVATIONS: Final = frozenset(
-    """
-    celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear
-    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus
-    sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink threshold
-    """.split()
-)
 
 
 def parse(text: str, field: str = "config") -> dict[str, Any]:
@@ -81,15 +36,16 @@ def parse(text: str, field: str = "config") -> dict[str, Any]:
         raise FieldError(
             field, "The config must be the object with class_name and config that to_json() of a model gives."
         )
-    if str(config.get("class_name")) not in _MODELS:
+    if str(config.get("class_name")) not in parts.MODELS:
         raise FieldError(
             field,
             f"The model is of class {str(config.get('class_name'))[:60]!r}; only Sequential and Functional models can "
             "be sent as data. Write a subclass of keras.Model as a functional model.",
         )
-    config.pop("compile_config", None)
-    # TensorFlow 2's Keras writes no module at the top; Keras 3 reads the layers below in that format too.
+    # TensorFlow 2's Keras writes no module at the top.
     config.setdefault("module", "keras")
+    if architecture_keras2.wrote(text):
+        architecture_keras2.convert(config, field)
     if config["class_name"] == "Model":
         config["class_name"] = "Functional"
     if config["class_name"] == "Functional":
@@ -108,31 +64,42 @@ def compile_config(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _check(value: Any, field: str, depth: int) -> None:
+def _check(value: Any, field: str, depth: int, layer: str = "") -> None:
+    """Look at everything in `value`, which is changed to what Keras can read; `layer` names the layer around it."""
     if depth > MAX_DEPTH:
         raise FieldError(field, f"The config is nested more than {MAX_DEPTH} deep.")
     if isinstance(value, list):
         for item in value:
-            _check(item, field, depth + 1)
+            _check(item, field, depth + 1, layer)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise FieldError(field, f"The config holds {value}{_of(layer)}; numbers must be finite.")
     elif isinstance(value, dict):
         if "class_name" in value:
-            _check_object(value, field)
+            # Only the outermost model's settings would ever be used, and those are chosen anew.
+            value.pop("compile_config", None)
+            layer = _name(value) or layer
+            _check_object(value, field, layer)
         for key, item in list(value.items()):
             if isinstance(item, dict) and item.get("class_name") == "function":
                 value[key] = _activation(item, field)
-            elif key == "compile_config" and item is not None:
-                raise FieldError(field, "A model inside the model has compile settings; build it without them.")
             else:
-                _check(item, field, depth + 1)
+                _check(item, field, depth + 1, layer)
 
 
-def _check_object(value: dict[str, Any], field: str) -> None:
+def _name(value: dict[str, Any]) -> str:
+    config, kind = value.get("config"), value["class_name"]
+    known = isinstance(kind, str) and kind in parts.LAYERS
+    name = config.get("name") if known and isinstance(config, dict) else None
+    return name[:60] if isinstance(name, str) else ""
+
+
+def _check_object(value: dict[str, Any], field: str, layer: str) -> None:
     name, module = value["class_name"], value.get("module")
     if not isinstance(name, str):
         raise FieldError(field, f"A class_name in the config is {str(name)[:60]!r}; it must be text.")
-    if name in _RUNNING:
-        raise FieldError(field, "Lambda layers carry Python code and are refused; use a layer or keras.ops instead.")
-    if name in _DATA:
+    if name in parts.REFUSED:
+        raise FieldError(field, f"{parts.REFUSED[name]}{_of(layer)}.")
+    if name in parts.DATA:
         return
     registered = value.get("registered_name")
     if registered not in (None, name):
@@ -140,18 +107,35 @@ def _check_object(value: dict[str, Any], field: str) -> None:
     # A config without `module` comes from TensorFlow 2's Keras; its names are looked up among Keras' own.
     if module is not None and not isinstance(module, str):
         raise FieldError(field, f"The module of {name[:60]!r} must be text.")
-    if module is not None and _OPERATIONS.fullmatch(module):
+    if module is not None and parts.OPERATIONS.fullmatch(module):
         return
-    known = name in _LAYERS or name in _INITIALIZERS or name in _OTHERS or name in _MODELS
-    if not known or (module is not None and not _MODULES.fullmatch(module)):
+    if module == "keras.src.ops.core" and name in parts.CORE_OPERATIONS:
+        return
+    known = name in parts.LAYERS or name in parts.INITIALIZERS or name in parts.OTHERS or name in parts.MODELS
+    if not known or (module is not None and not parts.MODULES.fullmatch(module)):
         raise FieldError(
             field, f"{name[:60]!r} (of {str(module)[:60]}) is not among the layers and parts that can be sent as data."
         )
+    config = value.get("config")
+    if isinstance(config, dict) and config.get("stateful") is True:
+        raise FieldError(
+            field,
+            f"The layer {layer!r} is stateful: what it remembers from one batch to the next is no part of the weights. "
+            "Build it with stateful=False.",
+        )
+    if name == "Discretization" and isinstance(config, dict) and not config.get("bin_boundaries"):
+        raise FieldError(
+            field, f"The layer {layer!r} has no bin_boundaries; give them, or call its adapt() first."
+        )
+
+
+def _of(layer: str) -> str:
+    return f" (layer {layer!r})" if layer else ""
 
 
 def _activation(value: dict[str, Any], field: str) -> str:
     name = value.get("config")
-    name = _ALIASES.get(name, name) if isinstance(name, str) else None
-    if name not in _ACTIVATIONS:
+    name = parts.ALIASES.get(name, name) if isinstance(name, str) else None
+    if name not in parts.ACTIVATIONS:
         raise FieldError(field, f"The function {str(value.get('config'))[:60]!r} is not one of Keras' activations.")
     return str(name)

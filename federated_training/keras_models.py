@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +16,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from federated_training import architecture
-from federated_training.problems import FieldError, first_sentence
+from federated_training import architecture, keras_state
+from federated_training.problems import FieldError, cause
 
 MAX_PARAMS = 500_000_000
 """Most parameters of a model, unless the caller sets another limit."""
 
 Array = NDArray[Any]
+
+_LAYER = re.compile(r"<class 'keras\.src\.layers\.[\w.]*?(\w+)'>")
 
 
 def build(text: str, *, max_params: int = MAX_PARAMS, seed: int = 0, field: str = "config") -> Any:
@@ -41,14 +44,9 @@ def _deserialize(config: str, field: str) -> Any:
     try:
         return keras.models.model_from_json(config)
     except Exception as error:  # Keras raises whatever its layers raise
-        raise FieldError(field, f"Keras cannot build this model: {cause(error)}") from error
-
-
-def cause(error: BaseException) -> str:
-    """The gist of what a layer objected to. Keras wraps it in messages that repeat the whole config."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return first_sentence(error)
+        found = _LAYER.findall(str(error))
+        layer = f" (in a layer {found[-1]})" if found else ""
+        raise FieldError(field, f"Keras cannot build this model: {cause(error)}{layer}") from error
 
 
 def _check_size(config: str, max_params: int, field: str) -> None:
@@ -78,6 +76,16 @@ def check_interface(model: Any, field: str) -> None:
         raise FieldError(field, "The model has no weights to train.")
 
 
+def try_out(model: Any, field: str = "model") -> None:
+    """Let the model answer two samples of zeros, so that a layer that cannot shows now; raises FieldError."""
+    inputs = np.zeros((2, *model.inputs[0].shape[1:]), keras.backend.standardize_dtype(model.inputs[0].dtype))
+    try:
+        model(keras.ops.convert_to_tensor(inputs), training=False)
+    except Exception as error:  # whatever a layer objects to
+        gist = cause(error, layer_names(model))
+        raise FieldError(field, f"The model fails on samples of zeros: {gist}") from error
+
+
 def weights_of(model: Any) -> list[Array]:
     """Copies of the model's weights as arrays, in order."""
     return [copied(weight) for weight in model.weights]
@@ -89,7 +97,7 @@ def copied(variable: Any) -> Array:
 
 
 def set_weights(model: Any, arrays: Sequence[Array], field: str = "weights") -> None:
-    """Load `arrays`, whose shapes and dtypes must be the model's; raises FieldError."""
+    """Load `arrays`, whose shapes and dtypes must be the model's, as `keras_state.assign` does; raises FieldError."""
     if len(arrays) != len(model.weights):
         raise FieldError(field, f"{len(arrays)} tensors were given; the model has {len(model.weights)}.")
     for tensor, array in zip(tensors_of(model), arrays, strict=True):
@@ -99,8 +107,7 @@ def set_weights(model: Any, arrays: Sequence[Array], field: str = "weights") -> 
                 f"The tensor {tensor['name']} is {array.dtype.name}{list(array.shape)}; "
                 f"the model's is {tensor['dtype']}{tensor['shape']}.",
             )
-    for weight, array in zip(model.weights, arrays, strict=True):
-        weight.assign(array)
+    keras_state.assign(model, arrays)
 
 
 def tensors_of(model: Any) -> list[dict[str, Any]]:
@@ -114,6 +121,11 @@ def tensors_of(model: Any) -> list[dict[str, Any]]:
             {"name": name, "dtype": keras.backend.standardize_dtype(weight.dtype), "shape": list(weight.shape)}
         )
     return tensors
+
+
+def layer_names(model: Any) -> frozenset[str]:
+    """The names of all layers, those of models and wrappers inside too."""
+    return frozenset(layer.name for layer in model._flatten_layers(include_self=False))
 
 
 def describe(model: Any) -> dict[str, Any]:

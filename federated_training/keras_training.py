@@ -10,8 +10,7 @@ import keras
 import numpy as np
 
 from federated_training import keras_metrics
-from federated_training.keras_models import cause
-from federated_training.problems import FieldError
+from federated_training.problems import FieldError, cause
 from mainstem import compiling
 from mainstem.compiling import SettingError, Spec
 

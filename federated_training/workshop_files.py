@@ -1,11 +1,12 @@
-"""Files that the workshop takes: `.keras` archives (checked before Keras opens them) and arrays (never pickled)."""
+"""Files that the workshop takes: saved models (checked before Keras opens them) and arrays (never pickled)."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from federated_training import architecture, keras_models
-from federated_training.problems import FieldError, first_sentence
+from federated_training.problems import FieldError, cause, first_sentence
 
 _NAMES: Final = frozenset(("config.json", "metadata.json", "model.weights.h5", "assets/"))
 _MAX_WEIGHTS: Final = 4 << 30
@@ -34,28 +35,76 @@ def inside(directory: Path, name: object, field: str) -> Path:
     return path
 
 
-def open_keras(path: Path, max_params: int) -> tuple[Any, dict[str, Any] | None]:
-    """The model in a `.keras` file with its weights, and its compile settings as unchecked data.
+def open_saved(path: Path, max_params: int) -> tuple[Any, dict[str, Any] | None]:
+    """The model in a `.keras` or a whole-model `.h5` file with its weights, and its compile settings as unchecked data.
 
-    The archive may hold config.json, metadata.json and model.weights.h5 only; sizes are checked before
-    anything is read, the config as `architecture` says, and the weights file must hold arrays alone.
-    Raises FieldError("file").
+    A `.keras` archive may hold config.json, metadata.json and model.weights.h5 only; sizes are checked before anything
+    is read, the config as `architecture` says, and the weights must be arrays alone. Raises FieldError("file").
     """
+    read = _open_h5 if h5py.is_hdf5(path) else _open_archive
+    with read(path) as (text, compile_config, weights):
+        model = keras_models.build(text, max_params=max_params, field="file")
+        try:
+            _check_hdf5(weights, sum(array.nbytes for array in keras_models.weights_of(model)))
+            model.load_weights(weights)
+        except FieldError:
+            raise
+        except Exception as error:  # Keras and h5py raise many kinds
+            message = f"The weights in the file do not fit its model: {cause(error)}"
+            raise FieldError("file", message) from error
+    _check_adapters(model)
+    return model, compile_config
+
+
+@contextlib.contextmanager
+def _open_archive(path: Path) -> Iterator[tuple[str, dict[str, Any] | None, Path]]:
     text = _read_archive(path)
-    model = keras_models.build(text, max_params=max_params, field="file")
     with zipfile.ZipFile(path) as archive:
         weights = Path(archive.extract("model.weights.h5", path.parent))
     try:
-        _check_hdf5(weights, sum(array.nbytes for array in keras_models.weights_of(model)))
-        model.load_weights(weights)
-    except FieldError:
-        raise
-    except Exception as error:  # Keras and h5py raise many kinds
-        message = f"The weights in the file do not fit its model: {keras_models.cause(error)}"
-        raise FieldError("file", message) from error
+        yield text, architecture.compile_config(text), weights
     finally:
         weights.unlink(missing_ok=True)
-    return model, architecture.compile_config(text)
+
+
+@contextlib.contextmanager
+def _open_h5(path: Path) -> Iterator[tuple[str, dict[str, Any] | None, Path]]:
+    try:
+        with h5py.File(path, "r") as file:
+            texts = [file.attrs.get(name) for name in ("model_config", "training_config")]
+    except (OSError, ValueError, RuntimeError) as error:
+        raise FieldError("file", f"The .h5 file cannot be read: {first_sentence(error)}.") from error
+    text, training = (value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in texts)
+    if not isinstance(text, str):
+        raise FieldError("file", "The file holds weights without their model; save both with model.save('x.keras').")
+    # Keras tells the formats apart by the name.
+    weights = path.with_name(f".{path.name}.h5")
+    weights.hardlink_to(path)
+    try:
+        yield text, _training_config(training), weights
+    finally:
+        weights.unlink()
+
+
+def _training_config(text: object) -> dict[str, Any] | None:
+    """The compile settings beside a model in `.h5`, under the names that `.keras` has for them."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    return {**found, "optimizer": found.get("optimizer_config")} if isinstance(found, dict) else None
+
+
+def _check_adapters(model: Any) -> None:
+    for layer in model._flatten_layers(include_self=False):
+        adapters = [weight for weight in layer.variables if "/lora_" in weight.path and not layer._layers]
+        if adapters and not any(np.any(keras_models.copied(weight)) for weight in adapters):
+            raise FieldError(
+                "file",
+                f"The LoRA matrices of the layer {layer.name!r} are all zero, since Keras adds them to the kernel when "
+                "it saves a model: no training would change them. Give the model without LoRA, or as source that "
+                "calls enable_lora().",
+            )
 
 
 def _read_archive(path: Path) -> str:
@@ -76,7 +125,8 @@ def _read_archive(path: Path) -> str:
                     raise FieldError("file", f"{unfolded}, which no saved model does.")
             return archive.read("config.json").decode()
     except (zipfile.BadZipFile, UnicodeDecodeError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise FieldError("file", f"The file is not a .keras archive: {first_sentence(error)}.") from error
+        message = f"The file is neither a .keras archive nor a model in .h5: {first_sentence(error)}."
+        raise FieldError("file", message) from error
 
 
 def _check_hdf5(path: Path, model_bytes: int) -> None:
@@ -137,7 +187,9 @@ def load_arrays(path: Path, count: int, max_bytes: int, field: str = "weights") 
                 raise FieldError(field, f"There are {len(archive.namelist())} arrays; the model has {count}.")
         with np.load(path, allow_pickle=False) as arrays:
             return [np.asarray(arrays[f"t{index:04d}"]) for index in range(count)]
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, MemoryError, EOFError) as error:
+    except FieldError:
+        raise
+    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
         raise FieldError(field, f"The arrays cannot be read: {first_sentence(error)}.") from error
 
 
@@ -145,7 +197,7 @@ def load_inputs(path: Path, shape: Sequence[int], dtype: str, field: str = "inpu
     """An `.npy` of n samples as an array (n, *shape) of `dtype`; raises FieldError."""
     try:
         inputs = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
         raise FieldError(field, f"The samples cannot be read: {first_sentence(error)}.") from error
     if not isinstance(inputs, np.ndarray) or inputs.shape[1:] != tuple(shape) or inputs.dtype.kind not in "biuf":
         found = list(getattr(inputs, "shape", ()))

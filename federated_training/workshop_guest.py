@@ -6,14 +6,20 @@ those files afterwards was perhaps written by the source itself: the parent take
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from federated_training import confine
+from federated_training.problems import cause
 
 _FIELDS = {"<source.imports>": "source.imports", "<source.code>": "source.code"}
+_AT_HAND = {"tf": "tensorflow", "keras": "keras", "np": "numpy"}
+"""What source may use without importing it, as the models of Kafka-ML do."""
 
 
 def main() -> None:
@@ -33,13 +39,17 @@ def main() -> None:
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
-    if any(word in request[part] for part in ("imports", "code") for word in ("keras", "tensorflow")):
-        _seed(request["seed"])
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     try:
-        for part in ("imports", "code"):
-            filename = f"<source.{part}>"
-            exec(compile(request[part], filename, "exec", dont_inherit=True), names)  # noqa: S102 - what this process is for, and confined for
+        programs = [
+            compile(request[part], f"<source.{part}>", "exec", dont_inherit=True) for part in ("imports", "code")
+        ]
+        used = {name for program in programs for name in _names(program)}
+        if used & {"keras", "tensorflow", "tf"}:
+            _seed(request["seed"])
+        names |= {name: importlib.import_module(module) for name, module in _AT_HAND.items() if name in used}
+        for program in programs:
+            exec(program, names)  # noqa: S102 - what this process is for, and confined for
         model = _model(names)
         answer = {"ok": True, "architecture": model.to_json(), "compile": _settings(model)}
         import keras
@@ -53,6 +63,15 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         return answer
     except BaseException as error:  # the source's own, of any kind
         return {"ok": False, "error": _explain(error)}
+
+
+def _names(program: types.CodeType) -> Iterator[str]:
+    """The names that a program and its functions look up or import, parts of dotted ones each by themselves."""
+    for name in program.co_names:
+        yield from name.split(".")
+    for constant in program.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
 
 
 def _seed(seed: int) -> None:
@@ -95,7 +114,7 @@ def _explain(error: BaseException) -> dict[str, Any]:
         if filename in _FIELDS:
             field, line = _FIELDS[filename], trace.tb_lineno
         trace = trace.tb_next
-    text = " ".join(str(error).split())[:500]
+    text = cause(error)
     if isinstance(error, _NoModel):
         return {"field": field, "message": text, "line": None}
     if isinstance(error, SyntaxError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 
 from federated_training import architecture, keras_models, keras_settings, keras_training, templates, workshop_files
 from federated_training.keras_ranges import Ranges
-from federated_training.problems import FieldError
+from federated_training.problems import FieldError, cause
 from federated_training.workshop_source import Guest
 
 Request = Mapping[str, Any]
@@ -26,8 +28,13 @@ def answer(request: Request, directory: Path, max_params: int, guest: Guest | No
     keras.backend.clear_session()
     try:
         return operation(request, directory, max_params, guest)
+    except FieldError:
+        raise
     except (MemoryError, OSError) as error:
-        raise FieldError("model", f"The machine refused: {keras_models.cause(error)}.") from error
+        raise FieldError("model", f"The machine refused: {cause(error)}.") from error
+    except Exception as error:  # what was uploaded is anybody's; a mistake of ours shows in the log
+        traceback.print_exc()
+        raise FieldError("model", f"The workshop cannot read this: {type(error).__name__}: {cause(error)}.") from error
 
 
 def _build(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
@@ -44,16 +51,23 @@ def _build(request: Request, directory: Path, max_params: int, guest: Guest | No
     if maker is None:
         raise FieldError("kind", f"kind must be one of {', '.join(makers)}.")
     model, compiled = maker()
+    keras_models.try_out(model)
     arrays = keras_models.weights_of(model)
     for tensor, array in zip(keras_models.tensors_of(model), arrays, strict=True):
         if array.dtype.kind in "fV" and not np.isfinite(array.astype("float64")).all():
             raise FieldError("weights", f"The initial weights {tensor['name']} hold NaN or infinity.")
+    if (place := _infinite(compiled)) is not None:
+        raise FieldError("compile", f"The model is compiled with a number that is not finite: {place}.")
     workshop_files.save_arrays(directory / "weights.npz", arrays)
-    return {
-        **keras_models.describe(model),
-        "weights": "weights.npz",
-        "compile": compiled,
-    }
+    return {**keras_models.describe(model), "weights": "weights.npz", "compile": compiled}
+
+
+def _infinite(value: Any, place: str = "") -> str | None:
+    """Where plain data hold a NaN or an infinity, as `optimizer.config.clipnorm is inf`; None where they do not."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{place.removeprefix('.')} is {value}"
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next(filter(None, (_infinite(item, f"{place}.{key}") for key, item in items)), None)
 
 
 def _from_template(request: Request, max_params: int, seed: int) -> Any:
@@ -74,7 +88,7 @@ def _from_json(request: Request, max_params: int, seed: int) -> tuple[Any, Any]:
 
 
 def _from_file(request: Request, directory: Path, max_params: int) -> tuple[Any, Any]:
-    model, config = workshop_files.open_keras(_file(request, directory, "file"), max_params)
+    model, config = workshop_files.open_saved(_file(request, directory, "file"), max_params)
     return model, keras_settings.of_config(config)
 
 

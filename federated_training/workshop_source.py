@@ -25,6 +25,7 @@ _MAX_SOURCE: Final = 1 << 20
 _MAX_THREADS: Final = 512
 _POLL_SECONDS: Final = 0.03
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 # The two packages by their own directories: the one that holds them may hold secrets and cannot be listed.
 _START: Final = f"""
@@ -41,10 +42,24 @@ main()
 
 
 @dataclass(frozen=True, slots=True)
-class GuestLimits:
-    """What source may use: wall seconds, resident bytes, and bytes on disk (a file, and all together)."""
+class Allowance:
+    """How long something may run: `seconds` if it is busy all the time, `wall` seconds whatever it does."""
 
-    seconds: int = 60
+    seconds: int
+    wall: int
+
+    def over(self, passed: float, busy: float) -> str | None:
+        """What of it is used up after `passed` seconds with `busy` seconds of processor time; None if nothing is."""
+        if passed > self.seconds and busy > self.seconds:
+            return f"{self.seconds} seconds"
+        return f"{self.wall} seconds" if passed > self.wall else None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestLimits:
+    """What source may use: time, resident bytes, and bytes on disk (a file, and all together)."""
+
+    time: Allowance = Allowance(60, 300)
     memory: int = 2 << 30
     disk: int = 2 << 30
 
@@ -72,7 +87,7 @@ class Guest:
         self._limits = limits
         self._error: FieldError | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="guest-", dir=directory))
-        request = {**parts, "seed": seed, "seconds": limits.seconds, "file_bytes": limits.disk}
+        request = {**parts, "seed": seed, "seconds": limits.time.seconds, "file_bytes": limits.disk}
         request["parent"] = os.getpid()
         (self._directory / "request.json").write_text(json.dumps(request), "utf-8")
         self._process = subprocess.Popen(
@@ -112,11 +127,12 @@ class Guest:
 
     def _watch(self) -> None:
         limits, process = self._limits, self._process
-        deadline = time.monotonic() + limits.seconds
+        started = time.monotonic()
         while process.poll() is None:
-            memory, threads = _usage(process.pid)
-            if time.monotonic() > deadline:
-                self._refuse(f"The source did not finish within {limits.seconds} seconds, and was ended.")
+            memory, threads, busy = _usage(process.pid)
+            over = limits.time.over(time.monotonic() - started, busy)
+            if over:
+                self._refuse(f"The source did not finish within {over}, and was ended.")
             elif memory > limits.memory:
                 self._refuse(f"The source took more than {limits.memory >> 20} MiB of memory, and was ended.")
             elif threads > _MAX_THREADS:
@@ -174,13 +190,15 @@ def _environment(directory: Path) -> dict[str, str]:
     return {**kept, **environment(directory), **home}
 
 
-def _usage(pid: int) -> tuple[int, int]:
-    """Resident bytes and threads of a process; zeros when it is gone."""
+def _usage(pid: int) -> tuple[int, int, float]:
+    """Resident bytes, threads and seconds of processor time of a process; zeros when it is gone."""
     try:
         resident = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * _PAGE
-        return resident, len(os.listdir(f"/proc/{pid}/task"))
+        # After the name, which may hold anything: state is the third field, utime and stime the 14th and 15th.
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return resident, len(os.listdir(f"/proc/{pid}/task")), (int(fields[11]) + int(fields[12])) / _TICKS
     except (OSError, IndexError, ValueError):
-        return 0, 0
+        return 0, 0, 0.0
 
 
 def _disk(directory: Path) -> int:
@@ -200,9 +218,10 @@ def _read_plain(path: Path, limit: int) -> str | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return None
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
         content = file.read(limit + 1)
     try:
         return content.decode() if len(content) <= limit else None

@@ -31,7 +31,7 @@ class ModelForm(Form):
         label="File",
         help_text=f"As model.save('x.keras') writes it; at most {settings.MAX_UPLOAD_BYTES >> 20:,} MiB. "
         "Nothing in it is executed.",
-        widget=forms.FileInput({"accept": ".keras", "data-most-bytes": settings.MAX_UPLOAD_BYTES}),
+        widget=forms.FileInput({"accept": ".keras,.h5", "data-most-bytes": settings.MAX_UPLOAD_BYTES}),
     )
     config = area("Keras JSON", "What model.to_json() gives.", required=True, rows=12)
     imports = area("Imports", rows=4, data_editor="")

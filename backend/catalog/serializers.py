@@ -95,8 +95,10 @@ class ModelCreateSerializer(Serializer):
             raise serializers.ValidationError({parts[kind]: f"A model of kind {kind} needs {parts[kind]}."})
         if others := [parts[one] for one in given if one != kind]:
             raise serializers.ValidationError({others[0]: f"A model of kind {kind} is made of {parts[kind]} alone."})
-        if kind == "keras" and not str(attrs["file"].name).endswith(".keras"):
-            raise serializers.ValidationError({"file": "The file's name must end in .keras (model.save('x.keras'))."})
+        if kind == "keras" and not str(attrs["file"].name).endswith((".keras", ".h5")):
+            raise serializers.ValidationError(
+                {"file": "The file's name must end in .keras or .h5: save the model with model.save('x.keras')."}
+            )
         if kind == "keras" and attrs["file"].size > settings.MAX_UPLOAD_BYTES:
             raise serializers.ValidationError({"file": f"The file is larger than {settings.MAX_UPLOAD_BYTES:,} bytes."})
         return attrs | {"kind": kind}

@@ -37,8 +37,10 @@ AT_ONCE = 1
 """Workshops of one web worker at a time: each takes half a gigabyte and a processor."""
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "KERAS_BACKEND", "LD_LIBRARY_PATH")
 MAX_ANSWER_BYTES = 64 << 20
+PATIENCE = 5
+"""How many times longer than its limit a run may take where the machine is busy: the limit is one of processor time."""
 GRACE_SECONDS = 5
-"""The workshop watches its own limit and answers; only where it does not, it is killed this much later."""
+"""The workshop watches its own limits and answers; only where it does not, it is killed this much later."""
 
 _room = threading.BoundedSemaphore(AT_ONCE)
 
@@ -73,9 +75,9 @@ def run(
                 _put(directory / file, content)
             request = {
                 "ops": [{**operation, "dir": name} for operation in operations],
-                "limits": {"seconds": limit},
+                "limits": {"seconds": limit, "wall_seconds": PATIENCE * limit},
             }
-            answers = _exchange(request, directory, limit)
+            answers = _exchange(request, directory, PATIENCE * limit)
             for answer in answers:
                 _check(answer)
             return Result(answers, {file: _take(directory, file) for file in wanted})
@@ -184,8 +186,10 @@ def _parse(out: BinaryIO, log: BinaryIO, code: int | None, count: int) -> list[M
         answers = answer.get("answers", [answer])
         if len(answers) != count and all(a.get("ok") for a in answers):
             raise ValueError("too few answers")
+        if not all(isinstance(a, dict) for a in answers):
+            raise ValueError("answers that are none")
         return list(answers)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         log.seek(0)
         last = log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
         reason = (
@@ -207,7 +211,8 @@ def _broken(reason: str) -> Problem:
 def _check(answer: Mapping[str, Any]) -> None:
     if answer.get("ok") is True:
         return
-    error = answer.get("error") or {}
+    found = answer.get("error")
+    error = found if isinstance(found, dict) else {}
     message, line = str(error.get("message") or "The workshop refused this."), error.get("line")
     raise Problem(
         status.HTTP_400_BAD_REQUEST,
@@ -224,10 +229,21 @@ def npz(arrays: Sequence[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def array_of(data: bytes) -> Any:
+    """The array of an `.npy` that the workshop wrote; raises Problem where the bytes are none."""
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("several arrays")
+        return array
+    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
+        raise _broken("its outputs cannot be read") from error
+
+
 def arrays_of(data: bytes) -> list[Any]:
     """The inverse of `npz`; raises Problem where the bytes are none."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return [archive[f"t{index:04d}"] for index in range(len(archive.files))]
-    except (ValueError, KeyError, OSError, EOFError) as error:
+            return [np.asarray(archive[f"t{index:04d}"]) for index in range(len(archive.files))]
+    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
         raise _broken("its weights cannot be read") from error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from federated_training import keras_models
 from federated_training.engine import TrainingError
 from federated_training.keras_ranges import Ranges
-from federated_training.problems import FieldError
+from federated_training.problems import FieldError, cause
 from mainstem import updates
 from mainstem.errors import ConfigError, RefusedError, UnreadableError
 from mainstem.lineage.history import History, read_history
@@ -93,5 +93,6 @@ class Model:
         try:
             outputs = keras.ops.convert_to_numpy(self._call(tf.constant(padded)))
         except (tf.errors.OpError, ValueError, TypeError, MemoryError, ArithmeticError) as error:
-            raise TrainingError(f"the model fails on this sample: {keras_models.cause(error)}") from error
+            gist = cause(error, keras_models.layer_names(self._model))
+            raise TrainingError(f"the model fails on this sample: {gist}") from error
         return np.asarray(outputs)[: len(x)]

@@ -84,7 +84,7 @@ def test_file_that_is_no_model(user: Callable[[str], Any], fake_workshop: FakeWo
     upload = SimpleUploadedFile("holiday.jpg", b"\xff\xd8\xff")
     answer = logged_in(user("operator")).post("/models/new/", {"name": "photo", "kind": "keras", "file": upload})
     assert answer.status_code == 400
-    assert "The file's name must end in .keras" in text(answer) and 'value="photo"' in text(answer)
+    assert "The file's name must end in .keras or .h5" in text(answer) and 'value="photo"' in text(answer)
 
 
 def test_oversized_upload(user: Callable[[str], Any], settings: Any) -> None:

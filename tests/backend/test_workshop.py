@@ -52,7 +52,7 @@ def test_files_and_answers(child: Child) -> None:
     result = workshop.run([{"op": "x"}], files={"in": b"ab"}, wanted=["out"], seconds=9)
     assert result.files == {"out": b"abab"}
     (answer,) = result.answers
-    assert answer["dir"] == answer["cwd"] and answer["limits"] == {"seconds": 9}
+    assert answer["dir"] == answer["cwd"] and answer["limits"] == {"seconds": 9, "wall_seconds": 45}
     assert not Path(answer["dir"]).exists()
 
 
@@ -85,6 +85,10 @@ def test_refusal_names_field_and_line(child: Child) -> None:
         ("os.kill(os.getpid(), 9)", "memory or was killed"),
         ("pass", "without an answer"),
         ("print('[1, 2]')", "without an answer"),
+        ("answer(3)", "without an answer"),
+        ("print(json.dumps({'answers': 7}))", "without an answer"),
+        ("print('[' * 100_000)", "without an answer"),
+        ("os.mkdir('w'); answer({'ok': True})", "wrote no file"),
         ("answer({'ok': True})", "wrote no file"),
         ("os.symlink('/etc/passwd', 'w'); answer({'ok': True})", "wrote no file"),
         ("os.mkfifo('w'); answer({'ok': True})", "wrote no file"),
@@ -97,9 +101,16 @@ def test_broken_children(child: Child, body: str, word: str) -> None:
     assert problem.status_code == 503 and word in str(problem.detail)
 
 
+def test_a_refusal_without_a_reason(child: Child) -> None:
+    """Where the error is not of the shape that is agreed, the request is refused all the same."""
+    child("answer({'ok': False, 'error': 'no'})")
+    assert refusal().status_code == 400
+
+
 def test_wall_limit(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that does not come back is ended with everything it started."""
     monkeypatch.setattr(workshop, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(workshop, "PATIENCE", 1)
     child("pid = os.fork()\nPath(request['ops'][0]['note']).write_text(str(pid)) if pid else None\ntime.sleep(60)")
     started = time.monotonic()
     note = Path(os.environ.get("TMPDIR", "/tmp"), f"note-{os.getpid()}")
@@ -140,8 +151,12 @@ def test_npz_round_trip() -> None:
     ]
     back = workshop.arrays_of(workshop.npz(arrays))
     assert all(np.array_equal(a, b) and b.dtype == np.asarray(a).dtype for a, b in zip(arrays, back, strict=True))
-    with pytest.raises(Problem):
-        workshop.arrays_of(b"PK nonsense")
+    bad = b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4', ]" + bytes(9)
+    for data in (b"PK nonsense", b"PK\x03\x04 nonsense", workshop.npz(arrays)[:-30], b"", bad):
+        with pytest.raises(Problem, match="cannot be read"):
+            workshop.arrays_of(data)
+        with pytest.raises(Problem, match="cannot be read"):
+            workshop.array_of(data)
 
 
 @pytest.mark.training

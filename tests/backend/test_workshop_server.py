@@ -79,6 +79,7 @@ def test_a_broken_run_is_a_503_and_the_next_one_works(server: Server, body: str,
 def test_a_run_ends_when_its_caller_hangs_up(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The wall limit holds also where the run does not keep it, and the run is gone soon after."""
     monkeypatch.setattr(workshop, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(workshop, "PATIENCE", 1)
     server(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
     with pytest.raises(Problem, match="longer than 1 s"):
         workshop.run([{"op": "build"}], seconds=1)

@@ -131,6 +131,17 @@ def test_classes_weigh_as_keras_weighs_them(loss: str, *, sparse: bool) -> None:
     assert all(np.array_equal(a, keras.ops.convert_to_numpy(b)) for a, b in zip(ours, local.weights, strict=True))
 
 
+def test_what_an_operation_objects_to_is_told_with_its_layer(data: Dataset) -> None:
+    """A label outside the classes: TensorFlow's sentence, not the first line of its stack."""
+    bench = Bench(loss="sparse_categorical_crossentropy")
+    engine = bench.engine()
+    engine.receive(bench.start)
+    labels = np.full(len(data.training.x), 3.0, "float32")
+    wrong = split(data.training.x, labels, validation_rate=0, test_rate=0, seed=1)
+    with pytest.raises(TrainingError, match=r": indices\[\d+\] = 3 is not in \[0, 3\) \(in the loss\)$"):
+        engine.train(wrong, 0, lambda share: None)
+
+
 def test_a_loss_that_is_no_number_is_an_error(data: Dataset) -> None:
     """NaN ends training with the advice to lower the learning rate."""
     bench = Bench(optimizer="sgd")

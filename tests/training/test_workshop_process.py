@@ -232,7 +232,7 @@ def test_hostile_keras_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "good" / "text.keras").write_text("no archive")
     operations.append(_build(tmp_path / "good", kind="keras", file="text.keras"))
     answers = run_all(operations)
-    expected = [*(case[3] for case in cases.values()), "link", "not a .keras archive"]
+    expected = [*(case[3] for case in cases.values()), "link", "neither a .keras archive"]
     for says, answer, operation in zip(expected, answers, operations, strict=True):
         assert answer["ok"] == (says is None), (operation, answer)
         if says is not None:
@@ -284,6 +284,44 @@ def test_source_runs_confined_and_every_misdeed_is_a_clear_error(tmp_path: Path)
     assert not Path("/tmp/mainstem-was-here").exists()
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "workshop_guest" not in left
+
+
+@needs_landlock
+def test_the_model_of_kafka_ml_s_readme_needs_no_imports_and_bad_answers_are_refusals(tmp_path: Path) -> None:
+    """`tf`, `keras` and `np` are at hand; a directory as answer, damaged weights and infinite settings are refused."""
+    readme = """
+model = tf.keras.models.Sequential([
+      tf.keras.layers.Flatten(input_shape=(28, 28)),
+      tf.keras.layers.Dense(128, activation=tf.nn.relu),
+      tf.keras.layers.Dense(10, activation=tf.nn.softmax)
+])
+
+model.compile(
+    optimizer=keras.optimizers.Adam(clipnorm=float(CLIP)),
+    loss='sparse_categorical_crossentropy',
+    metrics=['accuracy'],
+)
+"""
+    damaged = (
+        f"{_MODEL}\nimport io, os, json, zipfile\n"
+        "open('answer.json', 'w').write(json.dumps({'architecture': model.to_json()}))\n"
+        "with zipfile.ZipFile('weights.npz', 'w') as z:\n"
+        "    for i in range(2): z.writestr(f't000{i}.npy', b'\\x93NUMPY\\x01\\x00\\x10\\x00{]' + bytes(14))\n"
+        "os._exit(0)"
+    )
+    operations = [
+        _source(tmp_path / str(number), code, imports="")
+        for number, code in enumerate(
+            [
+                readme.replace("CLIP", "1"), readme.replace("CLIP", "'inf'"), damaged,
+                "import os\nos.mkdir('answer.json')\nos._exit(0)",
+            ]
+        )
+    ]
+    good, *refused = run_all(operations, seconds=590)
+    assert good["ok"] and good["input"]["shape"] == [28, 28] and good["params"] == 101_770, good
+    says = ("optimizer.config.clipnorm is inf", "cannot be read", "before it left a model")
+    assert all(part in answer["error"]["message"] for part, answer in zip(says, refused, strict=True)), refused
 
 
 @pytest.mark.parametrize(
