@@ -21,6 +21,7 @@ from mainstem.memory_log import MemoryLog
 from mainstem.messages import Progress, Rules, encode
 from mainstem.ports import Outgoing
 from tests.support.federations import LightClient, open_federation
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -56,7 +57,8 @@ def test_a_mode_that_this_version_does_not_know(log: MemoryLog) -> None:
     log.create_topics(topics.federation_topics(federation))
     log.append(control.topic, [Outgoing(encode(msgspec.structs.replace(control.head.opened, rules=rules)))])
     runner = Runner(federation, 0, 1, lambda name: Federation(log, name, clock=SystemClock(), writer="w"))
-    runner.run()
+    runner.start()  # in a thread, as the worker does: what it binds to log lines stays there
+    runner.join(PATIENCE)
     (detail,) = told(log, federation)
     assert detail.startswith("this version of the aggregator cannot run it: mode 'swarm' is not known; choose one of")
 

@@ -35,7 +35,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> KafkaLog:
     """A log whose first client is stale; those that it makes after it are not."""
     made = KafkaLog({"bootstrap.servers": "127.0.0.1:1"}, timeout=2.0)
     made._asker = Client({0: object()}, stale=True)  # type: ignore[assignment]
-    made._admin = Client({0: object()})  # type: ignore[assignment]
+    made._admin._client = Client({0: object()})  # type: ignore[assignment]
     monkeypatch.setattr("mainstem.kafka.log.Consumer", lambda config: Client({0: object()}))
     return made
 
