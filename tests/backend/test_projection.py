@@ -345,11 +345,11 @@ def test_numbers_and_texts_beyond_the_columns() -> None:
     opened = msgspec.structs.replace(example(Opened), name="a\0b" * 200)
     progress = msgspec.structs.replace(
         example(Progress),
-        needed=1 << 62,
-        deadline_ms=(1 << 64) - 1,
+        needed=(1 << 53) - 1,
+        deadline_ms=(1 << 53) - 1,
         phase="x" * 500,
         members=(
-            msgspec.structs.replace(example(Progress).members[0], client="c" * 300, detail="\0", last_ms=(1 << 64) - 1),
+            msgspec.structs.replace(example(Progress).members[0], client="c" * 300, detail="\0", last_ms=(1 << 53) - 1),
         ),
     )
     topic = control_topic(FEDERATION)
