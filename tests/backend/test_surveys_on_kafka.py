@@ -25,7 +25,7 @@ from mainstem.streams import parse_ranges
 from mainstem.survey import Standing, survey
 from mainstem.topics import TopicSpec, new_federation_id, stream_spec
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.backend, pytest.mark.kafka]
 
 CONFIG = {"data_type": "float32", "data_reshape": "2", "label_type": "float32", "label_reshape": "1"}
 
