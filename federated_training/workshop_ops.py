@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,18 +55,8 @@ def _build(request: Request, directory: Path, max_params: int, guest: Guest | No
     for tensor, array in zip(keras_models.tensors_of(model), arrays, strict=True):
         if array.dtype.kind in "fV" and not np.isfinite(array.astype("float64")).all():
             raise FieldError("weights", f"The initial weights {tensor['name']} hold NaN or infinity.")
-    if (place := _infinite(compiled)) is not None:
-        raise FieldError("compile", f"The model is compiled with a number that is not finite: {place}.")
     workshop_files.save_arrays(directory / "weights.npz", arrays)
     return {**keras_models.describe(model), "weights": "weights.npz", "compile": compiled}
-
-
-def _infinite(value: Any, place: str = "") -> str | None:
-    """Where plain data hold a NaN or an infinity, as `optimizer.config.clipnorm is inf`; None where they do not."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"{place.removeprefix('.')} is {value}"
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next(filter(None, (_infinite(item, f"{place}.{key}") for key, item in items)), None)
 
 
 def _from_template(request: Request, max_params: int, seed: int) -> Any:
