@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -17,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from mainstem.errors import BrokerError
 from mainstem.kafka import java, storage
@@ -59,6 +60,7 @@ class Broker:
         self.config = dict(config or {})
         self.startup_timeout = startup_timeout
         self.process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[bytes] | None = None
 
     # -- for clients ------------------------------------------------------------------------------------------------
     @property
@@ -129,6 +131,15 @@ class Broker:
             raise BrokerError(
                 f"port {port} is already in use, so Kafka cannot listen there: end what uses it or choose another port"
             )
+        self._lock = _locked(self.directory)
+        try:
+            self._launch(port, record)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _launch(self, port: int, record: Path | None) -> None:
         command = java.command(self.heap, record=record)
         data = self.directory / "data"
         storage.format_data(data)
@@ -144,12 +155,7 @@ class Broker:
                 start_new_session=True,  # Ctrl-C in the terminal is for us to handle, in order
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
             )  # fmt: skip
-        try:
-            self._wait_until_open(port, begin)
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        self._wait_until_open(port, begin)
 
     def _wait_until_open(self, port: int, log_begin: int) -> None:
         """KRaft opens the clients' listener last of all, so an open port means a working broker."""
@@ -176,6 +182,14 @@ class Broker:
         return f"{' | '.join(lines[-4:])[-1500:] or 'it printed nothing'} (all of it is in {self.log_file})"
 
     def _end(self, sig: signal.Signals, timeout: float) -> None:
+        try:
+            self._end_process(sig, timeout)
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def _end_process(self, sig: signal.Signals, timeout: float) -> None:
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -196,3 +210,17 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5) as there:
         return bool(there.getsockname() != there.getpeername())
     return False
+
+
+def _locked(directory: Path) -> IO[bytes]:
+    """Holds the directory until it is closed; raises BrokerError where another process or object holds it.
+
+    Kafka locks its data too, but only once it runs, and one that finds them locked does not always end.
+    """
+    handle = open(directory / "broker.lock", "ab")  # noqa: SIM115 (whoever gets it closes it)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise BrokerError(f"another broker uses {directory}") from error
+    return handle
