@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -317,13 +318,10 @@ def test_the_job_waits_for_a_federation_that_opens_later(
 
 
 def _renamed(log: KafkaLog, source: str, federation: str) -> Outgoing:
-    import msgspec
-
+    """The `opened` record of another federation as this one's, with its weights at the same offsets."""
     head = final(log, source)
-    record = msgspec.structs.replace(
-        head.opened,
-        federation=federation,
-        topics=msgspec.structs.replace(head.opened.topics, control=topics.control_topic(federation),
-                                       aggregator=topics.aggregator_topic(federation)),
-    )  # fmt: skip
-    return Outgoing(encode(record))
+    origin, there = head.opened.topics.data, topics.data_topic(federation)
+    chunks = [Outgoing(r.value, headers=list(r.headers.items())) for r in log.read(origin, 0, *log.bounds(origin, 0))]
+    log.append(there, chunks)
+    names = Topics(control=topics.control_topic(federation), data=there, aggregator=topics.aggregator_topic(federation))
+    return Outgoing(encode(msgspec.structs.replace(head.opened, federation=federation, topics=names)))
