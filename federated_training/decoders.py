@@ -144,7 +144,7 @@ class Decoder:
         if self._target.ignore is not None:
             bad &= flat != self._target.ignore
         if self._hot:
-            nowhere = ~flat.reshape(len(y), self._places, -1).any(axis=2)
+            nowhere = ~flat.reshape(len(y), self._places, flat.shape[1] // self._places).any(axis=2)
             bad |= np.repeat(nowhere, flat.shape[1] // self._places, axis=1)
         single = flat.shape[1] == 1
         seen = set()

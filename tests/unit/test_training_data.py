@@ -318,3 +318,14 @@ def test_settings_name_the_variable_that_is_wrong() -> None:
             Settings.from_environ(environ | {name: value})
     with pytest.raises(ConfigError, match="DATA_TOPIC"):
         Settings.from_environ({name: value for name, value in environ.items() if name != "DATA_TOPIC"})
+
+
+def test_a_batch_of_which_no_record_can_be_read() -> None:
+    """One-hot labels, and no sample left to have one: each record has its true reason."""
+    decoder = Decoder(
+        spec_of(config={"label_reshape": "3"}), InputSpec(shape=(4,)), Target.of("categorical_crossentropy", (3,))
+    )
+    bad = np.full(4, np.nan, "f4").tobytes()
+    x, y, refused = decoder.decode([(np.eye(3, dtype="f4")[0].tobytes(), bad)] * 2)
+    assert (x.shape, y.shape) == ((0, 4), (0, 3))
+    assert [refusal.position for refusal in refused] == [0, 1] and "is nan at position 0" in refused[0].reason
