@@ -124,9 +124,7 @@ def _check_object(value: dict[str, Any], field: str, layer: str) -> None:
             "Build it with stateful=False.",
         )
     if name == "Discretization" and isinstance(config, dict) and not config.get("bin_boundaries"):
-        raise FieldError(
-            field, f"The layer {layer!r} has no bin_boundaries; give them, or call its adapt() first."
-        )
+        raise FieldError(field, f"The layer {layer!r} has no bin_boundaries; give them, or call its adapt() first.")
 
 
 def _of(layer: str) -> str:

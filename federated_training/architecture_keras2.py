@@ -20,7 +20,8 @@ _DROPPED: Final[Mapping[str, Mapping[str, object]]] = {
     **{name: {"groups": 1, **_SEPARABLE} for name in ("SeparableConv1D", "SeparableConv2D")},
     "Embedding": {"input_length": _ANY},
     "MultiHeadAttention": {
-        **{f"{part}_shape": _ANY for part in ("query", "key", "value")}, "softmax_robust_masking": False
+        **{f"{part}_shape": _ANY for part in ("query", "key", "value")},
+        "softmax_robust_masking": False,
     },
 }
 _DROPPED_ANYWHERE: Final[Mapping[str, object]] = {

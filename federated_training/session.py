@@ -145,9 +145,7 @@ class Session:
         # how labels are spread leaves the site only where the federation chooses by it
         tells = opened.rules.selection.name == "label_coverage"
         labels = label_counts(data.y) if tells else {}
-        self._speaking().joined(
-            len(data), SOFTWARE, labels, growing=self._settings.spec.grows, note=self._work.note
-        )
+        self._speaking().joined(len(data), SOFTWARE, labels, growing=self._settings.spec.grows, note=self._work.note)
         self._joined_with = len(data)
 
     def _upload(self, effect: Upload) -> None:

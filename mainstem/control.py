@@ -64,7 +64,7 @@ class ControlReader:
             return Entry(offset, timestamp_ms, None, problem=str(error))
         if not isinstance(record, Lifecycle):
             return Entry(offset, timestamp_ms, record)
-        if isinstance(record, Opened) and record.topics != _topics_of(record.federation):
+        if isinstance(record, Opened) and record.topics != topics_of(record.federation):
             return Entry(offset, timestamp_ms, record, problem=f"its topics are not those of {record.federation[:20]}")
         link = Link(offset, timestamp_ms, hash_, record)
         if record.federation == self._federation and self.chain.offer(link):
@@ -176,7 +176,7 @@ def problem_of(record: ControlRecord | Lifecycle) -> str | None:
     return None
 
 
-def _topics_of(federation: str) -> Topics:
+def topics_of(federation: str) -> Topics:
     """Where a federation's records stand: no record's word is taken for it."""
     return Topics(
         control=f"FED-{federation}-model_control_topic",

@@ -131,7 +131,8 @@ class Broker:
             raise BrokerError(
                 f"port {port} is already in use, so Kafka cannot listen there: end what uses it or choose another port"
             )
-        self._lock = _locked(self.directory)
+        if self._lock is None:  # held still where the process has died by itself
+            self._lock = _locked(self.directory)
         try:
             self._launch(port, record)
         except BaseException:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from mainstem.errors import DecodeError
-from mainstem.messages.grammar import PAGED_BYTES, RECORD_BYTES, check
+from mainstem.messages.grammar import PAGED_BYTES, RECORD_BYTES, GrammarError, check
 from mainstem.messages.records import SCHEMA, Announcement, ClientRecord, ControlRecord
 
 
@@ -38,13 +38,13 @@ def sha256(value: bytes) -> str:
 def _decode(decoder: msgspec.json.Decoder[_Message], value: bytes | None, limit: int = RECORD_BYTES) -> _Message:
     if value is None:
         raise DecodeError("the record is empty where a JSON object was expected")
-    check(value, limit)
     try:
+        check(value, limit)
         envelope = _envelope.decode(value)
         if envelope.schema != SCHEMA:
             raise DecodeError(f"schema {envelope.schema} is not known here (this is schema {SCHEMA})")
         return decoder.decode(value)
-    except msgspec.DecodeError as error:
+    except (GrammarError, msgspec.DecodeError) as error:
         raise DecodeError(f"not a record of this protocol: {error}") from error
 
 

@@ -11,8 +11,6 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
-from mainstem.errors import DecodeError
-
 RECORD_BYTES: Final = 8 << 20
 """Largest record, as it stands in a topic."""
 
@@ -24,26 +22,31 @@ DEPTH: Final = 64
 
 LARGEST_INTEGER: Final = (1 << 53) - 1
 
+
+class GrammarError(ValueError):
+    """Bytes that are no record for any reader."""
+
+
 _BRACKETS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{\]}]', re.DOTALL)
 
 
 def check(value: bytes, limit: int = RECORD_BYTES) -> None:
-    """Refuse what is not JSON in the protocol's grammar; raises DecodeError."""
+    """Refuse what is not JSON in the protocol's grammar; raises GrammarError."""
     if len(value) > limit:
-        raise DecodeError(f"it has {len(value):,} bytes; a record has at most {limit:,}")
+        raise GrammarError(f"it has {len(value):,} bytes; a record has at most {limit:,}")
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
-        raise DecodeError(f"it is not UTF-8 at byte {error.start}") from error
+        raise GrammarError(f"it is not UTF-8 at byte {error.start}") from error
     _check_depth(value)
     try:
         found = _decoder.decode(text)
         if b"\\u" in value:
             json.dumps(found, ensure_ascii=False).encode()  # only an escape can spell a lone surrogate
     except UnicodeEncodeError as error:
-        raise DecodeError("a string holds a lone surrogate") from error
+        raise GrammarError("a string holds a lone surrogate") from error
     except ValueError as error:
-        raise DecodeError(f"it is not JSON as records are: {error}") from error
+        raise GrammarError(str(error)) from error
 
 
 def _check_depth(value: bytes) -> None:
@@ -55,7 +58,7 @@ def _check_depth(value: bytes) -> None:
         if first in b"[{":
             depth += 1
             if depth > DEPTH:
-                raise DecodeError(f"it nests more than {DEPTH} deep")
+                raise GrammarError(f"it nests more than {DEPTH} deep")
         elif first in b"]}":
             depth -= 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mainstem import topics, updates
+from mainstem.control import topics_of
 from mainstem.messages import (
     Announcement,
     Data,
@@ -12,7 +13,6 @@ from mainstem.messages import (
     Opened,
     Rules,
     Strategy,
-    Topics,
     Training,
     encode,
 )
@@ -36,9 +36,8 @@ def open_federation(
         (*topics.shared_topics(), *topics.federation_topics(federation, aggregator_partitions=aggregator_partitions))
     )
     specs = specs_of(zip(names or [f"t{i}" for i in range(len(tensors))], tensors, strict=True))
-    data = topics.data_topic(federation)
-    weights = updates.publish(log, data, writer="opener", update="version-0", specs=specs, tensors=tensors)
-    where = Topics(control=topics.control_topic(federation), data=data, aggregator=topics.aggregator_topic(federation))
+    where = topics_of(federation)
+    weights = updates.publish(log, where.data, writer="opener", update="version-0", specs=specs, tensors=tensors)
     opened = Opened(
         federation=federation,
         seq=0,

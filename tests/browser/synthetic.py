@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from mainstem.chain import Head
-from mainstem.control import ControlReader
+from mainstem.control import ControlReader, topics_of
 from mainstem.messages import (
     Accepted,
     Closed,
@@ -44,7 +44,9 @@ class Tale:
         self._platform, self._offset, self._ms = platform, 0, STARTED_MS
         self._reader = ControlReader(federation)
         rules = Rules(rounds=rounds, min_clients=clients)
-        first = msgspec.structs.replace(opened(), federation=federation, name=f"Told {federation}", rules=rules)
+        first = msgspec.structs.replace(
+            opened(), federation=federation, topics=topics_of(federation), name=f"Told {federation}", rules=rules
+        )
         self.tell([msgspec.structs.replace(first, weights=weights("f" * 64))])
 
     def tell(self, records: list[Opened | Round | Progress]) -> None:

@@ -115,6 +115,16 @@ def test_a_second_broker_object_takes_the_data_over_at_a_fixed_port(tmp_path: Pa
         assert broker.running
 
 
+def test_a_broker_that_died_is_started_again(tmp_path: Path) -> None:
+    """Whoever supervises one starts the same object once its process has gone, however that went."""
+    with EmbeddedKafka(tmp_path) as broker:
+        assert broker.process is not None
+        broker.process.kill()
+        broker.process.wait()
+        write(broker.start().bootstrap_servers, "again", b"one")
+        assert read(broker.bootstrap_servers, "again", 1) == [b"one"]
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     """A fixed port that something else listens on is refused with a sentence that names it."""
     with socket.socket() as other:

@@ -22,7 +22,7 @@ from backend.aggregator.federation import Federation
 from backend.launchers.words import last_error
 from mainstem import topics, updates
 from mainstem.clock import SystemClock
-from mainstem.control import ControlTopic
+from mainstem.control import ControlTopic, topics_of
 from mainstem.errors import DecodeError
 from mainstem.jobs import Exit
 from mainstem.kafka.embedded import EmbeddedKafka
@@ -37,7 +37,6 @@ from mainstem.messages import (
     Opened,
     Rules,
     Strategy,
-    Topics,
     Training,
     decode_client,
     encode,
@@ -73,8 +72,7 @@ def open_run(log: KafkaLog, model: tuple[str, list[tuple[str, Any]]], rules: Rul
     federation = topics.new_federation_id()
     log.create_topics((*topics.shared_topics(), *topics.federation_topics(federation)))
     architecture, named = model
-    where = Topics(control=topics.control_topic(federation), data=topics.data_topic(federation),
-                   aggregator=topics.aggregator_topic(federation))  # fmt: skip
+    where = topics_of(federation)
     defaults: dict[str, Any] = {"learning_rate": 0.02, "seed": 5}
     specs, tensors = specs_of(named), [array for _, array in named]
     weights = updates.publish(log, where.data, writer="opener", update="version-0", specs=specs, tensors=tensors)
@@ -320,8 +318,8 @@ def test_the_job_waits_for_a_federation_that_opens_later(
 def _renamed(log: KafkaLog, source: str, federation: str) -> Outgoing:
     """The `opened` record of another federation as this one's, with its weights at the same offsets."""
     head = final(log, source)
-    origin, there = head.opened.topics.data, topics.data_topic(federation)
+    names = topics_of(federation)
+    origin, there = head.opened.topics.data, names.data
     chunks = [Outgoing(r.value, headers=list(r.headers.items())) for r in log.read(origin, 0, *log.bounds(origin, 0))]
     log.append(there, chunks)
-    names = Topics(control=topics.control_topic(federation), data=there, aggregator=topics.aggregator_topic(federation))
     return Outgoing(encode(msgspec.structs.replace(head.opened, federation=federation, topics=names)))

@@ -313,7 +313,9 @@ model.compile(
         _source(tmp_path / str(number), code, imports="")
         for number, code in enumerate(
             [
-                readme.replace("CLIP", "1"), readme.replace("CLIP", "'inf'"), damaged,
+                readme.replace("CLIP", "1"),
+                readme.replace("CLIP", "'inf'"),
+                damaged,
                 "import os\nos.mkdir('answer.json')\nos._exit(0)",
             ]
         )

@@ -125,6 +125,8 @@ def test_a_crowd_that_gives_up_neither_swells_the_record_nor_silences_a_member()
     assert {len(f.detail) for f in said.failures} == {LONGEST}
     assert failures.of(driver.machine.roster.members[-1]) == "no data"
     assert driver.machine.refused == [] and len(encode(said)) < CONTROL_RECORD_LIMIT
+
+
 def test_what_clients_leave_out_is_told_with_them() -> None:
     """The note of `joined` stands beside its client, before and after a round; a crowd of long ones stays small."""
     world = World.of(min_clients=1, rounds=2)

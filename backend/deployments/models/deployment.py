@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db import models
 
 from backend.catalog.models import Configuration, Model
-from mainstem.messages import Announcement, Data, InputSpec, Topics
-from mainstem.topics import aggregator_topic, control_topic, data_topic
+from mainstem.control import topics_of
+from mainstem.messages import Announcement, Data, InputSpec
 
 if TYPE_CHECKING:
     from backend.deployments.models.runs import Member
@@ -118,11 +118,7 @@ class Deployment(models.Model):
             data=msgspec.convert(self.data, Data),
             min_clients=self.rules.get("min_clients", 1),
             max_clients=self.rules.get("max_clients", 1000),
-            topics=Topics(
-                control=control_topic(self.federation),
-                data=data_topic(self.federation),
-                aggregator=aggregator_topic(self.federation),
-            ),
+            topics=topics_of(self.federation),
         )
 
     def waits_for(self, members: Iterable[Member]) -> list[str]:
