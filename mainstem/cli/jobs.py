@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mainstem.cli.api import Api
-from mainstem.cli.output import Output
+from mainstem.cli.output import Output, visible
 from mainstem.platform.home import Home
 
 HELP = "list training Jobs, or print the log of one"
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         if options.json:
             output.result({"name": options.name, "log": log})
         else:
-            print(log, end="" if log.endswith("\n") else "\n")
+            print(visible(log), end="" if log.endswith("\n") else "\n")
     elif options.json:
         output.result(jobs)
     else:

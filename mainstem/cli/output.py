@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,17 @@ class UsageError(MainstemError):
     """The arguments do not make sense together; the exit code is 2."""
 
 
+def visible(text: str) -> str:
+    """`text` as a terminal may have it: what moves its cursor or turns its lines is shown by its code.
+
+    Names and sentences come from peers' records; only line ends and tabs among their control characters are taken.
+    """
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in hidden else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class Output:
     """Where a command's words go."""
 
@@ -34,14 +46,14 @@ class Output:
 
     def say(self, text: str) -> None:
         """A notice, to stderr."""
-        self.err.print(escape(text), soft_wrap=True)
+        self.err.print(escape(visible(text)), soft_wrap=True)
 
     def error(self, text: str) -> None:
         """An error, one sentence, to stderr."""
         if self.as_json:
             print(json.dumps({"error": text}), file=sys.stderr)
         else:
-            self.err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+            self.err.print(f"[bold red]error:[/] {escape(visible(text))}", soft_wrap=True)
 
     def result(self, value: Any) -> None:
         """The result as JSON: indented on a terminal, else one line."""
@@ -49,7 +61,8 @@ class Output:
 
     def show(self, *parts: str | tuple[str, str]) -> None:
         """A line of the result; a part may be (text, style)."""
-        self.out.print(Text.assemble(*parts), soft_wrap=True)
+        seen = [visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
+        self.out.print(Text.assemble(*seen), soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """The result as a table."""
@@ -60,7 +73,7 @@ class Output:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(escape("-" if cell is None else str(cell)) for cell in row))
+            table.add_row(*(escape("-" if cell is None else visible(str(cell))) for cell in row))
         self.out.print(table)
 
 

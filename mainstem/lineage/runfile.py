@@ -74,6 +74,8 @@ class RunFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if path.exists() and not path.is_file():  # a device may have no end
+            raise DecodeError(f"{path} cannot be read: it is no regular file")
         try:
             self._file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by `close`
         except OSError as error:

@@ -16,7 +16,7 @@ import pytest
 from mainstem.cli import demo, status
 from mainstem.cli.api import Api, ApiError
 from mainstem.cli.main import COMMANDS, main
-from mainstem.cli.output import Output
+from mainstem.cli.output import Output, visible
 from mainstem.platform.home import Home, Running
 
 
@@ -247,3 +247,16 @@ def test_the_demo_outlives_a_restart_of_the_backend(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(demo, "AWAY_SECONDS", -1.0)
     with pytest.raises(ApiError):
         demo._follow(cast(Api, Flickering(1)), "abcdefgh", output)
+
+
+def test_what_peers_wrote_does_not_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences, carriage returns and turns of direction are shown by their codes."""
+    name = "site\x1b]0;owned\x07\x1b[2J\r\u202egnp\x9b"
+    assert visible("one\ttwo\nthree é 語") == "one\ttwo\nthree é 語"
+    output = Output()
+    output.show(name, (name, "bold"))
+    output.table("Clients", ["client"], [[name]])
+    output.say(name)
+    output.error(name)
+    for text in capsys.readouterr():
+        assert not set(text) & set("\x1b\x07\r\u202e\x9b") and r"\x1b]0;owned\x07" in text

@@ -244,3 +244,10 @@ def test_a_damaged_file_is_never_believed(exported: Path, tmp_path: Path, data: 
 
 def _essence(manifest: Manifest) -> Any:
     return [(part.topic, part.sha256) for part in manifest.parts], manifest.head, manifest.federation
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/"])
+def test_a_device_or_a_directory_is_no_run(path: str) -> None:
+    """A device may have no end: nothing of it is read."""
+    with pytest.raises(DecodeError, match="it is no regular file"):
+        RunFile(Path(path))
