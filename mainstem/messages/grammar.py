@@ -11,6 +11,8 @@ import json
 import re
 from typing import Any, Final, NoReturn
 
+import msgspec
+
 RECORD_BYTES: Final = 8 << 20
 """Largest record, as it stands in a topic."""
 
@@ -34,6 +36,24 @@ def check(value: bytes, limit: int = RECORD_BYTES) -> None:
     """Refuse what is not JSON in the protocol's grammar; raises GrammarError."""
     if len(value) > limit:
         raise GrammarError(f"it has {len(value):,} bytes; a record has at most {limit:,}")
+    if not _is_plain(value):
+        _check_slowly(value)
+
+
+def _is_plain(value: bytes) -> bool:
+    """Whether it is what our own encoder writes, and small: then nothing of the grammar can be amiss.
+
+    Names twice, surrogates and other bytes than UTF-8 do not come back the same. It takes a quarter of the time.
+    """
+    if value.count(b"[") + value.count(b"{") > DEPTH or _LONG in value.translate(_DIGITS):
+        return False
+    try:
+        return msgspec.json.encode(_plain.decode(value)) == value
+    except (ValueError, RecursionError):  # a msgspec.DecodeError is a ValueError
+        return False
+
+
+def _check_slowly(value: bytes) -> None:
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
@@ -50,8 +70,6 @@ def check(value: bytes, limit: int = RECORD_BYTES) -> None:
 
 
 def _check_depth(value: bytes) -> None:
-    if value.count(b"[") + value.count(b"{") <= DEPTH:
-        return
     depth = 0
     for match in _BRACKETS.finditer(value):
         first = value[match.start()]
@@ -89,4 +107,9 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
+_DIGITS: Final = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_LONG: Final = b"0" * 16
+"""As many digits as the smallest integer that is refused has."""
+
+_plain = msgspec.json.Decoder()
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
