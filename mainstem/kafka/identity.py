@@ -5,14 +5,13 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
-from mainstem.errors import LogError
 from mainstem.ports import TopicIdentity
 
 GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC})
 
 
 def identify(admin: AdminClient, topic: str, timeout: float) -> TopicIdentity | None:
-    """The topic of that name; None where there is none. Raises LogError where Kafka does not tell.
+    """The topic of that name; None where there is none. Raises KafkaException where Kafka does not tell.
 
     A principal that may read a topic may ask for its id, but not always for its settings: `compacted` is None then.
     """
@@ -24,7 +23,7 @@ def identify(admin: AdminClient, topic: str, timeout: float) -> TopicIdentity | 
     except KafkaException as error:
         if error.args[0].code() in GONE:
             return None
-        raise LogError(f"asking which topic {topic} is: {error.args[0].str() or error.args[0].name()}") from error
+        raise
     try:
         policy = settings.result()["cleanup.policy"].value
     except KafkaException:

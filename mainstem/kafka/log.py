@@ -119,7 +119,7 @@ class KafkaLog:
     # ------------------------------------------------------------ topics
     def identify(self, topic: str) -> TopicIdentity | None:
         """See `ports.Streams`."""
-        with self._translated(f"asking for topic {topic}") as admin:
+        with self._translated(f"asking which topic {topic} is") as admin:
             return identify(admin, topic, self._timeout)
 
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:

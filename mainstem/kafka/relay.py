@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
 from mainstem.kafka.admin import Administrator
+from mainstem.kafka.identity import GONE
 from mainstem.ports import Record
 from mainstem.relay.loop import Batch
 from mainstem.topics import TopicSpec
@@ -32,14 +33,7 @@ MAX_BYTES = 900_000
 """Keys and values of one batch; a single larger record travels alone."""
 
 _TIMEOUT = 10.0
-_GONE = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.UNKNOWN_TOPIC_ID,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
+_GONE = GONE | {KafkaError._UNKNOWN_PARTITION}
 """What a topic that does not exist yet, or no longer, looks like: not our problem."""
 
 _PASSING = _GONE | {
