@@ -78,7 +78,8 @@ def _convert_calls(config: dict[str, Any]) -> None:
 
     To Keras 2 an inner Sequential's own making is its first call; Keras 3 knows that of functional models only.
     """
-    layers = [layer for layer in config.get("layers") or () if isinstance(layer, dict)]
+    listed = config.get("layers")
+    layers = [layer for layer in listed if isinstance(layer, dict)] if isinstance(listed, list) else []
     names = {str(layer.get("name")) for layer in layers}
     inner = {str(layer.get("name")) for layer in layers if layer.get("class_name") == "Sequential"}
 
