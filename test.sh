@@ -71,6 +71,10 @@ done
 [ $all = yes ] || left_out "tests marked slow" "they take long; --all runs them"
 [ $cluster = yes ] || left_out "tests marked cluster" "they need a Kubernetes cluster; --cluster runs them"
 
+# a worker for each core up to four, each with a broker and a platform of its own; the cluster is one for all
+workers=(--numprocesses auto --maxprocesses 4 --dist loadfile)
+[ $cluster = no ] || workers=()
+
 closing=""
 if [ ${#paths[@]} -gt 0 ]; then
     case $all-$cluster in
@@ -82,7 +86,7 @@ if [ ${#paths[@]} -gt 0 ]; then
     log=$(mktemp)
     printf '\n=== pytest %s\n' "${paths[*]}"
     begin=$SECONDS
-    "$python" -m pytest "${marks[@]}" "${extra[@]}" "${paths[@]}" 2>&1 | tee "$log"
+    "$python" -m pytest "${workers[@]}" "${marks[@]}" "${extra[@]}" "${paths[@]}" 2>&1 | tee "$log"
     code=${PIPESTATUS[0]}
     closing=$(tail -n 1 "$log")
     rm -f "$log"
@@ -96,7 +100,7 @@ fi
 
 # the backend's tests again, on a real server: what locks, what two replicas do at once
 on_postgres() {
-    MAINSTEM_TEST_DATABASE=postgres "$python" -m pytest "${extra[@]}" \
+    MAINSTEM_TEST_DATABASE=postgres "$python" -m pytest "${workers[@]}" "${extra[@]}" \
         tests/backend/test_{database_errors,deployments,fields,ingest_data,launch_jobs,outbox,prepare,projection,rebuild,rollback}.py
 }
 if "$python" -c 'from tests.support.postgres import programs; programs()' 2>/dev/null; then
