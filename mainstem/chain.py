@@ -39,9 +39,9 @@ class Head:
     """The run as the chain so far defines it. Immutable: `follow` gives the next one.
 
     `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
-    last; `models` their weights, one each; `since_ms` is the log time from which the open round counts; `selected`
-    says whom it asks, None where it asks all or has not chosen yet; `resumed_ms` is the log time of a resume after
-    which it has not chosen again, 0 where there was none.
+    last; `models` their weights, one each; `since_ms` is the stamp of its record, from which the open round counts;
+    `selected` says whom it asks, None where it asks all or has not chosen yet; `resumed`: after a resume it has not
+    chosen again.
     """
 
     link: Link
@@ -58,7 +58,7 @@ class Head:
     state: str
     command: int
     selected: Selected | None = None
-    resumed_ms: int = 0
+    resumed: bool = False
 
     @property
     def ended(self) -> bool:
@@ -116,7 +116,7 @@ def follow(head: Head, link: Link) -> Head | None:
     valid = record.seq == head.link.record.seq + 1 and record.prev == head.link.hash
     if not valid or record.federation != head.opened.federation:
         return None
-    changes: dict[str, object] = {"link": link, "since_ms": max(head.since_ms, link.timestamp_ms)}
+    changes: dict[str, object] = {"link": link, "since_ms": link.timestamp_ms}
     match record:
         case Round():
             base = Base(seq=record.seq, version=record.version)
@@ -131,10 +131,10 @@ def follow(head: Head, link: Link) -> Head | None:
                 "snapshot": record.snapshot,
                 "state": "open",
                 "selected": None,
-                "resumed_ms": 0,
+                "resumed": False,
             }
         case Selected():
-            changes |= {"selected": record, "resumed_ms": 0}
+            changes |= {"selected": record, "resumed": False}
         case RolledBack():
             model = head.model(record.version)
             if model is None or record.weights != model:
@@ -151,12 +151,12 @@ def follow(head: Head, link: Link) -> Head | None:
                 "command": record.command,
                 "state": "open",
                 "selected": None,
-                "resumed_ms": 0,
+                "resumed": False,
             }
         case Stopped():
             changes |= {"state": "stopped", "command": record.command}
         case Resumed():
-            changes |= {"state": "open", "command": record.command, "resumed_ms": changes["since_ms"]}
+            changes |= {"state": "open", "command": record.command, "resumed": True}
         case Changed():
             changes |= {"rules": record.rules, "command": record.command}
         case Finished():

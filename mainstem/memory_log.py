@@ -12,7 +12,7 @@ from mainstem.topics import TopicSpec
 
 
 class MemoryLog:
-    """Implements `ports.MessageLog`. Thread-safe; timestamps come from the clock and never run backwards."""
+    """Implements `ports.MessageLog`. Thread-safe; the clock stamps records, also where it runs backwards."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -28,8 +28,7 @@ class MemoryLog:
             partitions = self._partitions(topic)
             for out in records:
                 log = partitions[out.partition]
-                now = self._clock.now_ms()
-                stamp = max(now, log[-1].timestamp_ms) if log else now
+                stamp = self._clock.now_ms()
                 value = None if out.value is None else bytes(out.value)
                 log.append(Record(topic, out.partition, len(log), stamp, out.key, value, dict(out.headers)))
                 offsets.append(len(log) - 1)

@@ -12,7 +12,8 @@ from mainstem.topics import TopicSpec
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as read. `timestamp_ms` is milliseconds since the epoch (LogAppendTime on our topics)."""
+    """A record as read. `timestamp_ms` is milliseconds since the epoch: of the broker's clock where it is `appended`
+    time (LogAppendTime, as our topics have it), otherwise as its writer stamped it (CreateTime)."""
 
     topic: str
     partition: int
@@ -21,6 +22,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Mapping[str, bytes] = field(default_factory=dict)
+    appended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,11 @@ class Clock(Protocol):
     """Time in, so that a test can pass its own."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
+        """Milliseconds since the epoch, as far as the machine knows: may jump."""
+        ...
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since some moment: only goes forward."""
         ...
 
 

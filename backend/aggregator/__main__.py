@@ -85,7 +85,7 @@ def work(
     clock, rooms = SystemClock(), {"retain": retain, "spill": spill, "threads": threads}
     worker = Worker(lambda federation: Federation(log, federation, clock=clock, writer=writer, **rooms))
     ends = Ends(config)
-    shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic, clock.now_ms)
+    shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic)
     with closing(log), closing(ends), serving("aggregator", health, shown):
         while not leave.is_set():
             health.turn()

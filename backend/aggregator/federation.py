@@ -6,10 +6,12 @@ Whatever raises LogError here may be repeated from nothing: a new `Federation` r
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
 
+from backend.aggregator.clocks import Clocks
 from backend.aggregator.inbox import Inbox
 from backend.aggregator.kept import Kept
 from backend.aggregator.meters import Meters, Sight
@@ -53,6 +55,7 @@ from mainstem.rounds import (
     Unreducible,
     successor,
 )
+from mainstem.topics import aggregator_topic
 from mainstem.weights import Limits, Tensor, check_finite, fits
 
 PROGRESS_MS = 1_000
@@ -61,8 +64,11 @@ PROGRESS_MS = 1_000
 TURN = 1000
 """Records of one step: then commands and the deadline have their turn."""
 
+START_MS = 50
+"""A head's time starts so soon after it was followed, unless it has a successor by then: quick rounds need no ticks."""
+
 TICK_MS = 250
-"""While something is due and nobody writes, one tick in this time."""
+"""At most one tick in this time."""
 
 
 class Federation:
@@ -94,9 +100,11 @@ class Federation:
         self._checked: Kept | None = None
         self._models = Models(log)
         self._retention = Retention(log)
-        self._ticked_ms = 0
+        self._clocks = Clocks(aggregator_topic(federation))
+        self._ticked_ms = -TICK_MS
+        self._told, self._told_ms = (-1, 0), 0
         self._failures = Failures()
-        self._progress: tuple[int, Progress | None] = (0, None)
+        self._progress: tuple[int, Progress | None] = (-PROGRESS_MS, None)
         self.trouble = ""
         """What kept the one before this from going on, until the run has a new head."""
         self._logger = logging.getLogger("mainstem.aggregator")
@@ -113,7 +121,7 @@ class Federation:
         if self._inbox is None:
             self._inbox = Inbox(self._log, head.opened.topics.aggregator, self._retain)
         self._inbox.seek(self.machine.position)
-        seen = self._inbox.peek(timeout)
+        seen = self._inbox.peek(min(timeout, max(0, self._tick_ms() - self._clock.elapsed_ms()) / 1000))
         for _ in range(TURN):
             if seen is None or not self._digest(seen):
                 break
@@ -121,7 +129,7 @@ class Federation:
         self._tick()
         self._report()
         self._meters.refused(self.machine)
-        self.sight.see(self.machine, self._progress[1], time.monotonic())
+        self.sight.see(self.machine, self._progress[1], time.monotonic(), self._round_ms(), self._clocks.ahead_ms)
         return True
 
     def _digest(self, seen: Seen) -> bool:
@@ -137,6 +145,7 @@ class Federation:
         taken = self.machine.position == seen.offset + 1
         if taken:
             self._inbox.take()
+            self._clocks.read(seen)
             self._failures.hear(seen.offset, seen.record, self.machine.roster)
         return taken and self.machine.head is head
 
@@ -146,7 +155,7 @@ class Federation:
         if head is None or head.ended:
             return
         if self.machine.head is not None:
-            record = progress_of(self.machine, self._clock.now_ms(), self._failures, trouble)
+            record = progress_of(self.machine, self._round_ms(), self._failures, trouble)
         else:  # not even the head could be taken up
             record = Progress(
                 federation=self.federation,
@@ -293,20 +302,41 @@ class Federation:
             yield accepted, blocks.tensors(read, model) if read else self._tensors(manifest)
 
     # ------------------------------------------------------------ time and people
+    def _round_ms(self) -> int:
+        """Round time now: what the log has told of it, and what has elapsed here since."""
+        time_ = self.machine.time
+        return time_.now_ms + (self._clock.elapsed_ms() - self._told_ms if time_.started else 0)
+
+    def _tick_ms(self) -> float:
+        """When the next tick is due, as elapsed time.
+
+        The time of a head starts with one; then there is one where something may be due, and wherever the silence
+        would soon be longer than counts.
+        """
+        wake, time_ = self.machine.wake_ms, self.machine.time
+        if wake is None:
+            return math.inf
+        wait = min(time_.step_ms // 2, max(0, wake - time_.now_ms)) if time_.started else START_MS
+        return max(self._told_ms + wait, self._ticked_ms + TICK_MS)
+
     def _tick(self) -> None:
-        wake, now = self.machine.wake_ms, self._clock.now_ms()
-        if wake is None or now < wake or now < self._ticked_ms + TICK_MS:
+        now, head, time_ = self._clock.elapsed_ms(), self.machine.head, self.machine.time
+        if self._told != (time_.seq, time_.told):
+            self._told, self._told_ms = (time_.seq, time_.told), now
+        if head is None or now < self._tick_ms():
             return
-        self._ticked_ms = now
-        topic = self.machine.head.opened.topics.aggregator if self.machine.head else ""
-        self._log.append(topic, [Outgoing(encode(Tick(writer=self._writer)))])
+        self._ticked_ms, wall = now, self._clock.now_ms()
+        tick = Tick(writer=self._writer, seq=head.link.record.seq)
+        (offset,) = self._log.append(head.opened.topics.aggregator, [Outgoing(encode(tick))])
+        self._clocks.wrote(offset, wall)
 
     def _report(self) -> None:
-        now = self._clock.now_ms()
+        now = self._clock.elapsed_ms()
         last_ms, last = self._progress
         if now < last_ms + PROGRESS_MS or self.machine.head is None or self.machine.head.ended:
             return
-        current = progress_of(self.machine, now, self._failures, self.trouble)
+        trouble = self.trouble or self._clocks.said(self.machine.time)
+        current = progress_of(self.machine, self._round_ms(), self._failures, trouble)
         if current != last:
             self._control.append(current)
         self._progress = (now, current)

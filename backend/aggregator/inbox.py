@@ -80,4 +80,4 @@ class Inbox:
         except DecodeError as error:
             problem = str(error)
         hash_ = sha256(record.value) if isinstance(decoded, Update) and record.value is not None else ""
-        return Seen(record.offset, record.timestamp_ms, decoded, problem, hash_)
+        return Seen(record.offset, record.timestamp_ms, decoded, problem, hash_, record.appended)

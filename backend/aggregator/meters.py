@@ -68,7 +68,7 @@ class Meters:
 class Sight:
     """What one running federation shows: plain values, so that any thread may read them."""
 
-    __slots__ = ("federation", "position", "progress", "round", "since_ms", "stepped", "topic")
+    __slots__ = ("age", "ahead", "federation", "position", "progress", "round", "since_ms", "stepped", "topic")
 
     def __init__(self, federation: str, stepped: float) -> None:
         self.federation, self.stepped = federation, stepped
@@ -76,6 +76,7 @@ class Sight:
         self.position = 0
         self.round = 0
         self.since_ms = 0
+        self.age = self.ahead = 0.0
         self.progress: Progress | None = None
 
     @property
@@ -83,12 +84,15 @@ class Sight:
         """The round that is open; None before the first step."""
         return self.round + 1 if self.since_ms else None
 
-    def see(self, machine: RoundMachine, progress: Progress | None, stepped: float) -> None:
-        """After a step."""
+    def see(
+        self, machine: RoundMachine, progress: Progress | None, stepped: float, round_ms: int, ahead_ms: int
+    ) -> None:
+        """After a step: with round time now, and how far the log's stamps are ahead of this machine's clock."""
         head = machine.head
         if head is not None:
             self.topic, self.position = head.opened.topics.aggregator, machine.position
             self.round, self.since_ms = head.round, head.since_ms
+            self.age, self.ahead = (round_ms - head.since_ms) / 1000, ahead_ms / 1000
         self.progress, self.stepped = progress, stepped
 
 
@@ -96,7 +100,7 @@ class FederationsCollector(Collector):
     """The federations that a worker runs now.
 
     `sights` gives them, `end_of` the next offset of a topic's partition 0 (None where Kafka does not say at once).
-    `now` is seconds of the clock of `stepped`, `now_ms` milliseconds since the epoch.
+    `now` is seconds of the clock of `stepped`.
     """
 
     def __init__(
@@ -104,9 +108,8 @@ class FederationsCollector(Collector):
         sights: Callable[[], Sequence[Sight]],
         end_of: Callable[[str], int | None],
         now: Callable[[], float],
-        now_ms: Callable[[], int],
     ) -> None:
-        self._sights, self._end_of, self._now, self._now_ms = sights, end_of, now, now_ms
+        self._sights, self._end_of, self._now = sights, end_of, now
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`."""
@@ -124,12 +127,13 @@ class FederationsCollector(Collector):
         steps = {sight.federation: self._now() - sight.stepped for sight in sights}
         yield from _each_and_most(names.STEP_AGE, names.STEP_AGE_MAX, steps)
         yield from _each_and_most(names.LAG, names.LAG_MAX, self._lags(sights))
-        rounds, ages = family(names.ROUND), family(names.ROUND_AGE)
+        rounds, ages, clocks = family(names.ROUND), family(names.ROUND_AGE), family(names.CLOCK_AHEAD)
         for sight in sights[: names.FEDERATIONS_SHOWN]:
             if sight.since_ms:
                 rounds.add_metric([sight.federation], sight.round)
-                ages.add_metric([sight.federation], max(0, self._now_ms() - sight.since_ms) / 1000)
-        yield from (rounds, ages)
+                ages.add_metric([sight.federation], sight.age + steps[sight.federation])
+                clocks.add_metric([sight.federation], sight.ahead)
+        yield from (rounds, ages, clocks)
 
     def _lags(self, sights: Iterable[Sight]) -> dict[str, float]:
         lags: dict[str, float] = {}

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from mainstem.errors import LogError, UnreadableError
 from mainstem.ports import Record
@@ -54,14 +61,16 @@ def record_of(message: Message) -> Record:
     assert topic is not None and partition is not None and offset is not None
     headers = {h[0]: h[1] if isinstance(h[1], bytes) else b"" for h in message.headers() or []}
     key, value = message.key(), message.value()
+    kind, stamp = message.timestamp()
     return Record(
         topic,
         partition,
         offset,
-        message.timestamp()[1],
+        stamp,
         key.encode() if isinstance(key, str) else key,
         value.encode() if isinstance(value, str) else value,
         headers,
+        kind == TIMESTAMP_LOG_APPEND_TIME,
     )
 
 

@@ -281,9 +281,11 @@ class Left(Recorded, frozen=True, kw_only=True, tag="left"):
 
 
 class Tick(Recorded, frozen=True, kw_only=True, tag="tick"):
-    """The aggregator lets log time pass when nobody else writes."""
+    """The aggregator lets round time pass. `seq` is that of the head that its writer follows: the first tick of a head
+    starts its time."""
 
     writer: str
+    seq: Count | None = None
 
 
 ControlRecord = (

@@ -79,6 +79,11 @@ STEP_AGE = _gauge("federation_step_age_seconds", "Since a federation last took a
 STEP_AGE_MAX = _gauge("federation_step_age_seconds_max", "The largest of these over all federations of this worker.")
 ROUND = _gauge("federation_round", "The last committed round.", "federation")
 ROUND_AGE = _gauge("federation_round_age_seconds", "Since the open round, or the wait for it, began.", "federation")
+CLOCK_AHEAD = _gauge(
+    "federation_log_clock_ahead_seconds",
+    "What Kafka stamped this worker's last tick with, less its own clock; below 0: behind.",
+    "federation",
+)
 
 # aggregator and launcher
 KAFKA_BYTES = _counter(

@@ -17,6 +17,7 @@ from mainstem.rounds.events import (
 )
 from mainstem.rounds.machine import RoundMachine
 from mainstem.rounds.making import successor, weighted
+from mainstem.rounds.timing import RoundTime
 
 __all__ = [
     "Append",
@@ -31,6 +32,7 @@ __all__ = [
     "Reduced",
     "Reject",
     "RoundMachine",
+    "RoundTime",
     "Seen",
     "Unreducible",
     "successor",

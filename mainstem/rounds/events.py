@@ -31,7 +31,8 @@ class Followed:
 class Seen:
     """The next record of partition 0 that is not a chunk; `record` is None where it was not decodable.
 
-    `sha256` is over the record's value where that may come to be named by a round.
+    `sha256` is over the record's value where that may come to be named by a round. `appended`: the broker stamped it
+    with its own clock, as it appended it; otherwise its writer did.
     """
 
     offset: int
@@ -39,6 +40,7 @@ class Seen:
     record: ClientRecord | None
     problem: str = ""
     sha256: str = ""
+    appended: bool = True
 
 
 @dataclass(frozen=True, slots=True)

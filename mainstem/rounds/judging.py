@@ -7,6 +7,7 @@ from mainstem.errors import RefusedError
 from mainstem.membership import Roster
 from mainstem.messages import Member, Reason, Update
 from mainstem.policy import Policy
+from mainstem.rounds.timing import RoundTime
 from mainstem.weights import Limits, check_manifest
 
 
@@ -42,19 +43,19 @@ def check_writer(update: Update) -> None:
         )
 
 
-def asks(head: Head, policy: Policy, roster: Roster, time_ms: int) -> bool:
-    """Whether the open round is to choose whom it asks, now that round time is `time_ms`.
+def asks(head: Head, policy: Policy, roster: Roster, time: RoundTime) -> bool:
+    """Whether the open round is to choose whom it asks.
 
     After a resume it looks who is there then, not who was at some time since the snapshot; and where those whom it
     asked before are enough, it chooses nobody else.
     """
-    if policy.chooser is None or time_ms < head.resumed_ms:
+    if policy.chooser is None or (head.resumed and not time.started):
         return False
     if head.selected is None:
         return True
-    if not head.resumed_ms or len(roster.active) < head.rules.min_clients:
+    if not head.resumed or len(roster.active) < head.rules.min_clients:
         return False
-    return _reliable(head, roster, time_ms) < head.selected.quorum
+    return _reliable(head, roster, time.now_ms) < head.selected.quorum
 
 
 def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str, object] | None:
@@ -68,8 +69,8 @@ def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str
     rules, asked = head.rules, head.selected.clients if head.selected else ()
     members = [member for member in roster.members if member.status == "active" and member.client not in asked]
     needed = head.selected.quorum if head.selected else rules.quorum or 1
-    kept = _reliable(head, roster, time_ms) if head.resumed_ms else 0  # at a deadline nobody asked can be relied on
-    if not members or len(members) + (kept if head.resumed_ms else len(asked)) < needed:
+    kept = _reliable(head, roster, time_ms) if head.resumed else 0  # at a deadline nobody asked can be relied on
+    if not members or len(members) + (kept if head.resumed else len(asked)) < needed:
         return None
     number = max(policy.chooser.number(len(members) + kept), needed) - kept
     present = [member for member in members if _is_present(member, head, time_ms)]

@@ -1,4 +1,4 @@
-"""The server's state machine: events in, effects out, no I/O, no clock but the log's.
+"""The server's state machine: events in, effects out, no I/O, no clock but what the log tells.
 
 Everything it knows comes from the chain's head and from partition 0 of the aggregator topic, read from the head's
 snapshot on; so a successor that reads the same log decides as its predecessor would. An event that the state does
@@ -60,6 +60,7 @@ from mainstem.rounds.events import (
 )
 from mainstem.rounds.judging import asks, choose, judge
 from mainstem.rounds.making import successor, weighted
+from mainstem.rounds.timing import RoundTime, since
 
 REFUSALS_KEPT = 100
 """Refusals a round's record names one by one; the others are counted by reason."""
@@ -73,7 +74,8 @@ class RoundMachine:
         self.head: Head | None = None
         self.phase = "unborn"
         self.position = 0
-        self.time_ms = 0
+        self.time = RoundTime()
+        self.heard_ms = 0
         self.opened_ms = 0
         self.deadline_ms: int | None = None
         self.roster = Roster()
@@ -106,15 +108,18 @@ class RoundMachine:
                 raise ProtocolError(f"{type(event).__name__} is not allowed while {self.phase}")
 
     @property
+    def time_ms(self) -> int:
+        """Round time."""
+        return self.time.now_ms
+
+    @property
     def wake_ms(self) -> int | None:
-        """The log time at which something is due though nobody writes; None where nothing is."""
+        """The round time at which something is due though nobody writes; None where nothing is."""
         if self.head is None or self.phase not in ("waiting", "open", "final"):
             return None
         due = [self._limit_ms(self.head)]
         if self.deadline_ms is not None:
             due.append(self.deadline_ms)
-        if self._policy.chooser is not None and self.time_ms < self.head.resumed_ms:
-            due.append(self.head.resumed_ms)
         return min(due)
 
     @property
@@ -142,8 +147,9 @@ class RoundMachine:
         self._policy = Policy.of(head)  # first, for it may raise: a mode or strategy that this version does not know
         snapshot = head.snapshot
         self.head = head
-        self.position, self.time_ms = snapshot.position, snapshot.time_ms
-        self.roster = Roster(snapshot.members)
+        self.position, self.time = snapshot.position, RoundTime.of(head)
+        self.heard_ms = self.time_ms
+        self.roster = Roster(since(snapshot.members, snapshot.time_ms, head.since_ms))
         self.accepted, self.evaluations = [], {}
         self.refused, self.refused_more, self._named = [], Counter(), set()
         self._checking, self._plan = None, None
@@ -172,7 +178,8 @@ class RoundMachine:
     def _see(self, event: Seen) -> list[Effect]:
         if event.offset < self.position:
             raise ProtocolError(f"offset {event.offset} was already seen")
-        self.time_ms = max(self.time_ms, event.time_ms)
+        self.time.see(event)
+        self.heard_ms = self.time.heard_ms(event)
         due = self._due(event.offset)
         if due:
             return due  # the record stays unseen: it belongs to what comes next
@@ -198,7 +205,7 @@ class RoundMachine:
             self._refuse(record.client, offset, Reason.FULL, f"{self._head.rules.max_clients} clients are in already")
         else:
             try:
-                self.roster.join(record, offset, self.time_ms)
+                self.roster.join(record, offset, self.heard_ms)
             except RefusedError as refusal:
                 self._refuse(record.client, offset, refusal.reason, refusal.detail)
                 return
@@ -211,14 +218,14 @@ class RoundMachine:
             if not isinstance(record, ClientFailed):  # whoever gives up may say so; it concerns no round
                 self._refuse_once(record, offset, refusal)
             return
-        self.roster.hear(record, self.time_ms)
+        self.roster.hear(record, self.heard_ms)
         if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version:
             self.evaluations.setdefault(record.client, record.evaluation)
 
     def _examine(self, seen: Seen, update: Update) -> list[Effect]:
         try:
             self.roster.listen(update.client, update.incarnation)
-            self.roster.touch(update.client, self.time_ms)
+            self.roster.touch(update.client, self.heard_ms)
             coefficient = judge(self._head, self._policy, self.roster, seen.offset, update)
         except RefusedError as refusal:
             self._refuse(update.client, seen.offset, refusal.reason, refusal.detail)
@@ -244,7 +251,7 @@ class RoundMachine:
             number=update.number,
             examples=update.examples,
             coefficient=coefficient,
-            received_ms=self.time_ms,
+            received_ms=self.heard_ms,
             report=update.report,
         )
         self.accepted.append((accepted, update.weights))
@@ -274,7 +281,7 @@ class RoundMachine:
         if self._commands and self.phase not in ("unborn", "checking", "closing"):
             return self._answer()
         if self.phase == "open":
-            if asks(self._head, self._policy, self.roster, self.time_ms) and (asked := self._select()):
+            if asks(self._head, self._policy, self.roster, self.time) and (asked := self._select()):
                 return asked
             tally = modes.Tally(len(self.roster.awaited), len(self.accepted), self.quorum)
             if by := self._policy.mode.complete(tally):

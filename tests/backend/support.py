@@ -49,6 +49,10 @@ class Ticking:
         self.now += 1
         return self.now
 
+    def elapsed_ms(self) -> int:
+        """See `ports.Clock`."""
+        return self.now_ms()
+
 
 class FakeWorkshop:
     """Answers at once what the real one would say of a tiny model; keeps what it was asked."""

@@ -16,7 +16,7 @@ from mainstem.errors import MainstemError
 from mainstem.membership import Roster
 from mainstem.messages import Lifecycle, Member, Update
 from mainstem.policy import Policy
-from mainstem.rounds import judging, machine, making
+from mainstem.rounds import Seen, judging, machine, making, timing
 from tests.simulation import test_simulation as simulation
 from tests.simulation.world import Weather
 
@@ -130,3 +130,19 @@ def test_late_updates_that_weigh_like_fresh_ones(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(machine, "judge", wrong)
     assert found(simulation.BUFFERED)
+
+
+def test_round_time_that_follows_the_newest_stamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set back freezes every deadline, and one that is set ahead cuts it off."""
+
+    def wrong(self: timing.RoundTime, seen: Seen) -> None:
+        self.now_ms, self.started = max(self.now_ms, seen.time_ms), True
+
+    monkeypatch.setattr(timing.RoundTime, "see", wrong)
+    assert found(simulation.CLOCKS)
+
+
+def test_steps_without_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stamp takes a whole deadline."""
+    monkeypatch.setattr(timing, "longest_step", lambda rules: 10**12)
+    assert found(simulation.CLOCKS)

@@ -12,6 +12,7 @@ from mainstem import topics
 from mainstem.control import ControlTopic, Entry
 from mainstem.lineage import verify
 from mainstem.messages import Base, Joined, Opened, Round, Rules, Selected, Selection, Update, decode_client
+from mainstem.rounds.timing import longest_step
 from mainstem.strategies import make
 from mainstem.weights import Tensor, digest, is_chunk, specs_of
 from tests.simulation.world import Weather, World, train
@@ -42,6 +43,7 @@ BUFFERED_MUTE = Weather(
 FASTEST_MUTE = Weather(
     clients=4, mutes=1, deadline_ms=2000, rules=Rules(selection=Selection(name="speed", params={"count": 2}))
 )
+CLOCKS = Weather(clients=2, mutes=1, rounds=2, quorum=2, deadline_ms=4000, jump=0.001)
 TWINS = Weather(clients=3, twins=2, rounds=4)
 MODES = {
     "buffered": BUFFERED,
@@ -53,6 +55,7 @@ MODES = {
     "a buffer and a mute client": BUFFERED_MUTE,
     "the fastest and a mute client": FASTEST_MUTE,
     "two processes of one client": TWINS,
+    "clocks that are set": CLOCKS,
 }
 
 
@@ -92,6 +95,7 @@ def run(seed: int, weather: Weather) -> World:
     check_updates(world, rounds)
     check_speakers(world, rounds)
     check_staleness(weather, head.lineage, rounds)
+    check_deadlines(world, entries)
     check_selection(entries)
     assert set(world.ended_on.values()) == {head.base.version}, "every client ends on the head"
     assert [p.state for p in verify(world.log, world.federation)] == ["proved"] * (weather.rounds + 1)
@@ -125,6 +129,19 @@ def check_speakers(world: World, rounds: Sequence[Round]) -> None:
             speaking[said.client] = (said.incarnation, said.examples)
         elif isinstance(said, Update) and record.offset in counted:
             assert speaking[said.client] == (said.incarnation, said.examples), "a superseded process counts"
+
+
+def check_deadlines(world: World, entries: Sequence[Entry]) -> None:
+    """No round is cut off before its deadline, but for what each setting of the clocks may take from it."""
+    control, inbox = topics.control_topic(world.federation), topics.aggregator_topic(world.federation)
+    before = 0
+    for entry in (e for e in entries if e.link is not None):
+        record, rules = entry.record, world.rules
+        if isinstance(record, Round) and record.closed.by == "deadline":
+            opened, closed = world.written.get((control, 0, before), 0), world.written[inbox, 0, record.closed.offset]
+            set_ = sum(opened <= ms <= closed for ms in world.clocks_set)
+            assert closed - opened >= rules.deadline_ms - set_ * longest_step(rules), "closed before its deadline"
+        before = entry.offset
 
 
 def is_update(value: bytes | None) -> bool:

@@ -29,12 +29,17 @@ class Crash(greenlet.GreenletExit):
 
 
 class SimClock:
-    """Milliseconds that the world lets pass."""
+    """Milliseconds that the world lets pass, and a wall clock that is set now and then."""
 
     def __init__(self) -> None:
         self.ms = 1_000_000
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
+        """See `ports.Clock`."""
+        return self.ms + self.ahead_ms
+
+    def elapsed_ms(self) -> int:
         """See `ports.Clock`."""
         return self.ms
 
@@ -107,17 +112,23 @@ class SimLog:
         world.pause()
         if world.chance(world.weather.lost_before):
             kept = world.random.randrange(len(batch)) if batch and world.chance(world.weather.torn) else 0
-            self._log.append(topic, batch[:kept])
+            self._write(topic, batch[:kept])
             world.pause()
             raise LogError("simulated: not acknowledged")
         offsets: list[int] = []
         for record in batch:
-            offsets += self._log.append(topic, [record])
+            offsets += self._write(topic, [record])
             if len(batch) > 1:
                 world.pause()
         world.pause()
         if world.chance(world.weather.lost_after):
             raise LogError("simulated: acknowledgement lost")
+        return offsets
+
+    def _write(self, topic: str, records: Sequence[Outgoing]) -> list[int]:
+        offsets = self._log.append(topic, records)
+        for record, offset in zip(records, offsets, strict=True):
+            self._world.written[topic, record.partition, offset] = self._world.clock.ms
         return offsets
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
@@ -200,10 +211,12 @@ class World:
         self.scheduler = greenlet.getcurrent()
         self.steps = 0
         self.faults: list[str] = []
+        self.written: dict[tuple[str, int, int], int] = {}
+        self.clocks_set: list[int] = []
         self.ended_on: dict[str, int | None] = {}
         self.calm = False
         self._tensors: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32), np.array(3, np.int32)]
-        rules = msgspec.structs.replace(
+        self.rules = msgspec.structs.replace(
             weather.rules,
             rounds=weather.rounds,
             min_clients=weather.clients + weather.mutes,
@@ -215,7 +228,7 @@ class World:
         self.federation = open_federation(
             self.log,
             self._tensors,
-            rules,
+            self.rules,
             aggregator_partitions=weather.partitions,
             federation="simulate",
         )
@@ -260,7 +273,9 @@ class World:
     def _let_time_pass(self) -> None:
         self.clock.ms += self.random.randrange(3)
         if self.chance(self.weather.jump):
-            self.clock.ms += self.random.choice((-5_000, 5_000, 60_000))
+            self.clock.ms += self.random.choice((0, 5_000, 60_000))
+            self.clock.ahead_ms = self.random.choice((-7_200_000, -5_000, 0, 5_000, 3_600_000))
+            self.clocks_set.append(self.clock.ms)
 
     # ------------------------------------------------------------ the processes
     def _aggregate(self, number: int) -> Callable[[SimLog, int], None]:

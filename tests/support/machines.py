@@ -22,6 +22,7 @@ from mainstem.messages import (
     Reason,
     Rejected,
     Round,
+    Tick,
     Update,
 )
 from mainstem.rounds import (
@@ -38,6 +39,7 @@ from mainstem.rounds import (
     RoundMachine,
     Seen,
 )
+from mainstem.rounds.timing import longest_step
 from tests.support.chains import Topic, opened, weights
 from tests.vectors.examples import FEDERATION
 
@@ -64,6 +66,18 @@ class World:
         """A client's record (None: not decodable), at the present log time."""
         self.inbox.append(Seen(len(self.inbox), self.now_ms, record, "" if record else "it is no JSON"))
         return len(self.inbox) - 1
+
+    def start(self) -> None:
+        """An aggregator's first tick under the head: its time begins."""
+        self.send(Tick(writer="w", seq=self.control.head().link.record.seq))
+
+    def pass_time(self, ms: int) -> None:
+        """Time passes, as an aggregator's ticks tell it."""
+        self.start()
+        step = longest_step(self.control.head().rules)
+        for passed in range(0, ms, step):
+            self.now_ms += min(step, ms - passed)
+            self.start()
 
     def join(self, *clients: str, incarnation: str = "1") -> None:
         """Clients join."""

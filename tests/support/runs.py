@@ -28,6 +28,10 @@ class Ticking:
         self.ms += 1
         return self.ms
 
+    def elapsed_ms(self) -> int:
+        """See `ports.Clock`."""
+        return self.now_ms()
+
 
 def train(number: int) -> Callable[[Sequence[Tensor], int], list[Tensor]]:
     """Client `number`'s training: moves floats towards a place of its own, by the base sequence."""

@@ -145,6 +145,7 @@ def sight(federation: str, position: int, stepped: float, *states: str) -> Sight
     """What a running federation shows."""
     made = Sight(federation, stepped)
     made.topic, made.position, made.round, made.since_ms = topics.aggregator_topic(federation), position, 3, 1_000
+    made.age, made.ahead = 2.0, -0.5
     members = tuple(MemberState(client=f"c{n}", state=state, last_ms=0) for n, state in enumerate(states))
     made.progress = Progress(federation=federation, phase="open", round=4, needed=1, deadline_ms=None, members=members)
     return made
@@ -162,14 +163,15 @@ def collected(collector: FederationsCollector) -> dict[tuple[str, str], float]:
 def test_running_federations_are_shown() -> None:
     """Lag, age of the last step, clients by state; more than a hundred federations keep the largest and the maximum."""
     many = [sight(f"fed{number:05d}", number, 50.0, "training", "silent") for number in range(150)]
-    shown = collected(FederationsCollector(lambda: many, lambda topic: 1000, lambda: 60.0, lambda: 6_000))
+    shown = collected(FederationsCollector(lambda: many, lambda topic: 1000, lambda: 60.0))
     assert shown["mainstem_federations_open", ""] == 150
     assert shown["mainstem_clients", "training"] == shown["mainstem_clients", "silent"] == 150
     assert (
         shown["mainstem_federation_lag_records_max", ""] == shown["mainstem_federation_lag_records", "fed00000"] == 1000
     )
     assert shown["mainstem_federation_step_age_seconds_max", ""] == 10.0
-    assert shown["mainstem_federation_round_age_seconds", "fed00007"] == 5.0
+    assert shown["mainstem_federation_round_age_seconds", "fed00007"] == 2.0 + 10.0
+    assert shown["mainstem_federation_log_clock_ahead_seconds", "fed00007"] == -0.5
     assert sum(name == "mainstem_federation_lag_records" for name, _ in shown) == names.FEDERATIONS_SHOWN
 
 
@@ -181,7 +183,7 @@ def test_a_scrape_does_not_wait_for_kafka_again_and_again() -> None:
         asked.append(topic)
 
     few = [sight("aaaaaaaa", 1, 0.0), sight("bbbbbbbb", 1, 0.0)]
-    shown = collected(FederationsCollector(lambda: few, silent, lambda: 1.0, lambda: 2_000))
+    shown = collected(FederationsCollector(lambda: few, silent, lambda: 1.0))
     assert len(asked) == 1 and ("mainstem_federation_lag_records_max", "") not in shown
     assert shown["mainstem_federation_round", "aaaaaaaa"] == 3
 

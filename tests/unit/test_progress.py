@@ -20,7 +20,7 @@ def test_members_and_their_states() -> None:
     """Each member's part in the open round, and what was refused."""
     world = World.of(min_clients=3, rounds=2, heartbeat_timeout_ms=1000)
     world.join("a", "b", "c")
-    world.now_ms += 5000
+    world.pass_time(5000)
     world.update("a")
     world.join("d", "e")
     world.send(Left(client="e", incarnation="1"))

@@ -58,12 +58,6 @@ def run(world: World) -> list[Any]:
     return lifecycle(world.control.reader().sync())
 
 
-def tick(world: World, ms: int) -> None:
-    """Log time passes."""
-    world.now_ms += ms
-    world.send(Tick(writer="w"))
-
-
 def test_round_one_opens_with_enough_clients_and_closes_on_all_answers() -> None:
     """Below `min_clients` nothing commits; with them the round waits for every one."""
     world = World.of(min_clients=2, rounds=1)
@@ -84,7 +78,7 @@ def test_the_first_record_at_the_deadline_closes() -> None:
     world = World.of(min_clients=2, quorum=1, rounds=2, deadline_ms=100)
     world.join("a", "b")
     world.update("a")
-    tick(world, 99)
+    world.pass_time(99)
     assert len(run(world)) == 1
     world.now_ms += 1
     late = world.update("b")
@@ -105,7 +99,7 @@ def test_a_deadline_below_quorum(below: str) -> None:
     world = World.of(min_clients=2, rounds=1, deadline_ms=100, below_quorum=below, wait_limit_ms=10_000)
     world.join("a", "b")
     world.update("a")
-    tick(world, 350)
+    world.pass_time(350)
     chain = run(world)
     if below == "fail":
         assert isinstance(chain[-1], Failed) and "deadline passed with 1 of 2 updates; missing: b" in chain[-1].detail
@@ -123,7 +117,7 @@ def test_the_wait_limit_holds_before_the_first_deadline() -> None:
     driver = Driver(world, "w")
     driver.settle()
     assert driver.machine.wake_ms == world.now_ms + 20_000
-    tick(world, 20_000)
+    world.pass_time(20_000)
     failed = run(world)[-1]
     assert isinstance(failed, Failed) and failed.detail.startswith("it waited 20 s")
 
@@ -132,9 +126,9 @@ def test_the_wait_limit_fails_a_run_that_nobody_joins() -> None:
     """It names what it waited for; a resume begins a new wait."""
     world = World.of(min_clients=2, wait_limit_ms=1000, deadline_ms=100)
     world.join("a")
-    tick(world, 999)
+    world.pass_time(999)
     assert len(run(world)) == 1
-    tick(world, 1)
+    world.pass_time(1)
     failed = run(world)[-1]
     assert isinstance(failed, Failed) and "missing: 2 clients to join" in failed.detail
     world.control.append(Command(federation=FEDERATION, action="resume", id="1"), world.now_ms)
@@ -151,7 +145,7 @@ def test_the_limit_never_throws_away_a_quorum() -> None:
     world = World.of(min_clients=2, quorum=1, rounds=1, deadline_ms=100, wait_limit_ms=500)
     world.join("a", "b")
     world.update("a")
-    tick(world, 100_000)
+    world.pass_time(100_000)
     round_ = run(world)[-1]
     assert isinstance(round_, Round) and round_.closed.by == "deadline" and len(round_.accepted) == 1
 
@@ -161,7 +155,7 @@ def test_the_limit_leaves_a_round_its_deadline() -> None:
     world = World.of(min_clients=1, rounds=1, deadline_ms=400, wait_limit_ms=500)
     world.now_ms += 499
     world.join("a")
-    tick(world, 399)
+    world.pass_time(399)
     assert len(run(world)) == 1
     world.update("a")
     assert isinstance(run(world)[-1], Round)
@@ -242,7 +236,7 @@ def test_one_client_is_no_quorum() -> None:
     world.join("a", "b")
     for number in range(3):
         world.update("a", number=number)
-    tick(world, 100)
+    world.pass_time(100)
     assert isinstance(run(world)[-1], Failed)
 
 
@@ -399,7 +393,7 @@ def test_the_final_wait_ends() -> None:
     driver = Driver(world, "w")
     driver.settle()
     assert [r.reason for r in driver.machine.refused] == [Reason.CLOSED]
-    tick(world, 1000)
+    world.pass_time(1000)
     assert isinstance(run(world)[-1], Finished)
 
 
@@ -436,9 +430,9 @@ def test_a_changed_deadline() -> None:
     world.now_ms += 5000
     world.control.append(Command(federation=FEDERATION, action="deadline", id="1", deadline_ms=1000), world.now_ms)
     run(world)
-    tick(world, 999)
+    world.pass_time(999)
     assert not isinstance(run(world)[-1], Round)
-    tick(world, 1)
+    world.pass_time(1)
     assert isinstance(run(world)[-1], Round)
 
 
@@ -447,7 +441,7 @@ def test_a_rejected_command_is_not_carried_out_later() -> None:
     world = World.of(min_clients=1, wait_limit_ms=1000, deadline_ms=100)
     world.control.append(Command(federation=FEDERATION, action="resume", id="1"), world.now_ms)
     run(world)
-    tick(world, 5000)
+    world.pass_time(5000)
     run(world)
     for _ in range(2):
         run(world)

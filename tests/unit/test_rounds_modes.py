@@ -19,7 +19,6 @@ from mainstem.messages import (
     Round,
     Selected,
     Selection,
-    Tick,
 )
 from mainstem.modes import polynomial
 from mainstem.rounds import RoundMachine
@@ -39,12 +38,6 @@ def machine_of(world: World) -> RoundMachine:
     driver = Driver(world, "w")
     driver.settle()
     return driver.machine
-
-
-def tick(world: World, ms: int) -> None:
-    """Log time passes."""
-    world.now_ms += ms
-    world.send(Tick(writer="w"))
 
 
 def counted(record: object) -> list[tuple[str, int, float]]:
@@ -122,7 +115,7 @@ def test_a_deadline_with_a_quorum_closes_a_buffer() -> None:
     world = buffered(buffer=3, quorum=1)
     world.update("a")
     assert len(run(world)) == 1
-    tick(world, 600_000)
+    world.pass_time(600_000)
     round_ = run(world)[-1]
     assert isinstance(round_, Round) and round_.closed.by == "deadline" and len(round_.accepted) == 1
 
@@ -237,13 +230,13 @@ def test_at_a_deadline_below_quorum_others_are_asked_in_addition() -> None:
     first = asked(world).selected
     assert first is not None
     world.update(first.clients[0])
-    tick(world, 600_000)
+    world.pass_time(600_000)
     more = asked(world).selected
     assert more is not None and more.clients[:2] == first.clients and set(more.clients) == set("abcd")
     assert more.quorum == 2
     world.update(more.clients[2])
     assert not isinstance(run(world)[-1], Round)
-    tick(world, 600_000)
+    world.pass_time(600_000)
     round_ = [r for r in run(world) if isinstance(r, Round)][-1]
     assert {a.client for a in round_.accepted} == {first.clients[0], more.clients[2]}
 
@@ -252,7 +245,7 @@ def test_a_run_whose_selected_clients_never_answer_ends() -> None:
     """When there is nobody else to ask, the wait limit fails it."""
     world = selecting(wait_limit_ms=1_000_000)
     for _ in range(4):
-        tick(world, 600_000)
+        world.pass_time(600_000)
         chain = run(world)
     assert [type(r) for r in chain[1:]] == [Selected, Selected, Failed]
 
@@ -287,12 +280,12 @@ def test_a_resumed_round_asks_those_who_are_there() -> None:
     assert asked(world).selected is not None
     world.send(Left(client="b", incarnation="1"))
     world.join("c")
-    tick(world, 100)
+    world.pass_time(100)
     assert isinstance(run(world)[-1], Failed)
     world.now_ms += 10
     resume(world)
     assert isinstance(run(world)[-1], Resumed), "nobody chooses by what was before the resume"
-    tick(world, 1)
+    world.pass_time(1)
     head = asked(world)
     assert head.selected is not None and (head.selected.clients, head.selected.quorum) == (("b", "c"), 1)
     world.update("c", head)
@@ -311,7 +304,7 @@ def test_a_resumed_round_keeps_its_choice_where_it_can_end() -> None:
     world.send(Left(client=first.clients[0], incarnation="1"))
     world.join("e")
     resume(world)
-    tick(world, 1)
+    world.pass_time(1)
     assert asked(world).selected == first
     world.update(first.clients[1])
     assert {a.client for a in _round(run(world)[-2]).accepted} == set(first.clients)
@@ -323,19 +316,20 @@ def test_a_resumed_round_asks_in_the_place_of_the_silent() -> None:
     first = asked(world).selected
     assert first is not None
     alive = sorted(set("abcd") - {first.clients[1]})
-    tick(world, 5000)
+    world.pass_time(5000)
     assert isinstance(run(world)[-1], Failed)
     for client in alive:
         world.send(Heartbeat(client=client, incarnation="1", phase="waiting"))
     resume(world)
-    tick(world, 1)
+    world.pass_time(1)
     more = asked(world).selected
     assert more is not None and len(more.clients) == 3 and more.clients[:2] == first.clients and more.quorum == 2
 
 
 def resume(world: World) -> None:
-    """A person resumes the run."""
+    """A person resumes the run, and the aggregator does so."""
     world.control.append(Command(federation=FEDERATION, action="resume", id="r"), world.now_ms)
+    run(world)
 
 
 def test_speed_comes_from_the_reports_of_earlier_rounds() -> None:
@@ -362,7 +356,7 @@ def test_who_was_asked_in_vain_counts_as_slow() -> None:
         for client in head.selected.clients:
             if client != "d":
                 world.update(client, head, report=Report(train_seconds=seconds[client]))
-        tick(world, 600_000)
+        world.pass_time(600_000)
         run(world)
     final = asked(world)
     assert final.selected is not None and final.selected.clients == ("a", "b")

@@ -174,8 +174,7 @@ class Rounds(RuleBasedStateMachine):
         self.drivers[0].settle()
         for client in sorted(answering):
             self.world.update(client)
-        self.world.now_ms += ms
-        self.world.send(Tick(writer="one"))
+        self.world.pass_time(ms)
 
     @rule(leaving=st.sets(clients), joining=st.sets(clients))
     def take_turns(self, leaving: set[str], joining: set[str]) -> None:
@@ -195,9 +194,10 @@ class Rounds(RuleBasedStateMachine):
     @rule(ms=st.sampled_from([1, 10, 60, 100, 101, 250, 600]), tick=st.booleans())
     def time_passes(self, ms: int, tick: bool) -> None:
         """Log time goes on; perhaps only a tick shows it."""
-        self.world.now_ms += ms
         if tick:
-            self.world.send(Tick(writer="one"))
+            self.world.pass_time(ms)
+        else:
+            self.world.now_ms += ms
 
     @rule(
         action=st.sampled_from(["stop", "resume", "resume", "resume", "deadline", "dance"]),
@@ -319,8 +319,7 @@ class Rounds(RuleBasedStateMachine):
                 self.world.join(name, incarnation="3")
             for name in names:
                 self.world.update(name)
-            self.world.now_ms += 60
-            self.world.send(Tick(writer="one"))
+            self.world.pass_time(60)
         raise AssertionError(f"the run does not end: {state_of(self.drivers[0].machine)}")
 
 

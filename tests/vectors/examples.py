@@ -222,7 +222,7 @@ def sequence() -> list[msgspec.Struct]:
         joined,
         Heartbeat(client="site-a", incarnation="5f0c", phase="training", base=0, progress=0.5),
         update,
-        Tick(writer="worker-1"),
+        Tick(writer="worker-1", seq=0),
         ClientFailed(client="site-c", incarnation="0e1f", detail="record 17 has 3135 bytes, 3136 are needed"),
         Left(client="site-a", incarnation="5f0c", version=1, evaluation=evaluation),
         round_,
