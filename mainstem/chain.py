@@ -41,7 +41,8 @@ class Head:
     `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
     last; `models` their weights, one each; `since_ms` is the log time from which the open round counts; `selected`
     says whom it asks, None where it asks all or has not chosen yet; `resumed_ms` is the log time of a resume after
-    which it has not chosen again, 0 where there was none.
+    which it has not chosen again, 0 where there was none; `removals` are clients that people have removed, each with
+    the round time from which its processes so far no longer count, as far as no snapshot tells it yet.
     """
 
     link: Link
@@ -59,6 +60,7 @@ class Head:
     command: int
     selected: Selected | None = None
     resumed_ms: int = 0
+    removals: tuple[tuple[str, int], ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -132,6 +134,7 @@ def follow(head: Head, link: Link) -> Head | None:
                 "state": "open",
                 "selected": None,
                 "resumed_ms": 0,
+                "removals": tuple(removal for removal in head.removals if removal[1] > record.snapshot.time_ms),
             }
         case Selected():
             changes |= {"selected": record, "resumed_ms": 0}
@@ -159,6 +162,9 @@ def follow(head: Head, link: Link) -> Head | None:
             changes |= {"state": "open", "command": record.command, "resumed_ms": changes["since_ms"]}
         case Changed():
             changes |= {"rules": record.rules, "command": record.command}
+            if record.removed is not None:  # round time may be ahead of the chain's
+                start = max(head.since_ms, link.timestamp_ms, head.snapshot.time_ms)
+                changes["removals"] = (*head.removals, (record.removed, start))
         case Finished():
             if (record.version, record.sha256) != (head.base.version, head.weights.sha256):
                 return None  # it ends the run with another model than the head's

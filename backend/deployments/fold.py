@@ -11,6 +11,7 @@ from backend.deployments.columns import whole
 from backend.deployments.models import State
 from mainstem.chain import Head
 from mainstem.control import Entry
+from mainstem.membership import remark
 from mainstem.messages import (
     Accepted,
     Failed,
@@ -23,6 +24,7 @@ from mainstem.messages import (
     Rejected,
     RolledBack,
     Round,
+    Rules,
     Snapshot,
     Stopped,
     Weights,
@@ -71,7 +73,7 @@ def changes_of(entry: Entry, head: Head | None) -> Changes:
             changes.round = _round(record, entry) | {"unchanged": head.unchanged > 0}
             changes.clients = [_client(accepted) for accepted in record.accepted]
             changes.refusals = [_refusal(refused, record.round) for refused in record.refused]
-            changes.members = _members(record.snapshot, {accepted.client for accepted in record.accepted})
+            changes.members = _members(record.snapshot, {a.client for a in record.accepted}, head.rules)
             if record.evaluation is not None:
                 changes.evaluations[record.base.version] = _metrics(record.evaluation)
         case Finished():
@@ -202,7 +204,7 @@ def _refusal(refused: Refused, round_: int) -> Row:
     }
 
 
-def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
+def _members(snapshot: Snapshot, sent: set[str], rules: Rules) -> list[Row]:
     return [
         {
             "client": member.client,
@@ -210,7 +212,7 @@ def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
             "awaited": False,
             "examples": member.examples,
             "last_ms": member.last_ms,
-            "detail": member.note,
+            "detail": remark(member, rules, member.note),
         }
         for member in snapshot.members
     ]

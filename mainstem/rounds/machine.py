@@ -37,7 +37,6 @@ from mainstem.messages import (
     Rejected,
     Round,
     Selected,
-    Snapshot,
     Tick,
     Update,
     Weights,
@@ -85,6 +84,7 @@ class RoundMachine:
         self._checking: tuple[Seen, Update, float] | None = None
         self._plan: Plan | None = None
         self._commands: dict[int, Command] = {}
+        self._removals: tuple[tuple[str, int], ...] = ()
 
     # ------------------------------------------------------------ the table of transitions
     def handle(self, event: Event) -> list[Effect]:
@@ -115,6 +115,7 @@ class RoundMachine:
             due.append(self.deadline_ms)
         if self._policy.chooser is not None and self.time_ms < self.head.resumed_ms:
             due.append(self.head.resumed_ms)
+        due.extend(from_ms for _, from_ms in self._removals)
         return min(due)
 
     @property
@@ -143,7 +144,9 @@ class RoundMachine:
         snapshot = head.snapshot
         self.head = head
         self.position, self.time_ms = snapshot.position, snapshot.time_ms
-        self.roster = Roster(snapshot.members)
+        self.roster = Roster(snapshot.members, head.rules, snapshot.forgotten)
+        self._removals = head.removals
+        self._put_out()
         self.accepted, self.evaluations = [], {}
         self.refused, self.refused_more, self._named = [], Counter(), set()
         self._checking, self._plan = None, None
@@ -157,6 +160,12 @@ class RoundMachine:
             self.phase = "waiting"
             self._open_if_ready(head.since_ms)
         return self._next()
+
+    def _put_out(self) -> None:
+        """Whoever was removed is gone from the round time on that the chain says."""
+        for client in [client for client, from_ms in self._removals if from_ms <= self.time_ms]:
+            self.roster.remove(client)
+        self._removals = tuple(removal for removal in self._removals if removal[1] > self.time_ms)
 
     def _open_if_ready(self, time_ms: int) -> None:
         head = self._head
@@ -173,6 +182,7 @@ class RoundMachine:
         if event.offset < self.position:
             raise ProtocolError(f"offset {event.offset} was already seen")
         self.time_ms = max(self.time_ms, event.time_ms)
+        self._put_out()
         due = self._due(event.offset)
         if due:
             return due  # the record stays unseen: it belongs to what comes next
@@ -212,7 +222,8 @@ class RoundMachine:
                 self._refuse_once(record, offset, refusal)
             return
         self.roster.hear(record, self.time_ms)
-        if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version:
+        room = len(self.evaluations) < self._head.rules.max_clients  # also where a crowd comes and goes
+        if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version and room:
             self.evaluations.setdefault(record.client, record.evaluation)
 
     def _examine(self, seen: Seen, update: Update) -> list[Effect]:
@@ -279,7 +290,7 @@ class RoundMachine:
             tally = modes.Tally(len(self.roster.awaited), len(self.accepted), self.quorum)
             if by := self._policy.mode.complete(tally):
                 return self._close(by, self.position - 1)
-        if self.phase == "final" and all(client in self.evaluations for client in self.roster.active):
+        if self.phase == "final" and self.roster.unmeasured <= self.evaluations.keys():
             return [self._finish()]
         return []
 
@@ -288,6 +299,8 @@ class RoundMachine:
         if self.phase == "final":
             return [self._finish()] if self.deadline_ms is not None and self.time_ms >= self.deadline_ms else []
         overdue = self.deadline_ms is not None and self.time_ms >= self.deadline_ms
+        if overdue:
+            self.roster.miss_deadline()
         if overdue and len(self.accepted) >= self.quorum:
             return self._close("deadline", offset)  # also where the limit has passed: nothing accepted is thrown away
         if overdue and head.selected is not None and head.rules.below_quorum == "extend" and (more := self._select()):
@@ -337,7 +350,7 @@ class RoundMachine:
             strategy=head.opened.strategy,
             accepted=plan.accepted,
             weights=weights,
-            snapshot=Snapshot(position=self.position, time_ms=self.time_ms, members=self.roster.members),
+            snapshot=self.roster.snapshot(self.position, self.time_ms, self._oldest()),
             closed=plan.closed,
             opened_ms=self.opened_ms,
             writer=self._writer,
@@ -346,6 +359,11 @@ class RoundMachine:
             refused_more=dict(sorted(self.refused_more.items())),
             evaluation=weighted([a.report.evaluation for a in fresh if a.report.evaluation]),
         )
+
+    def _oldest(self) -> int | None:
+        """The `seq` of the oldest model so far from which an update may count in the next round; None for none."""
+        reach = self._policy.mode.reach
+        return self._head.lineage[-reach:][0].seq if reach else None
 
     def _finish(self) -> Append:
         return self._append(
@@ -357,7 +375,7 @@ class RoundMachine:
         )
 
     def _give_up(self, because: str) -> Append:
-        missing = ", ".join(sorted(self.awaited)) or f"{self._head.rules.min_clients} clients to join"
+        missing = ", ".join(sorted(self.roster.unanswered)) or f"{self._head.rules.min_clients} clients to join"
         return self._append(
             Failed, detail=f"{because} with {len(self.accepted)} of {self.quorum} updates; missing: {missing}"[:1000]
         )
