@@ -162,9 +162,9 @@ def follow(head: Head, link: Link) -> Head | None:
             changes |= {"state": "open", "command": record.command, "resumed_ms": changes["since_ms"]}
         case Changed():
             changes |= {"rules": record.rules, "command": record.command}
-            if record.removed is not None:  # round time may be ahead of the chain's
+            if record.removed is not None:  # the open round keeps its time; round time may be ahead of the chain's
                 start = max(head.since_ms, link.timestamp_ms, head.snapshot.time_ms)
-                changes["removals"] = (*head.removals, (record.removed, start))
+                changes |= {"removals": (*head.removals, (record.removed, start)), "since_ms": head.since_ms}
         case Finished():
             if (record.version, record.sha256) != (head.base.version, head.weights.sha256):
                 return None  # it ends the run with another model than the head's

@@ -47,6 +47,8 @@ class Changes:
     clients: list[Row] = field(default_factory=list)
     refusals: list[Row] = field(default_factory=list)
     members: list[Row] = field(default_factory=list)
+    present: frozenset[str] | None = None
+    """Of a commit: everyone whom its snapshot names."""
     evaluations: dict[int, Row] = field(default_factory=dict)
     """What was measured of a version, by its number."""
 
@@ -74,6 +76,7 @@ def changes_of(entry: Entry, head: Head | None) -> Changes:
             changes.clients = [_client(accepted) for accepted in record.accepted]
             changes.refusals = [_refusal(refused, record.round) for refused in record.refused]
             changes.members = _members(record.snapshot, {a.client for a in record.accepted}, head.rules)
+            changes.present = frozenset(member.client for member in record.snapshot.members)
             if record.evaluation is not None:
                 changes.evaluations[record.base.version] = _metrics(record.evaluation)
         case Finished():
