@@ -41,7 +41,8 @@ class Head:
     `base` names the record that set the model; `lineage` the models that the head's model descends from, itself
     last; `models` their weights, one each; `since_ms` is the stamp of its record, from which the open round counts;
     `selected` says whom it asks, None where it asks all or has not chosen yet; `resumed`: after a resume it has not
-    chosen again.
+    chosen again; `removals` are clients that people have removed, each with the `seq` of the record that says so, as
+    far as no snapshot tells it yet.
     """
 
     link: Link
@@ -59,6 +60,7 @@ class Head:
     command: int
     selected: Selected | None = None
     resumed: bool = False
+    removals: tuple[tuple[str, int], ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -132,6 +134,7 @@ def follow(head: Head, link: Link) -> Head | None:
                 "state": "open",
                 "selected": None,
                 "resumed": False,
+                "removals": (),
             }
         case Selected():
             changes |= {"selected": record, "resumed": False}
@@ -159,6 +162,8 @@ def follow(head: Head, link: Link) -> Head | None:
             changes |= {"state": "open", "command": record.command, "resumed": True}
         case Changed():
             changes |= {"rules": record.rules, "command": record.command}
+            if record.removed is not None:
+                changes |= {"removals": (*head.removals, (record.removed, record.seq))}
         case Finished():
             if (record.version, record.sha256) != (head.base.version, head.weights.sha256):
                 return None  # it ends the run with another model than the head's

@@ -90,9 +90,14 @@ Effect = Join | Train | Upload | Evaluate | Leave
 
 
 def superseded(head: Head, client: str, incarnation: str) -> str | None:
-    """The sentence of an incarnation from which another process has taken over, as the head's snapshot tells."""
+    """Why an incarnation no longer counts, as the head's snapshot tells: another process has taken over, or an operator
+    has removed it. None while it counts."""
     member = next((member for member in head.snapshot.members if member.client == client), None)
-    if member is None or incarnation not in member.superseded:
+    if member is None or incarnation not in (member.incarnation, *member.superseded):
+        return None
+    if member.status == "removed":
+        return f"{client} was removed from the run by an operator: start it anew where it is to take part again"
+    if incarnation == member.incarnation:
         return None
     return (
         f"FEDERATED_CLIENT_ID: another process has joined as {client} and taken over (offset {member.joined} of "

@@ -24,13 +24,17 @@ def answer(head: Head, offset: int, command: Command) -> Answer:
             return Resumed, {"command": offset}
         case "resume":
             return _no(f"the run is {head.state}; only a stopped or failed one can be resumed")
-        case "deadline" if head.ended:
+        case "deadline" | "remove" if head.ended:
             return _no(f"the run is {head.state}")
         case "deadline" if (command.deadline_ms or 0) < SHORTEST_DEADLINE_MS:
             return _no(f"deadline_ms must be at least {SHORTEST_DEADLINE_MS}")
         case "deadline":
             rules = msgspec.structs.replace(head.rules, deadline_ms=command.deadline_ms)
             return Changed, {"command": offset, "rules": rules}
+        case "remove" if command.client is None:
+            return _no("a removal names the client that is to go")
+        case "remove":
+            return Changed, {"command": offset, "rules": head.rules, "removed": command.client}
         case "rollback":
             return _rollback(head, offset, command.version)
         case _:

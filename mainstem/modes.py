@@ -31,6 +31,11 @@ class Mode(Protocol):
         """How many updates a round needs where the rules' `quorum` does not say it."""
         ...
 
+    @property
+    def reach(self) -> int:
+        """How many commits before the head the base of an update that counts may be."""
+        ...
+
     def admit(self, head: Head, base: Base) -> int:
         """The staleness of an update from `base` that counts under this head; raises RefusedError."""
         ...
@@ -53,7 +58,7 @@ class Sync:
     """
 
     def __init__(self, rules: Rules) -> None:
-        self._target = rules.target
+        self._target, self.reach = rules.target, 0
         self.quorum = rules.min_clients if rules.target is None else min(rules.min_clients, rules.target)
 
     def admit(self, head: Head, base: Base) -> int:
@@ -86,15 +91,15 @@ class Buffered:
     """
 
     def __init__(self, rules: Rules) -> None:
-        self._buffer, self._limit, self._exponent = rules.buffer, rules.max_staleness, rules.staleness_exponent
+        self._buffer, self.reach, self._exponent = rules.buffer, rules.max_staleness, rules.staleness_exponent
         self.quorum = min(rules.min_clients, rules.buffer)
 
     def admit(self, head: Head, base: Base) -> int:
         """See `Mode`."""
         staleness = staleness_of(head, base)
-        if staleness > self._limit:
+        if staleness > self.reach:
             said = f"it starts from version {base.version}, {staleness} commits before the head"
-            raise RefusedError(Reason.STALE, f"{said}; max_staleness is {self._limit}")
+            raise RefusedError(Reason.STALE, f"{said}; max_staleness is {self.reach}")
         return staleness
 
     def discount(self, staleness: int) -> float:

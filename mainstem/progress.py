@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from mainstem.membership import Roster
+from mainstem.membership import NOTES_BYTES, Roster, remark
 from mainstem.messages import ClientFailed, ClientRecord, Failure, Joined, Member, MemberState, Progress
 from mainstem.rounds import RoundMachine
 
@@ -14,10 +14,6 @@ SHOWN = 1000
 
 FAILURES = 100
 """Sentences of clients that it has: so bounded, whoever writes to the topic, that the record stays small."""
-
-NOTES_BYTES = 200_000
-"""Of what members say of their data: beyond that they are not repeated, whoever joins."""
-
 
 LONGEST = 500
 """Characters of such a sentence."""
@@ -73,7 +69,9 @@ def progress_of(machine: RoundMachine, now_ms: int, failures: Failures, trouble:
     members = machine.roster.members[:SHOWN]
     room = itertools.accumulate((len(member.note.encode()) for member in members), initial=0)
     notes = [member.note if used < NOTES_BYTES else "" for member, used in zip(members, room, strict=False)]
-    details = [failures.of(member) or note for member, note in zip(members, notes, strict=True)]
+    details = [
+        failures.of(member) or remark(member, head.rules, note) for member, note in zip(members, notes, strict=True)
+    ]
     return Progress(
         federation=head.opened.federation,
         phase=machine.phase,

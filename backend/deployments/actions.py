@@ -35,10 +35,13 @@ def act(request: HttpRequest, federation: str, action: str) -> HttpResponseBase:
         address, said = ACTIONS[action](request, deployment, user_of(request))
     except (Problem, MainstemError) as error:
         messages.error(request, str(error))
-        return redirect("versions-page" if action == "rollback" else "deployment-page", federation)
+        return redirect(HOMES.get(action, "deployment-page"), federation)
     messages.success(request, said)
     return redirect(*address)
 
+
+HOMES = {"rollback": "versions-page", "remove": "clients-page"}
+"""The page that has an action's button, where it is not the run's first."""
 
 Answer = tuple[tuple[str, ...], str]
 
@@ -70,6 +73,12 @@ def _rollback(request: HttpRequest, deployment: Deployment, user: User) -> Answe
     return ("versions-page", deployment.federation), f"The run goes on from version {version}."
 
 
+def _remove(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
+    client = request.POST.get("client", "")
+    services.remove(deployment, client, user)
+    return ("clients-page", deployment.federation), f"{client} is being removed from the run."
+
+
 def _delete(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     services.delete(deployment, request.POST.get("confirm", "").strip())
     return ("deployment-list-page",), f"Federation {deployment.federation} is being deleted."
@@ -88,5 +97,6 @@ ACTIONS: dict[str, Callable[[HttpRequest, Deployment, User], Answer]] = {
     "restart": _restart,
     "deadline": _deadline,
     "rollback": _rollback,
+    "remove": _remove,
     "delete": _delete,
 }

@@ -25,6 +25,7 @@ from backend.deployments.serializers import (
     DeploymentDetailSerializer,
     DeploymentSerializer,
     DestroysSerializer,
+    RemovalSerializer,
     RollbackSerializer,
 )
 from backend.deployments.troubles import with_troubles
@@ -132,6 +133,16 @@ class DeploymentViewSet(
         form.is_valid(raise_exception=True)
         deployment = self.get_object()
         services.rollback(deployment, form.validated_data["version"], user_of(request))
+        return self._shown(deployment)
+
+    @extend_schema(request=RemovalSerializer, responses={202: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def remove(self, request: Request, id: str) -> Response:
+        """Put a client out: no round waits for it, and its process is refused; a new one may join."""
+        form = RemovalSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        deployment = self.get_object()
+        services.remove(deployment, form.validated_data["client"], user_of(request))
         return self._shown(deployment)
 
     @extend_schema(request=DeadlineSerializer, responses={202: DeploymentDetailSerializer})

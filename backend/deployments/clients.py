@@ -16,13 +16,16 @@ from backend.deployments.models import ClientRound, Deployment, Member
 from backend.deployments.pages import find, tabbed
 
 CLIENTS = 100
-STATES = ("waiting", "training", "accepted", "refused", "silent", "left", "failed")
+STATES = ("waiting", "training", "accepted", "refused", "silent", "left", "failed", "removed")
 
 
 @require_safe
 @viewers_only
 def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
-    """Clients with their Jobs; `?state=` and `?q=` narrow it. The table alone where htmx asks for it."""
+    """Clients with their Jobs; `?state=` and `?q=` narrow it, `?remove=` asks whether a client is to go.
+
+    The table alone where htmx asks for it.
+    """
     deployment = find(federation)
     state, q = request.GET.get("state", ""), request.GET.get("q", "").strip()
     members = deployment.members.order_by("client")
@@ -31,8 +34,10 @@ def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     if q:
         members = members.filter(client__icontains=q)
     page = Paginator(members, CLIENTS).get_page(request.GET.get("page"))
+    leaving = deployment.members.exclude(state__in=Member.GONE).filter(client=request.GET.get("remove", "")).first()
     context = {
         **tabbed(deployment, "clients-page"),
+        "leaving": None if deployment.ended else leaving,
         "page": page, "rows": _rows(deployment, list(page)), "state": state, "q": q, "states": STATES,
         "lonely": _lonely(deployment) if page.number == 1 and not (state or q) else [],
     }  # fmt: skip

@@ -11,6 +11,7 @@ from backend.deployments.columns import whole
 from backend.deployments.models import State
 from mainstem.chain import Head
 from mainstem.control import Entry
+from mainstem.membership import remark
 from mainstem.messages import (
     Accepted,
     Failed,
@@ -23,6 +24,7 @@ from mainstem.messages import (
     Rejected,
     RolledBack,
     Round,
+    Rules,
     Snapshot,
     Stopped,
     Weights,
@@ -45,6 +47,8 @@ class Changes:
     clients: list[Row] = field(default_factory=list)
     refusals: list[Row] = field(default_factory=list)
     members: list[Row] = field(default_factory=list)
+    present: frozenset[str] | None = None
+    """Of a commit: everyone whom its snapshot names."""
     evaluations: dict[int, Row] = field(default_factory=dict)
     """What was measured of a version, by its number."""
 
@@ -71,7 +75,8 @@ def changes_of(entry: Entry, head: Head | None) -> Changes:
             changes.round = _round(record, entry) | {"unchanged": head.unchanged > 0}
             changes.clients = [_client(accepted) for accepted in record.accepted]
             changes.refusals = [_refusal(refused, record.round) for refused in record.refused]
-            changes.members = _members(record.snapshot, {accepted.client for accepted in record.accepted})
+            changes.members = _members(record.snapshot, {a.client for a in record.accepted}, head.rules)
+            changes.present = frozenset(member.client for member in record.snapshot.members)
             if record.evaluation is not None:
                 changes.evaluations[record.base.version] = _metrics(record.evaluation)
         case Finished():
@@ -202,7 +207,7 @@ def _refusal(refused: Refused, round_: int) -> Row:
     }
 
 
-def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
+def _members(snapshot: Snapshot, sent: set[str], rules: Rules) -> list[Row]:
     return [
         {
             "client": member.client,
@@ -210,7 +215,7 @@ def _members(snapshot: Snapshot, sent: set[str]) -> list[Row]:
             "awaited": False,
             "examples": member.examples,
             "last_ms": member.last_ms,
-            "detail": member.note,
+            "detail": remark(member, rules, member.note),
         }
         for member in snapshot.members
     ]

@@ -34,12 +34,12 @@ SELECTION_HINTS = {
 }
 PLAIN = (
     "configuration", "model", "name", "federation", "mode", "min_clients", "max_clients", "quorum", "min_data",
-    "data_restriction", "round_deadline", "below_quorum", "wait_limit", "keep_updates", "rounds", "batch_size",
-    "epochs", "learning_rate", "class_weight", "seed", "job", "check",
+    "data_restriction", "round_deadline", "below_quorum", "missed_limit", "wait_limit", "keep_updates", "rounds",
+    "batch_size", "epochs", "learning_rate", "class_weight", "seed", "job", "check",
 )  # fmt: skip
 """What is sent as it was typed."""
 OF_FEDERATION = (
-    "mode", "rounds", "min_clients", "max_clients", "quorum", "below_quorum", "keep_updates",
+    "mode", "rounds", "min_clients", "max_clients", "quorum", "below_quorum", "missed_limit", "keep_updates",
 )  # fmt: skip
 
 
@@ -87,6 +87,10 @@ class DeploymentForm(Form):
     quorum = number("Quorum", "Updates that a round needs at its deadline; without it, the least clients.")
     round_deadline = number("A round's deadline", "Seconds.", required=True)
     below_quorum = choice("Too few by then", [("extend", "extend the round"), ("fail", "fail the run")])
+    missed_limit = number(
+        "Silent deadlines", "After so many in a row a client is not waited for; 0: always.", required=True,
+        inputmode="numeric",
+    )  # fmt: skip
     wait_limit = number("Give up after", "Seconds without enough clients.", required=True)
     min_data = number("Records of a stream, at least", required=True, inputmode="numeric")
     data_restriction = area("Data restriction", 'JSON that a stream must share exactly: {"set": "digits"}.', rows=2)
@@ -145,6 +149,7 @@ class DeploymentForm(Form):
             "max_clients": _RULES.max_clients,
             "round_deadline": _RULES.deadline_ms // 1000,
             "below_quorum": _RULES.below_quorum,
+            "missed_limit": _RULES.missed_limit,
             "wait_limit": _RULES.wait_limit_ms // 1000,
             "min_data": 1,
             "batch_size": _TRAINING.batch_size,

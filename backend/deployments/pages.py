@@ -192,7 +192,7 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
 
 def _standing(deployment: Deployment) -> dict[str, Any]:
     members = list(deployment.members.all()[:1000])
-    gone = ("left", "failed", "silent")
+    gone = (*Member.GONE, "silent")
     return {
         "waits_for": deployment.waits_for(members),
         "notices": notices(deployment),

@@ -123,6 +123,7 @@ def _rules(asked: Mapping[str, Any]) -> Rules:
         staleness_exponent=asked.get("staleness_exponent", default.staleness_exponent),
         selection=_selection(asked.get("selection") or {}),
         keep_updates=asked.get("keep_updates"),
+        missed_limit=asked.get("missed_limit", default.missed_limit),
     )
     if rules.min_clients > rules.max_clients:
         raise FieldError(

@@ -35,6 +35,10 @@ READERS = 64
 """Federations whose chain a web worker keeps in memory; others are read again from the stored records."""
 
 
+GONE = 1000
+"""Clients that left, failed or were removed: so many of a run stand in its table."""
+
+
 @dataclass(slots=True)
 class Taken:
     """What became of a batch."""
@@ -205,10 +209,24 @@ def _write(deployment: Deployment, changes: Changes) -> None:
         _upsert(ClientRound, {"round": round_}, changes.clients, ["client", "offset"])
     _upsert(Refusal, mine, changes.refusals, ["offset"])
     _upsert(Member, mine, _with_last_words(deployment, changes.members), ["client"])
+    if changes.present is not None:
+        _part_with(deployment, changes.present)
     for number, measured in changes.evaluations.items():
         deployment.versions.filter(number=number).update(
             evaluation=fit(Version, {"evaluation": measured})["evaluation"]
         )
+
+
+def _part_with(deployment: Deployment, present: frozenset[str]) -> None:
+    """Whom a commit no longer names has left; of those who are gone the newest `GONE` are shown."""
+    here = deployment.members.exclude(state__in=Member.GONE).values_list("client", flat=True)
+    left = sorted(set(here) - present)
+    for at in range(0, len(left), 500):
+        deployment.members.filter(client__in=left[at : at + 500]).update(state="left", awaited=False)
+    gone = deployment.members.filter(state__in=Member.GONE).order_by("-last_ms", "client")
+    older = list(gone.values_list("pk", flat=True)[GONE:])
+    for at in range(0, len(older), 500):
+        deployment.members.filter(pk__in=older[at : at + 500]).delete()
 
 
 def _with_last_words(deployment: Deployment, members: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:

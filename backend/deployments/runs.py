@@ -24,6 +24,7 @@ CODES: Mapping[str, str] = {
 SIGNS: Mapping[str, str] = {"w": "·", "t": "▸", "u": "↑", "a": "✓", "s": "↺", "r": "✕", "d": "∅", "": ""}
 LIVE: Mapping[str, str] = {
     "waiting": "w", "training": "t", "accepted": "u", "refused": "r", "silent": "d", "left": "d", "failed": "d",
+    "removed": "d",
 }  # fmt: skip
 """A member's state while its round is open."""
 MOMENTS = ("opened", "stopped", "resumed", "rolled_back", "changed", "finished", "failed")

@@ -95,6 +95,12 @@ class DeploymentCreateSerializer(Serializer):
     round_deadline = FiniteField(min_value=1, max_value=31_536_000, required=False, help_text="600")
     wait_limit = FiniteField(min_value=1, max_value=31_536_000, required=False, help_text="3600")
     below_quorum = serializers.ChoiceField(choices=["extend", "fail"], required=False, help_text="extend")
+    missed_limit = serializers.IntegerField(
+        min_value=0,
+        max_value=1_000_000,
+        required=False,
+        help_text="3; after so many deadlines without a word a client is not waited for. 0: always waited for.",
+    )
     mode = serializers.ChoiceField(choices=sorted(MODES), required=False, help_text="sync")
     target = serializers.IntegerField(
         min_value=1,
@@ -264,6 +270,12 @@ class RollbackSerializer(Serializer):
     """The version to go on from."""
 
     version = serializers.IntegerField(min_value=0, max_value=(1 << 31) - 1)
+
+
+class RemovalSerializer(Serializer):
+    """The client to put out."""
+
+    client = serializers.CharField(max_length=64)
 
 
 class DeadlineSerializer(Serializer):

@@ -198,6 +198,33 @@ def change_deadline(deployment: Deployment, seconds: float, user: User | None) -
     _command(deployment, user, action="deadline", deadline_ms=round(seconds * 1000))
 
 
+def remove(deployment: Deployment, client: str, user: User | None) -> None:
+    """Ask the run to put a client out; raises Problem where the run has ended or the client is not in it."""
+    _require(not deployment.ended, deployment, "has nobody to be removed")
+    member = deployment.members.filter(client=client).first()
+    if member is None:
+        raise Problem(
+            status.HTTP_404_NOT_FOUND, f"No client {client[:64]!r} has joined this federation.", field="client"
+        )
+    if member.gone:
+        raise Problem(
+            status.HTTP_409_CONFLICT, f"{client} is {member.state}: nobody waits for it any more.", field="client"
+        )
+    _command(deployment, user, action="remove", client=client)
+
+
+def give_up(deployment: Deployment, client: str) -> None:
+    """The client's Job is over, perhaps without a word: no round is to wait for it.
+
+    Nothing where none does, and where too few were left for a round to open: there `missed_limit` ends the wait.
+    """
+    here = {member.client for member in deployment.members.all() if not member.gone}
+    ordered = deployment.outbox.filter(kind=OutboxKind.COMMAND, payload__action="remove")
+    staying = here - {client, *ordered.values_list("payload__client", flat=True)}
+    if not deployment.ended and client in here and len(staying) >= deployment.rules.get("min_clients", 1):
+        _command(deployment, None, action="remove", client=client)
+
+
 def _require(allowed: bool, deployment: Deployment, cannot: str) -> None:
     if not allowed:
         raise Problem(status.HTTP_409_CONFLICT, f"The run is {deployment.get_state_display()}; it {cannot}.")

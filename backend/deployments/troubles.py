@@ -54,7 +54,8 @@ def troubles(deployment: Deployment) -> list[Trouble]:
         members, launched = _members().filter(deployment=deployment), _jobs().filter(deployment=deployment)
     found = [Trouble("the aggregator", deployment.trouble)] if deployment.trouble else []
     found += [Trouble(failure["client"], failure["detail"]) for failure in deployment.failures]
-    found += [Trouble(member.client, member.detail) for member in members]
+    gave_up = {failure["client"] for failure in deployment.failures}  # a commit names who failed no longer
+    found += [Trouble(member.client, member.detail) for member in members if member.client not in gave_up]
     said = {trouble.about for trouble in found}
     return found + [Trouble(job.client_id, job.detail, job.name) for job in launched if job.client_id not in said]
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
 
+from backend.deployments import services
 from backend.deployments.models import Deployment, State
 from backend.launchers import matching
 from backend.launchers.meters import FAILURES, LAUNCHES
@@ -137,6 +138,8 @@ class Reconciler:
             fields["due_at"] = None if decision.wait is None else self._time(decision.wait)
         if decision.state == JobState.FAILED or (decision.state == JobState.STOPPED and not job.wanted):
             fields["slot"] = None  # another stream may take its place
+            if changed and job.deployment is not None:
+                services.give_up(job.deployment, job.client_id)
         if changed:
             log.info("Job %s: %s -> %s %s", job.name, job.state, decision.state, decision.detail)
         self._update(job, **fields)

@@ -7,20 +7,15 @@ rolled back stays in the log, and its versions' numbers are not used again.
 from __future__ import annotations
 
 import argparse
-import time
+from collections.abc import Mapping
+from typing import Any
 
 from mainstem.cli.api import Api
+from mainstem.cli.orders import carry_out
 from mainstem.cli.output import Output
-from mainstem.errors import MainstemError
 from mainstem.platform.home import Home
 
 HELP = "go on from an earlier version of a run"
-POLL_SECONDS = 0.2
-REJECTED = "The last command was rejected: "
-
-
-class RollbackError(MainstemError):
-    """The run was not rolled back; the message says why."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,22 +28,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     """Ask for it, and wait for the aggregator's answer."""
     with Api.connect(home) as api:
-        path = f"deployments/{options.federation}/"
-        left = api.get(path)["version"]  # which the run's model then no longer descends from
-        api.post(f"{path}rollback/", {"version": options.version})
-        output.say("asked for it; waiting for the aggregator")
-        deadline = time.monotonic() + options.timeout
-        while time.monotonic() < deadline:
-            shown = api.get(path)
-            if shown["detail"].startswith(REJECTED):
-                raise RollbackError(shown["detail"].removeprefix(REJECTED))
-            if left not in shown["head"].get("lineage", [left]):
-                break
-            time.sleep(POLL_SECONDS)
-        else:
-            raise RollbackError(
-                f"no aggregator has answered within {options.timeout:g} s; the command stays in the log"
-            )
+        left = api.get(f"deployments/{options.federation}/")["version"]
+
+        def done(shown: Mapping[str, Any]) -> bool:
+            return left not in shown["head"].get("lineage", [left])  # the run's model no longer descends from it
+
+        output.say("asking for it, and waiting for the aggregator")
+        shown = carry_out(api, options.federation, "rollback", {"version": options.version}, done, options.timeout)
     if options.json:
         told = {name: shown[name] for name in ("federation", "state", "round", "rounds", "version", "sha256")}
         output.result(told)

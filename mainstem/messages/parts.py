@@ -16,6 +16,7 @@ class Reason:
     MALFORMED = "malformed"
     UNKNOWN_CLIENT = "unknown_client"
     SUPERSEDED = "superseded"
+    REMOVED = "removed"
     FULL = "full"
     STALE = "stale"
     UNKNOWN_BASE = "unknown_base"
@@ -140,6 +141,7 @@ class Rules(Part, frozen=True, kw_only=True):
     `target` (sync) is how many updates suffice. `buffer` (buffered) closes a round; there an update may start up to
     `max_staleness` commits before the head, and its weight falls by (1 + staleness)^-`staleness_exponent`.
     `keep_updates` is of how many committed rounds the clients' updates stay in the log; None keeps them for ever.
+    After `missed_limit` deadlines in a row without a word a member is waited for no longer; 0 waits always.
     """
 
     mode: str = "sync"
@@ -160,6 +162,7 @@ class Rules(Part, frozen=True, kw_only=True):
     staleness_exponent: Exponent = 0.5
     selection: Selection = Selection()
     keep_updates: Positive | None = None
+    missed_limit: Count = 3
 
 
 class Data(Part, frozen=True, kw_only=True):
@@ -205,7 +208,8 @@ class Member(Part, frozen=True, kw_only=True):
     ever will. `seconds` is how long it last said that it trained, or how long a
     round that asked it was open without an answer, where that is more (0: unknown). `growing`: its updates may say
     more examples than the one before. `superseded` are its earlier incarnations, the newest last: none of them counts.
-    `note` is what its `joined` told people.
+    `note` is what its `joined` told people. `status` is active, left, failed or removed. `missed` are the deadlines in
+    a row that passed while a round waited for it and it said nothing.
     """
 
     client: ClientId
@@ -220,6 +224,7 @@ class Member(Part, frozen=True, kw_only=True):
     growing: bool = False
     superseded: tuple[str, ...] = ()
     note: Note = ""
+    missed: Count = 0
 
 
 class Accepted(Part, frozen=True, kw_only=True):
@@ -254,12 +259,14 @@ class Snapshot(Part, frozen=True, kw_only=True):
     """What the next round needs, complete: a successor starts from here and nowhere else.
 
     `position` is the next offset to read of the aggregator topic's partition 0, `time_ms` the
-    running maximum of its LogAppendTime.
+    running maximum of its LogAppendTime. `forgotten` is the newest `counted` of those who are gone and no longer
+    named: who joins anew begins with it, so that nothing counts twice.
     """
 
     position: int
     time_ms: int
     members: tuple[Member, ...] = ()
+    forgotten: Count | None = None
 
 
 class Closed(Part, frozen=True, kw_only=True):

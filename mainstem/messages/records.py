@@ -115,10 +115,11 @@ class Resumed(Lifecycle, frozen=True, kw_only=True, tag="resumed"):
 
 
 class Changed(Lifecycle, frozen=True, kw_only=True, tag="changed"):
-    """The rules from here on."""
+    """The rules from here on; `removed` is a client whose processes so far no longer take part."""
 
     rules: Rules
     command: int
+    removed: ClientId | None = None
 
 
 class Finished(Lifecycle, frozen=True, kw_only=True, tag="finished"):
@@ -151,7 +152,7 @@ class Paged(Lifecycle, frozen=True, kw_only=True, tag="paged"):
 
 
 class Command(Recorded, frozen=True, kw_only=True, tag="command"):
-    """What a person asks of the run: stop, resume, deadline, rollback."""
+    """What a person asks of the run: stop, resume, deadline, rollback, remove."""
 
     federation: str
     action: str
@@ -159,6 +160,7 @@ class Command(Recorded, frozen=True, kw_only=True, tag="command"):
     by: str = ""
     deadline_ms: Count | None = None
     version: Count | None = None
+    client: ClientId | None = None
 
 
 class Rejected(Recorded, frozen=True, kw_only=True, tag="rejected"):
@@ -170,7 +172,7 @@ class Rejected(Recorded, frozen=True, kw_only=True, tag="rejected"):
 
 
 class MemberState(Part, frozen=True, kw_only=True):
-    """A member in a progress record. `state`: waiting, training, accepted, refused, silent, left, failed.
+    """A member in a progress record. `state`: waiting, training, accepted, refused, silent, left, failed, removed.
 
     `awaited`: the open round waits for its answer.
     """

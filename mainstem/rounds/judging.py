@@ -62,16 +62,20 @@ def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str
     """The fields of the `selected` record that names the round's clients; at a deadline below quorum, or after a
     resume, more of them.
 
-    Those who gave no sign of life lately are asked only where the others are too few. None where nobody is left, and
-    while the members are fewer than the quorum: a choice among them could not meet it.
+    Those who gave no sign of life lately are asked only where the others are too few, and those who missed too many
+    deadlines only where the others are fewer than the quorum. None where nobody is left, and while the members are
+    fewer than the quorum: a choice among them could not meet it.
     """
     assert policy.chooser is not None
     rules, asked = head.rules, head.selected.clients if head.selected else ()
     members = [member for member in roster.members if member.status == "active" and member.client not in asked]
     needed = head.selected.quorum if head.selected else rules.quorum or 1
     kept = _reliable(head, roster, time_ms) if head.resumed else 0  # at a deadline nobody asked can be relied on
-    if not members or len(members) + (kept if head.resumed else len(asked)) < needed:
+    counting = kept if head.resumed else len(asked)
+    if not members or len(members) + counting < needed:
         return None
+    awake = [member for member in members if not roster.is_given_up(member)]
+    members = awake if awake and len(awake) + counting >= needed else members
     number = max(policy.chooser.number(len(members) + kept), needed) - kept
     present = [member for member in members if _is_present(member, head, time_ms)]
     seed = f"{head.opened.training.seed}/{head.round + 1}/{len(asked)}"

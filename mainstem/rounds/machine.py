@@ -37,7 +37,6 @@ from mainstem.messages import (
     Rejected,
     Round,
     Selected,
-    Snapshot,
     Tick,
     Update,
     Weights,
@@ -87,6 +86,7 @@ class RoundMachine:
         self._checking: tuple[Seen, Update, float] | None = None
         self._plan: Plan | None = None
         self._commands: dict[int, Command] = {}
+        self._removals: tuple[tuple[str, int], ...] = ()
 
     # ------------------------------------------------------------ the table of transitions
     def handle(self, event: Event) -> list[Effect]:
@@ -149,7 +149,9 @@ class RoundMachine:
         self.head = head
         self.position, self.time = snapshot.position, RoundTime.of(head)
         self.heard_ms = self.time_ms
-        self.roster = Roster(since(snapshot.members, snapshot.time_ms, head.since_ms))
+        members = since(snapshot.members, snapshot.time_ms, head.since_ms)
+        self.roster = Roster(members, head.rules, snapshot.forgotten)
+        self._removals = head.removals
         self.accepted, self.evaluations = [], {}
         self.refused, self.refused_more, self._named = [], Counter(), set()
         self._checking, self._plan = None, None
@@ -163,6 +165,12 @@ class RoundMachine:
             self.phase = "waiting"
             self._open_if_ready(head.since_ms)
         return self._next()
+
+    def _put_out(self, seq: int) -> None:
+        """Whoever was removed by a record of the chain up to `seq` is gone from here on."""
+        for client in [client for client, removed in self._removals if removed <= seq]:
+            self.roster.remove(client)
+        self._removals = tuple(removal for removal in self._removals if removal[1] > seq)
 
     def _open_if_ready(self, time_ms: int) -> None:
         head = self._head
@@ -180,6 +188,8 @@ class RoundMachine:
             raise ProtocolError(f"offset {event.offset} was already seen")
         self.time.see(event)
         self.heard_ms = self.time.heard_ms(event)
+        if isinstance(event.record, Tick) and event.record.seq in range(self._head.link.record.seq + 1):
+            self._put_out(event.record.seq)
         due = self._due(event.offset)
         if due:
             return due  # the record stays unseen: it belongs to what comes next
@@ -219,7 +229,8 @@ class RoundMachine:
                 self._refuse_once(record, offset, refusal)
             return
         self.roster.hear(record, self.heard_ms)
-        if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version:
+        room = len(self.evaluations) < self._head.rules.max_clients  # also where a crowd comes and goes
+        if isinstance(record, Left) and record.evaluation and record.version == self._head.base.version and room:
             self.evaluations.setdefault(record.client, record.evaluation)
 
     def _examine(self, seen: Seen, update: Update) -> list[Effect]:
@@ -286,7 +297,7 @@ class RoundMachine:
             tally = modes.Tally(len(self.roster.awaited), len(self.accepted), self.quorum)
             if by := self._policy.mode.complete(tally):
                 return self._close(by, self.position - 1)
-        if self.phase == "final" and all(client in self.evaluations for client in self.roster.active):
+        if self.phase == "final" and self.roster.unmeasured <= self.evaluations.keys():
             return [self._finish()]
         return []
 
@@ -295,6 +306,8 @@ class RoundMachine:
         if self.phase == "final":
             return [self._finish()] if self.deadline_ms is not None and self.time_ms >= self.deadline_ms else []
         overdue = self.deadline_ms is not None and self.time_ms >= self.deadline_ms
+        if overdue:
+            self.roster.miss_deadline()
         if overdue and len(self.accepted) >= self.quorum:
             return self._close("deadline", offset)  # also where the limit has passed: nothing accepted is thrown away
         if overdue and head.selected is not None and head.rules.below_quorum == "extend" and (more := self._select()):
@@ -336,6 +349,7 @@ class RoundMachine:
         if head.selected is not None:
             missing = set(head.selected.clients) - {accepted.client for accepted in plan.accepted}
             self.roster.miss(missing, (plan.closed.time_ms - self.opened_ms) / 1000)
+        self._put_out(head.link.record.seq)  # at the latest: a quick round may have no tick
         return self._append(
             Round,
             round=head.round + 1,
@@ -344,7 +358,7 @@ class RoundMachine:
             strategy=head.opened.strategy,
             accepted=plan.accepted,
             weights=weights,
-            snapshot=Snapshot(position=self.position, time_ms=self.time_ms, members=self.roster.members),
+            snapshot=self.roster.snapshot(self.position, self.time_ms, self._oldest()),
             closed=plan.closed,
             opened_ms=self.opened_ms,
             writer=self._writer,
@@ -353,6 +367,11 @@ class RoundMachine:
             refused_more=dict(sorted(self.refused_more.items())),
             evaluation=weighted([a.report.evaluation for a in fresh if a.report.evaluation]),
         )
+
+    def _oldest(self) -> int | None:
+        """The `seq` of the oldest model so far from which an update may count in the next round; None for none."""
+        reach = self._policy.mode.reach
+        return self._head.lineage[-reach:][0].seq if reach else None
 
     def _finish(self) -> Append:
         return self._append(
@@ -364,7 +383,7 @@ class RoundMachine:
         )
 
     def _give_up(self, because: str) -> Append:
-        missing = ", ".join(sorted(self.awaited)) or f"{self._head.rules.min_clients} clients to join"
+        missing = ", ".join(sorted(self.roster.unanswered)) or f"{self._head.rules.min_clients} clients to join"
         return self._append(
             Failed, detail=f"{because} with {len(self.accepted)} of {self.quorum} updates; missing: {missing}"[:1000]
         )

@@ -49,6 +49,7 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "deployments/{id}/stop/": {"post": ACT},
     "deployments/{id}/resume/": {"post": ACT},
     "deployments/{id}/rollback/": {"post": ACT},
+    "deployments/{id}/remove/": {"post": ACT},
     "deployments/{id}/restart/": {"post": ACT},
     "deployments/{id}/deadline/": {"post": ACT},
     "results/": {"get": READ},

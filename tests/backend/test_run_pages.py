@@ -19,7 +19,7 @@ from tests.vectors.examples import FEDERATION
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
 PAGES = ("", "rounds/1/", "versions/", "clients/", "recorder/", "recorder/tape/", "rounds.csv", "curves/", "events/")
-ACTIONS = ("stop", "resume", "restart", "deadline", "rollback", "delete")
+ACTIONS = ("stop", "resume", "restart", "deadline", "rollback", "remove", "delete")
 
 
 @pytest.fixture

@@ -19,9 +19,11 @@ from mainstem.messages import (
     Heartbeat,
     Joined,
     Left,
+    Member,
     Reason,
     Rejected,
     Round,
+    Rules,
     Tick,
     Update,
 )
@@ -116,7 +118,12 @@ def state_of(machine: RoundMachine) -> dict[str, Any]:
     roster = state.pop("roster")
     state.pop("_policy", None)  # it follows from the head
     state.pop("_resume", None) if machine.phase != "checking" else None
-    known = {"members": roster.members, "expected": roster.expected, "awaited": set(roster.awaited)}
+    known = {
+        "members": roster.members,
+        "forgotten": roster.forgotten,
+        "expected": roster.expected,
+        "awaited": set(roster.awaited),
+    }
     return copy.deepcopy(state) | known
 
 
@@ -188,7 +195,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Known:
-    """The oracle's member: who speaks for it, who did before, and how many examples its updates say."""
+    """The oracle's member: who speaks for it, who did before or was removed, and the examples that its updates say."""
 
     incarnation: str
     earlier: tuple[str, ...]
@@ -210,21 +217,38 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
     """The oracle: what counts under `head` of the records up to `end`; `newest` are the bases that counted before."""
     rules = head.rules
     members = {
-        m.client: Known(m.incarnation, m.superseded, m.status == "active", m.examples, m.growing)
+        m.client: Known(
+            "" if m.status == "removed" else m.incarnation,
+            (*m.superseded, m.incarnation) if m.status == "removed" else m.superseded,
+            m.status == "active",
+            m.examples,
+            m.growing,
+        )
         for m in head.snapshot.members
     }
+    forgotten = -1 if head.snapshot.forgotten is None else head.snapshot.forgotten
+    removals = list(head.removals)
     reach = 0 if rules.mode == "sync" else rules.max_staleness
     bases = head.lineage[-1 - reach :]
     newest, counts = dict(newest), {}
     for seen in world.inbox[head.snapshot.position : end]:
+        told = seen.record.seq if isinstance(seen.record, Tick) and seen.record.seq is not None else -1
+        told = told if told <= head.link.record.seq else -1
+        for client in [client for client, seq in removals if seq <= told and client in members]:
+            gone = members[client]
+            earlier = (*gone.earlier, gone.incarnation)[-9:]
+            members[client] = Known("", earlier, False, gone.examples, gone.growing)
+        removals = [removal for removal in removals if removal[1] > told]
         match seen.record:
             case Joined(federation=federation, client=client, incarnation=incarnation) as joined:
                 active = {c for c, known in members.items() if known.active} - {client}
                 before = members.get(client)
                 earlier = before.earlier if before else ()
                 if federation == FEDERATION and len(active) < rules.max_clients and incarnation not in earlier:
-                    if before and before.incarnation != incarnation:
+                    if before and before.incarnation not in ("", incarnation):
                         earlier = (*earlier, before.incarnation)[-8:]
+                    if before is None:
+                        newest[client] = max(newest.get(client, -1), forgotten)
                     members[client] = Known(incarnation, earlier, True, joined.examples, joined.growing)
             case Left(client=client, incarnation=incarnation) | ClientFailed(client=client, incarnation=incarnation):
                 if client in members and members[client].incarnation == incarnation:
@@ -274,7 +298,7 @@ def check_round(world: World, before: Head, record: Round, newest: dict[str, int
         assert len(offsets) >= enough
     else:
         # on all answers: nobody who was awaited is missing
-        present = {m.client for m in snapshot.members if m.status == "active"}
+        present = {m.client for m in snapshot.members if m.status == "active" and not given_up(m, rules)}
         joined_before = {m.client for m in before.snapshot.members if m.status == "active"}
         if before.selected is not None:
             joined_before = set(before.selected.clients)
@@ -282,6 +306,33 @@ def check_round(world: World, before: Head, record: Round, newest: dict[str, int
         few = before.selected is None and len(joined_before) < rules.min_clients
         assert few or joined_before & present <= answered
     assert record.opened_ms >= before.since_ms
+    check_members(world, before, record)
+
+
+def given_up(member: Member, rules: Rules) -> bool:
+    """Whether no round waits for it."""
+    return bool(rules.missed_limit) and member.missed >= rules.missed_limit
+
+
+def check_members(world: World, before: Head, record: Round) -> None:
+    """The snapshot is bounded, and names no more deadlines than passed without a word."""
+    snapshot, rules = record.snapshot, before.rules
+    gone = [m for m in snapshot.members if m.status != "active"]
+    assert len(gone) <= rules.max_clients
+    reach = 0 if rules.mode == "sync" else rules.max_staleness
+    within = {base.seq for base in (before.lineage[-reach:] if reach else ())}
+    assert all(m.status == "removed" or m.counted in within for m in gone), "it keeps who left"
+    earlier = {m.client: m.missed for m in before.snapshot.members}
+    passed = (snapshot.time_ms - record.opened_ms) // rules.deadline_ms
+    answered = {a.client for a in record.accepted if a.base == record.base}
+    read = world.inbox[before.snapshot.position : snapshot.position]
+    heard = {getattr(seen.record, "client", "") for seen in read}
+    for m in snapshot.members:
+        assert m.missed <= earlier.get(m.client, 0) + max(passed, 0)
+        silent = m.client in earlier and m.client not in heard and record.closed.by == "deadline"
+        awaited = before.selected is None or m.client in before.selected.clients
+        if silent and awaited and m.status == "active" and m.client not in answered and not m.missed:
+            raise AssertionError(f"{m.client} was silent past a deadline, which is not counted")
 
 
 def check_history(world: World) -> None:

@@ -260,3 +260,21 @@ def test_what_peers_wrote_does_not_move_the_cursor(capsys: pytest.CaptureFixture
     output.error(name)
     for text in capsys.readouterr():
         assert not set(text) & set("\x1b\x07\r\u202e\x9b") and r"\x1b]0;owned\x07" in text
+
+
+def test_a_client_is_put_out(backend: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for and waited for; what the aggregator rejects is said."""
+    monkeypatch.setenv("MAINSTEM_API", backend)
+    monkeypatch.setenv("MAINSTEM_API_TOKEN", "abc")
+    shown = {"federation": "ddy6heod", "detail": "", "members": [{"client": "site-b", "state": "removed"}]}
+    Backend.answers.update({
+        "/api/deployments/ddy6heod/remove/": (202, shown),
+        "/api/deployments/ddy6heod/": (200, shown),
+    })  # fmt: skip
+    assert main(["remove", "ddy6heod", "site-b"]) == 0
+    assert "site-b no longer takes part in federation ddy6heod" in capsys.readouterr().out
+    assert [asked[3] for asked in Backend.asked if asked[0] == "POST"] == [{"client": "site-b"}]
+    refused = shown | {"detail": "The last command was rejected: the run is stopped"}
+    Backend.answers["/api/deployments/ddy6heod/"] = (200, refused)
+    assert main(["remove", "ddy6heod", "site-b"]) == 1
+    assert "the run is stopped" in capsys.readouterr().err

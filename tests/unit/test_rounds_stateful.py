@@ -46,6 +46,7 @@ class Rounds(RuleBasedStateMachine):
         quorum=st.none() | st.integers(1, 3),
         below=st.sampled_from(["extend", "fail"]),
         limit=st.sampled_from([1, 500, 10_000]),
+        missed=st.sampled_from([0, 1, 2]),
         mode=st.sampled_from(
             [
                 {},
@@ -67,6 +68,7 @@ class Rounds(RuleBasedStateMachine):
         quorum: int | None,
         below: str,
         limit: int,
+        missed: int,
         mode: dict[str, Any],
     ) -> None:
         """A federation with any rules."""
@@ -78,6 +80,7 @@ class Rounds(RuleBasedStateMachine):
             deadline_ms=100,
             below_quorum=below,
             wait_limit_ms=limit,
+            missed_limit=missed,
             final_wait_ms=50,
             max_examples=1000,
             **(mode if (quorum or 0) <= mode.get("target", 9) else {}),
@@ -200,13 +203,16 @@ class Rounds(RuleBasedStateMachine):
             self.world.now_ms += ms
 
     @rule(
-        action=st.sampled_from(["stop", "resume", "resume", "resume", "deadline", "dance"]),
+        action=st.sampled_from(["stop", "resume", "resume", "resume", "deadline", "remove", "remove", "dance"]),
         deadline=st.none() | st.sampled_from([1, 1000, 1001]),
+        client=st.none() | clients,
     )
-    def command(self, action: str, deadline: int | None) -> None:
+    def command(self, action: str, deadline: int | None, client: str | None = None) -> None:
         """A person asks for something, possible or not."""
         self.commands += 1
-        record = Command(federation=FEDERATION, action=action, id=str(self.commands), deadline_ms=deadline)
+        record = Command(
+            federation=FEDERATION, action=action, id=str(self.commands), deadline_ms=deadline, client=client
+        )
         self.world.control.append(record, self.world.now_ms)
 
     # ------------------------------------------------------------ the aggregators
@@ -301,7 +307,7 @@ class Rounds(RuleBasedStateMachine):
         """With clients that all do their work, the run ends."""
         rules = self.world.control.head().rules
         names = sorted({m.client for m in self.world.control.head().snapshot.members if m.status == "active"})
-        for _ in range(40):
+        for attempt in range(40):
             for driver in self.drivers:
                 driver.settle()
             head = self.world.control.head()
@@ -315,8 +321,9 @@ class Rounds(RuleBasedStateMachine):
             names = (active + [c for c in "abcd" if c not in active])[: rules.max_clients]
             if (rules.quorum or 0) > rules.max_clients:
                 return  # nobody can meet it
+            self.world.start()  # whoever was removed is gone before they come
             for name in names:
-                self.world.join(name, incarnation="3")
+                self.world.join(name, incarnation=f"new-{attempt}")
             for name in names:
                 self.world.update(name)
             self.world.pass_time(60)

@@ -227,6 +227,7 @@ def sequence() -> list[msgspec.Struct]:
         Left(client="site-a", incarnation="5f0c", version=1, evaluation=evaluation),
         round_,
         Command(federation=FEDERATION, action="stop", id="4b1d", by="alice"),
+        Command(federation=FEDERATION, action="remove", id="9c2e", by="alice", client="site-b"),
         stopped,
         Rejected(federation=FEDERATION, command=4, detail="the run is stopped already"),
         resumed,

@@ -144,7 +144,9 @@ class Refusal(models.Model):
 
 
 class Member(models.Model):
-    """A client as the newest record tells: waiting, training, accepted, refused, silent, left, failed."""
+    """A client as the newest record tells: waiting, training, accepted, refused, silent, left, failed, removed."""
+
+    GONE = ("left", "failed", "removed")
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="members")
     client = models.CharField(max_length=64)
@@ -161,3 +163,8 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client} of {self.deployment_id}"
+
+    @property
+    def gone(self) -> bool:
+        """Whether it takes part no longer."""
+        return self.state in self.GONE

@@ -1,7 +1,7 @@
 // The table of clients and rounds, changed in place: no event adds a row or a column without bound.
 
 export const SIGNS = { w: "·", t: "▸", u: "↑", a: "✓", s: "↺", r: "✕", d: "∅" };
-const LIVE = { waiting: "w", training: "t", accepted: "u", refused: "r", silent: "d", left: "d", failed: "d" };
+const LIVE = { waiting: "w", training: "t", accepted: "u", refused: "r", silent: "d", left: "d", failed: "d", removed: "d" };
 const MOST_ROUNDS = 50;
 const MOST_CLIENTS = 100;
 const NEAR = 40; // pixels from the end within which the table follows the newest round
