@@ -188,8 +188,8 @@ class RoundMachine:
             raise ProtocolError(f"offset {event.offset} was already seen")
         self.time.see(event)
         self.heard_ms = self.time.heard_ms(event)
-        if isinstance(event.record, Tick) and event.record.seq in range(self._head.link.record.seq + 1):
-            self._put_out(event.record.seq)
+        if isinstance(event.record, Tick) and (event.record.seq or 0) <= self._head.link.record.seq:
+            self._put_out(event.record.seq or 0)
         due = self._due(event.offset)
         if due:
             return due  # the record stays unseen: it belongs to what comes next
