@@ -23,13 +23,14 @@ _AT_HAND = {"tf": "tensorflow", "keras": "keras", "np": "numpy"}
 
 def main() -> None:
     """Run the source."""
-    request = json.loads(Path("request.json").read_text("utf-8"))
-    Path("answer.json").write_text(json.dumps(_run(request)), "utf-8")
+    home = Path.cwd()  # the source may go elsewhere
+    request = json.loads((home / "request.json").read_text("utf-8"))
+    (home / "answer.json").write_text(json.dumps(_run(request, home)), "utf-8")
     # TensorFlow's own ending takes long and proves nothing.
     os._exit(0)
 
 
-def _run(request: dict[str, Any]) -> dict[str, Any]:
+def _run(request: dict[str, Any], home: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
     try:
         programs = [
@@ -49,7 +50,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
         arrays = {
             f"t{index:04d}": np.array(keras.ops.convert_to_numpy(weight)) for index, weight in enumerate(model.weights)
         }
-        with open("weights.npz", "wb") as file:
+        with (home / "weights.npz").open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         return answer
     except BaseException as error:  # the source's own, of any kind
