@@ -117,6 +117,8 @@ def test_each_escape_is_ended_with_a_sentence_and_its_directory_removed(tmp_path
             "was ended by SIGABRT (it said: last ?[2Jwords) before it left a model.",
     }  # fmt: skip
     guests = [Guest({"code": code}, 0, tmp_path, _LIMITS) for code in cases]
+    endless = Guest({"code": "while True: pass"}, 0, tmp_path, replace(_LIMITS, time=Allowance(1, 300)))
+    assert _refusal(endless) == "The source took more than 1 seconds, and was ended."
     for guest, (code, says) in zip(guests, cases.items(), strict=True):
         message = _refusal(guest)
         assert says in message, (code, message)
