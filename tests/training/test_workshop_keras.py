@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from federated_training import confine
+from federated_training import confine, workshop
 from federated_training.problems import FieldError
 from federated_training.workshop_child import Allowance, ChildLimits
 from federated_training.workshop_keras import Keras
@@ -88,21 +88,7 @@ def test_inputs_that_ask_for_too_much_are_refused_and_the_next_one_is_answered(k
     ]
     for request, says in asked:
         answer = _ask(keras, **{"op": "build", **request})
-        assert not answer["ok"] and says in answer["error"]["message"] and _works(keras), answer
-
-
-def test_what_ends_keras_is_refused_and_the_next_one_is_answered(keras: Keras) -> None:
-    """A crash, and more memory than is allowed: each ends one operation."""
-    assert _works(keras)
-    process = keras._child._process
-    threading.Timer(0.2, os.kill, (process.pid, signal.SIGABRT)).start()
-    with pytest.raises(FieldError) as caught:
-        while True:
-            _works(keras)
-    assert caught.value.message.startswith("This crashes Keras, whose process was ended by SIGABRT")
-    assert caught.value.field == "model" and identity(process.pid) is None
-    hungry = _config(_DENSE, _layer("ZeroPadding1D", padding=10**8), shape=(4, 4))
-    assert "took more than 1024 MiB of memory, and was ended" in _refused(keras, op="build", kind="json", config=hungry)
+        assert not answer["ok"] and says in answer["error"]["message"], answer
     assert _works(keras)
 
 
@@ -121,16 +107,28 @@ def test_it_is_confined_and_its_time_is_for_all_operations(keras: Keras, tmp_pat
     until(lambda: identity(brief._child._process.pid) is None)
 
 
-def test_where_nothing_can_confine_only_templates_are_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_nothing_can_confine_no_model_of_a_person_s_is_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """JSON, files and source are refused with the reason, before anything opens them."""
-    from federated_training import workshop
-
     monkeypatch.setattr(confine, "landlock_version", lambda: 0)
     asked: list[dict[str, Any]] = [{"kind": "json", "config": _GOOD}, {"kind": "keras", "file": "m.keras"},
-                                   {"kind": "source", "source": {"code": "model = 3"}},
-                                   {"kind": "template", "template": {"name": "mlp", "params": {}}}]  # fmt: skip
+                                   {"kind": "source", "source": {"code": "model = 3"}}]  # fmt: skip
     requests = [{"op": "build", "dir": str(tmp_path), **request} for request in asked]
-    *refused, built = workshop._answers(requests, [tmp_path], 1 << 20, _LIMITS, _LIMITS)
+    refused = workshop._answers(requests, [tmp_path], 1 << 20, _LIMITS, _LIMITS)
     assert [answer["error"]["field"] for answer in refused] == ["config", "file", "source"]
     assert all("no Landlock" in answer["error"]["message"] for answer in refused)
-    assert built["ok"], built
+
+
+def test_what_ends_keras_is_refused_and_the_next_one_is_answered(keras: Keras) -> None:
+    """A crash, and more memory than is allowed: each ends one operation."""
+    assert _works(keras)
+    process = keras._child._process
+    threading.Timer(0.2, os.kill, (process.pid, signal.SIGABRT)).start()
+    with pytest.raises(FieldError) as caught:
+        while True:
+            _works(keras)
+    assert caught.value.message.startswith("This crashes Keras, whose process was ended by SIGABRT")
+    assert caught.value.field == "model" and identity(process.pid) is None
+    hungry = _config(_DENSE, _layer("ZeroPadding1D", padding=10**8), shape=(4, 4))
+    assert "took more than 1024 MiB of memory, and was ended" in _refused(keras, op="build", kind="json", config=hungry)

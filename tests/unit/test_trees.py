@@ -27,7 +27,7 @@ def test_any_depth_any_mode_and_any_name_is_removed_and_links_are_not_followed(t
     (kept / "file").write_text("x")
     for name in ("deep", "closed", "odd"):
         (place / name).mkdir(parents=True)
-    _nest(place / "deep", 3000)
+    _nest(place / "deep", 1200)
     _nest(place / "closed", 40, 0o000)
     os.mkdir(os.fsencode(place / "odd") + b"/\xff\n")
     (place / "odd" / "d").symlink_to(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from federated_training import confine, workshop_source
 from federated_training.problems import FieldError
-from federated_training.workshop_child import Allowance, ChildLimits, Usage, crowded
+from federated_training.workshop_child import Allowance, Child, ChildLimits, Usage, crowded
 from federated_training.workshop_source import Guest
 from mainstem.processes import identity
 from mainstem.trees import remove_tree
@@ -105,8 +106,8 @@ def test_each_escape_is_ended_with_a_sentence_and_its_directory_removed(tmp_path
     wait = "\nimport time\ntime.sleep(600)"
     cases = {
         _DEEP.format(1100) + "1 / 0": "line 4: ZeroDivisionError",
-        _DEEP.format(30_000) + wait: "made more than 2,000 files and directories, and was ended",
-        "import os\nfor n in range(30_000): os.mkdir(str(n), 0)" + wait: "made ",
+        _DEEP.format(6000) + wait: "made more than 2,000 files and directories, and was ended",
+        "import os\nfor n in range(6000): os.mkdir(str(n), 0)" + wait: "made ",
         _HELD + wait: "The source wrote more than 8 MiB, and was ended.",
         "file = open('x', 'wb')\nfile.seek(1 << 40)\nfile.write(b'x')\nfile.flush()": "OSError",
         "import mmap\nmmap.mmap(-1, 1 << 30)": "line 2: PermissionError",
@@ -136,6 +137,17 @@ def test_a_source_that_cannot_be_watched_is_ended(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Usage, "of", staticmethod(broken))
     message = _refusal(Guest({"code": "while True: pass"}, 0, tmp_path, replace(_LIMITS, memory=1 << 40)))
     assert message == "The source could not be watched, and was ended: too deep."
+
+
+def test_what_is_our_own_runs_unconfined_where_nothing_can_confine(tmp_path: Path) -> None:
+    """Then too it is bound to its parent and its limits, and watched."""
+    code = f"open({str(tmp_path / 'outside')!r}, 'w').close()\nopen('large', 'wb').write(bytes(9 << 20))"
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "request.json").write_text(json.dumps({"imports": "", "code": code, "seed": 0}))
+    child = Child("workshop_guest", [place], _LIMITS, name="It", field="x", confined=False)
+    child.ended()
+    assert (tmp_path / "outside").exists() and "File too large" in (place / "answer.json").read_text()
 
 
 _OUTLIVING = """
