@@ -70,7 +70,8 @@ class Keras:
     def stop(self) -> None:
         """End the process; what it had to say to us, a mistake of ours among it, goes to our log."""
         self._child.stop()
-        print(self._child.tail(), file=sys.stderr)
+        if self._child.tail():
+            print(self._child.tail(), file=sys.stderr)
 
     def _start(self) -> Child:
         allowed, passed = self._limits.time, int(time.monotonic() - self._began)

@@ -80,7 +80,7 @@ def test_inputs_that_ask_for_too_much_are_refused_and_the_next_one_is_answered(k
             archive.writestr(f"assets/{number}/", "")
     padding = _config(_DENSE, _layer("ZeroPadding1D", padding=10**9), shape=(4, 4))
     asked: list[tuple[dict[str, Any], str]] = [
-        ({"kind": "json", "config": _config(_layer("Dense", units=2**62), shape=(4,))}, "at most 1,048,576"),
+        ({"kind": "json", "config": _config(_layer("Dense", units=2**62), shape=(4,))}, "must be below 2^53"),
         ({"kind": "json", "config": padding}, "fails on samples of zeros"),
         ({"kind": "keras", "file": "m.keras"}, "no part of a Keras model"),
         ({"op": "predict", "architecture": _GOOD, "inputs": "x.npy", "out": "y.npy"}, "samples cannot be read"),
