@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import zipfile
@@ -90,6 +91,11 @@ def test_inputs_that_ask_for_too_much_are_refused_and_the_next_one_is_answered(k
         answer = _ask(keras, **{"op": "build", **request})
         assert not answer["ok"] and says in answer["error"]["message"], answer
     assert _works(keras)
+    saved = Path(__file__).parent / "keras2"
+    for name in ("keras-2.15-branches.keras", "keras-2.15-branches-h5.h5"):
+        shutil.copy(saved / name, place / "saved")
+        answer = _ask(keras, op="build", kind="keras", file="saved")
+        assert answer["ok"] and (place / "saved").exists(), answer
 
 
 @needs_landlock
