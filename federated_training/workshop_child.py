@@ -117,6 +117,7 @@ class Child:
     ) -> None:  # fmt: skip
         self._limits, self._places, self._name, self._field = limits, places, name, field
         self._refusal: FieldError | None = None
+        self._stopped = False
         self._written_before, self._judged = 0, not talks
         self.usage = Usage()
         self.out_of_time = False
@@ -173,6 +174,7 @@ class Child:
 
     def stop(self) -> None:
         """End it."""
+        self._stopped = True
         self._process.kill()
         self._process.wait()
 
@@ -198,7 +200,7 @@ class Child:
             try:
                 now = Usage.of(process.pid)
             except (OSError, ValueError):
-                if process.poll() is not None:
+                if self._stopped or process.poll() is not None:
                     break
                 raise
             self.usage = now

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from federated_training import confine, workshop_source
+from federated_training import confine, workshop, workshop_source
 from federated_training.problems import FieldError
 from federated_training.workshop_child import Allowance, Child, ChildLimits, Usage, crowded
 from federated_training.workshop_source import Guest
@@ -148,6 +148,16 @@ def test_what_is_our_own_runs_unconfined_where_nothing_can_confine(tmp_path: Pat
     child = Child("workshop_guest", [place], _LIMITS, name="It", field="x", confined=False)
     child.ended()
     assert (tmp_path / "outside").exists() and "File too large" in (place / "answer.json").read_text()
+
+
+def test_memory_stays_below_what_the_container_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the kernel, which ends all of a container at once, never has to."""
+    newer, older = tmp_path / "memory.max", tmp_path / "limit_in_bytes"
+    monkeypatch.setattr(workshop, "_CONTAINER", (str(newer), str(older)))
+    assert workshop.Limits().keras().memory == 4 << 30
+    newer.write_text("max\n")
+    older.write_text(f"{2 << 30}\n")
+    assert workshop.Limits().keras().memory == workshop.Limits().source().memory == 3 << 29
 
 
 _OUTLIVING = """
