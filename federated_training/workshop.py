@@ -8,7 +8,8 @@ TensorFlow and answers `{"answers": [...]}`. `limits` (see `Limits`) may be set 
 What people gave is opened in processes of their own, confined and watched (`workshop_child`): source in
 `workshop_source`, everything else in `workshop_keras`. An operation that ends its process is refused, and the others
 are done. This process never imports Keras and reads only what those two answered, which it takes as a stranger's word.
-Where the machine cannot confine, models are made from templates only.
+Where the machine cannot confine, models are made from templates only; a file that the caller knows to be Mainstem's own
+(`"own": true`) is opened all the same.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _guest(request: Request, limits: ChildLimits) -> Guest | FieldError | None:
 
 def _answer(request: Request, keras: Keras, guest: Guest | FieldError | None) -> Answer:
     kind, reason = str(request.get("kind")), confine.why_not()
-    if request.get("op") == "build" and kind in _GIVEN and reason is not None:
+    if request.get("op") == "build" and kind in _GIVEN and reason is not None and request.get("own") is not True:
         raise FieldError(_GIVEN[kind], reason)
     if isinstance(guest, FieldError):
         raise guest

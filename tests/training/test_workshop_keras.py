@@ -116,12 +116,15 @@ def test_it_is_confined_and_its_time_is_for_all_operations(keras: Keras, tmp_pat
 def test_where_nothing_can_confine_no_model_of_a_person_s_is_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """JSON, files and source are refused with the reason, before anything opens them."""
+    """JSON, files and source are refused with the reason, before anything opens them; what is our own is opened."""
     monkeypatch.setattr(confine, "landlock_version", lambda: 0)
     asked: list[dict[str, Any]] = [{"kind": "json", "config": _GOOD}, {"kind": "keras", "file": "m.keras"},
                                    {"kind": "source", "source": {"code": "model = 3"}}]  # fmt: skip
     requests = [{"op": "build", "dir": str(tmp_path), **request} for request in asked]
-    refused = workshop._answers(requests, [tmp_path], 1 << 20, _LIMITS, _LIMITS)
+    monkeypatch.setattr(Keras, "_exchange", lambda keras, request: {"ok": True, "kind": request["kind"]})
+    requests.append({**requests[1], "own": True})
+    *refused, own = workshop._answers(requests, [tmp_path], 1 << 20, _LIMITS, _LIMITS)
+    assert own == {"ok": True, "kind": "keras"}
     assert [answer["error"]["field"] for answer in refused] == ["config", "file", "source"]
     assert all("no Landlock" in answer["error"]["message"] for answer in refused)
 
