@@ -20,6 +20,9 @@ MAX_BYTES: Final = 8 << 20
 MAX_DEPTH: Final = 64
 """Deepest nesting of a config."""
 
+MAX_WHOLE: Final = 1 << 53
+"""Whole numbers in a config are below it; readers of JSON agree on them."""
+
 
 def parse(text: str, field: str = "config") -> dict[str, Any]:
     """A Keras JSON config as a plain dict that holds nothing but known parts, without its compile settings.
@@ -73,6 +76,8 @@ def _check(value: Any, field: str, depth: int, layer: str = "") -> None:
             _check(item, field, depth + 1, layer)
     elif isinstance(value, float) and not math.isfinite(value):
         raise FieldError(field, f"The config holds {value}{_of(layer)}; numbers must be finite.")
+    elif isinstance(value, int) and abs(value) >= MAX_WHOLE:  # Keras' kernels take the low half of it, or end
+        raise FieldError(field, f"The config holds {str(value)[:40]}{_of(layer)}; whole numbers must be below 2^53.")
     elif isinstance(value, dict):
         if "class_name" in value:
             # Only the outermost model's settings would ever be used, and those are chosen anew.

@@ -1,6 +1,7 @@
 """Locks the calling process into a few directories, for good: Landlock, seccomp, limits, no capabilities.
 
-Model source that users paste runs behind `enter_guest`; the workshop itself runs behind `restrict_files`.
+Whatever opens what people gave, source, files and configs alike, runs behind `enter`; the process that watches over it
+behind `restrict_files`.
 Standard library only: it runs before anything else is imported, while the process still has one thread
 (Landlock and seccomp bind the calling thread and what it starts later).
 Source: Linux `Documentation/userspace-api/landlock.rst`; system calls 444 to 446 are the same everywhere.
@@ -24,15 +25,18 @@ from federated_training import confine_seccomp
 from mainstem.errors import MainstemError
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8
-_TRUNCATE: Final = 1 << 14
+_REFER, _TRUNCATE = 1 << 13, 1 << 14
 _READ: Final = _READ_FILE | _READ_DIR
 # Neither links, devices, sockets nor pipes can be made: what the parent finds are plain files.
-_WRITE: Final = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
+_WRITE: Final = _READ | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE
 _FILE_RIGHTS: Final = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
+
+_UNTOUCHED: Final = 4 << 30
+"""What TensorFlow's threads reserve for their stacks and heaps on a machine of many cores, and hardly touch."""
 
 _SYSTEM_READ: Final = (
     "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
@@ -61,11 +65,17 @@ def landlock_version() -> int:
 
 
 def why_not() -> str | None:
-    """Why source cannot be run on this machine, as a sentence; None when it can."""
+    """Why what people gave cannot be opened on this machine, as a sentence; None when it can."""
     if not confine_seccomp.supported():
-        return "Model source is only run on 64-bit Linux (x86_64, aarch64), where it can be confined."
+        return (
+            "A model as source, JSON or file is only opened on 64-bit Linux (x86_64, aarch64), where it can be "
+            "confined: choose a template."
+        )
     if landlock_version() < 1:
-        return "Model source is refused here: this kernel has no Landlock (Linux 5.13, enabled at boot) to confine it."
+        return (
+            "A model as source, JSON or file is refused here, since this kernel has no Landlock (Linux 5.13, enabled "
+            "at boot) to confine what opens it: choose a template."
+        )
     return None
 
 
@@ -137,23 +147,15 @@ def volunteer() -> None:
             Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
-def enter_guest(directory: Path, *, seconds: int, file_bytes: int, parent: int) -> None:
-    """Confine the calling process, which is about to run foreign code, to `directory`. There is no way back.
+def bound(*, seconds: int, file_bytes: int, memory: int, parent: int) -> None:
+    """Bind the calling process to its `parent`, whose end is its own, and to what `enter` says of limits.
 
-    It keeps its memory and threads, reads this Python installation, and may write below `directory` (at most
-    `file_bytes` a file). It has no other files, no network, no other processes, no new programs, no
-    capabilities, and at most `seconds` of processor time on each of its cores; it dies with its `parent`.
-    Memory is watched by the parent: a limit of address space does not suit TensorFlow.
-    Raises ConfinementError when the kernel refuses any of it.
+    Raises ConfinementError when the parent is gone already.
     """
-    reason = why_not()
-    if reason is not None:
-        raise ConfinementError(reason)
-    libc = _libc()
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if sys.platform.startswith("linux"):
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # in a container the parent may well be process 1
         raise ConfinementError("The process that asked for this one is gone.")
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     cores = os.cpu_count() or 1
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
@@ -161,9 +163,28 @@ def enter_guest(directory: Path, *, seconds: int, file_bytes: int, parent: int) 
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CPU, seconds * cores),
         (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_DATA, memory + _UNTOUCHED),
     ):
-        resource.setrlimit(limit, (value, value))
-    restrict_files(python_paths(), [directory])
+        hard = resource.getrlimit(limit)[1]
+        kept = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (kept, kept))
+
+
+def enter(write: Iterable[Path], *, seconds: int, file_bytes: int, memory: int, parent: int) -> None:
+    """Confine the calling process, which is about to open what a stranger gave, to `write`. There is no way back.
+
+    It keeps its memory and threads, reads this Python installation, and may write below `write` (at most `file_bytes`
+    a file). It has no other files, no network, no other processes, no new programs, no capabilities, and at most
+    `seconds` of processor time on each of its cores; it dies with its `parent`, which watches what it uses. `memory`
+    bytes are watched by the parent too; the kernel refuses what is far above them at once.
+    Raises ConfinementError when the kernel refuses any of it.
+    """
+    reason = why_not()
+    if reason is not None:
+        raise ConfinementError(reason)
+    bound(seconds=seconds, file_bytes=file_bytes, memory=memory, parent=parent)
+    libc = _libc()
+    restrict_files(python_paths(), write)
     _drop_capabilities(libc)
     try:
         confine_seccomp.install(libc)

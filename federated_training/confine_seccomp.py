@@ -1,8 +1,10 @@
-"""A seccomp filter that leaves a Python process its own memory, threads and open files, and nothing else.
+"""A seccomp filter, a list of what is allowed: a process keeps its own memory, threads and files, and nothing else.
 
-Landlock guards paths; this filter guards what Landlock does not: new processes, sockets, signals, tracing,
-anonymous files, and changes to the metadata (mode, owner, times, attributes) of files. A refused call fails
-with EPERM, so that ordinary Python code reports an ordinary PermissionError.
+Landlock guards paths; this filter guards what Landlock does not: processes, sockets, signals, shared memory, and
+changes to the metadata of files. What it leaves out can also be watched from outside: memory is in the process's own
+figures and bytes on disk in what it has written, since neither can be had by a shared mapping, a `fallocate` or a
+`splice`. A call that is not on the list fails with EPERM, so that ordinary Python code reports an ordinary
+PermissionError; calls newer than this list answer ENOSYS, and libraries do without.
 Sources: Linux `Documentation/userspace-api/seccomp_filter.rst`, `include/uapi/linux/{filter,seccomp,audit}.h`.
 """
 
@@ -15,59 +17,34 @@ import platform
 import struct
 from typing import Final
 
+from federated_training.confine_calls import ALLOWED, JUDGED
+
 _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
 _ALLOW: Final = 0x7FFF0000
-_ERRNO: Final = 0x00050000
+_EPERM: Final = 0x00050000 | errno.EPERM
+_ENOSYS: Final = 0x00050000 | errno.ENOSYS
 _KILL_PROCESS: Final = 0x80000000
 
 # Opcodes of classic BPF: load a 32-bit word, jump if equal / greater or equal / any bit set, return.
 _LD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0 = 0, 4, 16
-_CLONE_THREAD: Final = 0x00010000
+_NR, _ARCH = 0, 4
 
 # Linux 6.13: numbers from here on (and x32's, which start at 2**30) are unknown to this list.
 _UNKNOWN_FROM: Final = 463
-_CLONE3: Final = 435
 
 _ARCHITECTURES: Final = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 
-# Every refused call with its number on x86_64 and on aarch64 (None: the call does not exist there).
-_REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
-    # new processes and other programs
-    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
-    "setsid": (112, 157), "setpgid": (109, 154), "unshare": (272, 97), "setns": (308, 268),
-    # other processes
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
-    "kill": (62, 129), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
-    "pidfd_send_signal": (424, 424), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
-    "process_madvise": (440, 440), "process_mrelease": (448, 448), "migrate_pages": (256, 238),
-    "move_pages": (279, 239), "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setparam": (142, 118),
-    "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122), "sched_setattr": (314, 274),
-    # the network, and ways around this filter
-    "socket": (41, 198), "socketpair": (53, 199), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427), "bpf": (321, 280), "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282), "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
-    # memory that the resident set of the process does not show, and channels to others
-    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196),
-    "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
-    # what Landlock does not guard about files
-    "truncate": (76, 45), "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
-    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "setxattr": (188, 5),
-    "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
-    "fremovexattr": (199, 16), "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
-    "utimensat": (280, 88), "inotify_init": (253, None), "inotify_init1": (294, 26),
-    "fanotify_init": (300, 262), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
-    # the machine (they need capabilities that are dropped: a second fence)
-    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
-    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
-    "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442), "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294), "init_module": (175, 105), "finit_module": (313, 273),
-    "delete_module": (176, 106), "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225),
-    "acct": (163, 89), "settimeofday": (164, 170), "adjtimex": (159, 171), "clock_settime": (227, 112),
-    "clock_adjtime": (305, 266), "sethostname": (170, 161), "setdomainname": (171, 162), "quotactl": (179, 60),
-    "syslog": (103, 116), "iopl": (172, None), "ioperm": (173, None), "personality": (135, 92),
-}  # fmt: skip
+_CLONE_THREAD: Final = 0x00010000
+_CLONE_NAMESPACES: Final = 0x7E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET
+_MAP_SHARED_OR_HUGE: Final = 0x00040001
+_PR_SET_NAME, _PR_GET_NAME = 15, 16
+_TERMINAL_AND_BLOCKING: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: neither typing into a terminal nor signals to an owner."""
+_DESCRIPTORS: Final = (0, 1, 2, 3, 4, 1030)
+"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC: no owner to signal, no leases, no locks without end."""
+
+Step = tuple[int, int, int, int]
 
 
 class _Program(ctypes.Structure):
@@ -82,39 +59,65 @@ def supported() -> bool:
 def program(machine: str, pid: int) -> bytes:
     """The filter as classic BPF for `machine` (a key of `platform.machine()`), for the process `pid`.
 
-    Threads may be made (`clone` with CLONE_THREAD), the process may signal its own threads (`abort` does)
-    and set its own limits; `clone3`, whose flags a filter cannot see, answers ENOSYS so that libc uses `clone`.
+    Another architecture's calls end the process, since their numbers mean other things.
     """
     audit, column = _ARCHITECTURES[machine]
-    clone, tgkill, prlimit = ((56, 220), (234, 131), (302, 261))
-    steps: list[tuple[int, int, int, int]] = [
+    steps: list[Step] = [
         (_LD, 0, 0, _ARCH),
         (_JEQ, 1, 0, audit),
         (_RET, 0, 0, _KILL_PROCESS),
         (_LD, 0, 0, _NR),
         (_JGE, 0, 1, _UNKNOWN_FROM),
-        (_RET, 0, 0, _ERRNO | errno.ENOSYS),
-        (_JEQ, 0, 1, _CLONE3),
-        (_RET, 0, 0, _ERRNO | errno.ENOSYS),
+        (_RET, 0, 0, _ENOSYS),
     ]
-    for number, test, value in (
-        (clone[column], _JSET, _CLONE_THREAD),
-        (tgkill[column], _JEQ, pid),
-        (prlimit[column], _JEQ, 0),
-    ):
-        steps += [
-            (_JEQ, 0, 4, number),
-            (_LD, 0, 0, _ARG0),
-            (test, 0, 1, value),
-            (_RET, 0, 0, _ALLOW),
-            (_RET, 0, 0, _ERRNO | errno.EPERM),
-        ]
-    for numbers in _REFUSED.values():
-        refused = numbers[column]
-        if refused is not None:
-            steps += [(_JEQ, 0, 1, refused), (_RET, 0, 0, _ERRNO | errno.EPERM)]
-    steps.append((_RET, 0, 0, _ALLOW))
+    for name, judgement in _judgements(pid).items():
+        steps += [(_JEQ, 0, len(judgement), JUDGED[name][column]), *judgement]
+    for numbers in ALLOWED.values():
+        allowed = numbers[column]
+        if allowed is not None:
+            steps += [(_JEQ, 0, 1, allowed), (_RET, 0, 0, _ALLOW)]
+    steps.append((_RET, 0, 0, _EPERM))
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def _judgements(pid: int) -> dict[str, list[Step]]:
+    """What decides each call that depends on its arguments; every list ends with a return."""
+    return {
+        # Threads, no processes. `clone3`, whose flags a filter cannot see, does not exist, so that libc uses `clone`.
+        "clone": [
+            _argument(0),
+            (_JSET, 0, 1, _CLONE_NAMESPACES),
+            (_RET, 0, 0, _EPERM),
+            (_JSET, 0, 1, _CLONE_THREAD),
+            (_RET, 0, 0, _ALLOW),
+            (_RET, 0, 0, _EPERM),
+        ],
+        "clone3": [(_RET, 0, 0, _ENOSYS)],
+        "tgkill": _only(0, pid),  # its own threads: `abort` does
+        "prlimit64": _only(0, 0),  # its own limits
+        # Neither its death with its parent, nor whether its watcher may read its figures, can be changed.
+        "prctl": _only(0, _PR_SET_NAME, _PR_GET_NAME),
+        "ioctl": _only(1, *_TERMINAL_AND_BLOCKING),
+        "fcntl": _only(1, *_DESCRIPTORS),
+        # Shared and huge pages are in no process's resident set; a written mapping of a file is no `write`.
+        "mmap": [
+            _argument(3),
+            (_JSET, 0, 1, _MAP_SHARED_OR_HUGE),
+            (_RET, 0, 0, _EPERM),
+            (_RET, 0, 0, _ALLOW),
+        ],
+    }
+
+
+def _argument(index: int) -> Step:
+    """Load the low word of an argument; both architectures are little-endian."""
+    return (_LD, 0, 0, 16 + 8 * index)
+
+
+def _only(index: int, *values: int) -> list[Step]:
+    """Allow the call where the low word of its argument, of which the kernel takes no more, is one of `values`."""
+    tests = [step for value in values for step in ((_JEQ, 0, 1, value), (_RET, 0, 0, _ALLOW))]
+    return [_argument(index), *tests, (_RET, 0, 0, _EPERM)]
 
 
 def install(libc: ctypes.CDLL) -> None:

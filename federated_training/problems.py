@@ -23,6 +23,10 @@ class FieldError(MainstemError):
         self.message = message
         self.line = line
 
+    def answer(self) -> dict[str, object]:
+        """The error as the workshop answers it: where, what, and in which line."""
+        return {"ok": False, "error": {"field": self.field, "message": self.message, "line": self.line}}
+
 
 def first_sentence(error: BaseException, limit: int = 400) -> str:
     """The gist of a library's error message: its first paragraph, on one line, at most `limit` characters.

@@ -5,8 +5,11 @@ logs go to stderr, and the exit code is 0 whenever there is an answer, errors in
 files in the request's private directory `dir`. `{"ops": [...]}` does several requests with one start of
 TensorFlow and answers `{"answers": [...]}`. `limits` (see `Limits`) may be set beside.
 
-The process confines itself to `dir` where Linux lets it, since what it opens was uploaded by people, and ends
-itself when a request takes too much; source runs in a child of its own (`workshop_source`).
+What people gave is opened in processes of their own, confined and watched (`workshop_child`): source in
+`workshop_source`, everything else in `workshop_keras`. An operation that ends its process is refused, and the others
+are done. This process never imports Keras and reads only what those two answered, which it takes as a stranger's word.
+Where the machine cannot confine, models are made from templates only; a file that the caller knows to be Mainstem's own
+(`"own": true`) is opened all the same.
 """
 
 from __future__ import annotations
@@ -14,18 +17,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from federated_training import confine, keras_runtime
+from federated_training import confine
 from federated_training.problems import FieldError
-from federated_training.workshop_source import Allowance, GuestLimits, start_guest, wants_guest
+from federated_training.workshop_child import Allowance, ChildLimits
+from federated_training.workshop_keras import Keras
+from federated_training.workshop_source import Guest, start_guest, wants_guest
 
 _MAX_REQUEST: Final = 32 << 20
+_SOURCE_MEMORY: Final = 2 << 30
+_SPARED: Final = 512 << 20
+"""Of a container's memory, for all but the process that is at work: its kernel would end more than that one."""
+_CONTAINER: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_GIVEN: Final = {"json": "config", "keras": "file", "source": "source"}
+"""The kinds of model that people give, and the field in which they do."""
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -33,16 +41,17 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run of the workshop may use: seconds (in all, and for a source), resident MiB, parameters.
+    """What one run of the workshop may use: seconds (in all, and for a source), MiB of memory and disk, parameters.
 
     A busy machine is no fault of the model's: a run ends when it has used its seconds of processor time too, or at the
-    latest when `wall_seconds` have passed (a source: its share of them).
+    latest when `wall_seconds` have passed (a source: its share of them). Disk is what one operation may write.
     """
 
     seconds: int = 120
     wall_seconds: int = 600
     source_seconds: int = 60
     memory_mb: int = 4096
+    disk_mb: int = 3072
     params: int = 200_000_000
 
     @staticmethod
@@ -56,55 +65,78 @@ class Limits:
                 raise FieldError(f"limits.{name}", f"{name} must be a whole number above 0.")
         return Limits(**given)
 
+    def keras(self) -> ChildLimits:
+        """Those of the process with Keras."""
+        return ChildLimits(Allowance(self.seconds, self.wall_seconds), self._memory(), self.disk_mb << 20)
+
+    def source(self) -> ChildLimits:
+        """Those of a source."""
+        seconds = min(self.source_seconds, self.seconds)
+        wall = max(1, self.wall_seconds * seconds // self.seconds)
+        memory, disk = min(_SOURCE_MEMORY, self._memory()), min(_SOURCE_MEMORY, self.disk_mb << 20)
+        return ChildLimits(Allowance(seconds, wall), memory, disk)
+
+    def _memory(self) -> int:
+        return min(self.memory_mb << 20, max(_SPARED, _container_memory() - _SPARED))
+
 
 def main() -> int:
     """Answer the request on stdin."""
-    # What libraries print must not mix with the answer.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
     try:
         request = _read()
         requests = request["ops"] if isinstance(request.get("ops"), list) else [request]
-        directories = {_directory(item) for item in requests}
+        directories = sorted({_directory(item) for item in requests})
         limits = Limits.of(request)
+        keras_limits, source_limits = limits.keras(), limits.source()
     except FieldError as error:
-        answer = failure(error)
+        answer: Answer = error.answer()
     else:
-        several = "ops" in request
-        guard = _Guard(out, limits, len(requests) if several else None)
         _prepare(directories)
-        answers = _answers(requests, limits)
-        answer = {"answers": answers} if several else answers[0]
-        guard.stop()
-    json.dump(answer, out)
-    out.flush()
-    # TensorFlow's own ending takes a second and frees nothing that the system would not.
-    os._exit(0)
+        answers = _answers(requests, directories, limits.params, keras_limits, source_limits)
+        answer = {"answers": answers} if "ops" in request else answers[0]
+    json.dump(answer, sys.stdout)
+    return 0
 
 
-def _answers(requests: list[Request], limits: Limits) -> list[Answer]:
-    # Source starts a TensorFlow of its own: the first does so while ours starts.
-    first = next((item for item in requests if wants_guest(item)), None)
-    seconds = min(limits.source_seconds, limits.seconds)
-    guest_limits = GuestLimits(
-        Allowance(seconds, max(1, limits.wall_seconds * seconds // limits.seconds)), min(2048, limits.memory_mb) << 20
-    )
-    early = start_guest(first, _directory(first), guest_limits) if first is not None else None
-    from federated_training.workshop_ops import answer
-
+def _answers(
+    requests: list[Request], directories: list[Path], params: int, keras_limits: ChildLimits, source_limits: ChildLimits
+) -> list[Answer]:
+    if not requests:
+        return []
+    # Source starts a TensorFlow of its own: the first does so while that of the operations starts.
+    early = _guest(requests[0], source_limits)
+    keras = Keras(directories, keras_limits)
     answers: list[Answer] = []
-    for item in requests:
-        directory = _directory(item)
-        guest = early if item is first else None
+    for number, item in enumerate(requests):
         try:
-            if wants_guest(item) and guest is None:
-                guest = start_guest(item, directory, guest_limits)
-            if isinstance(guest, FieldError):
-                raise guest
-            answers.append({"ok": True, **answer(item, directory, limits.params, guest)})
+            guest = _guest(item, source_limits) if number else early
+            answers.append(_answer({**item, "max_params": params}, keras, guest))
         except FieldError as error:
-            answers.append(failure(error))
+            answers.append(error.answer())
+    keras.stop()
     return answers
+
+
+def _guest(request: Request, limits: ChildLimits) -> Guest | FieldError | None:
+    if not wants_guest(request) or confine.why_not() is not None:
+        return None
+    return start_guest(request, _directory(request), limits)
+
+
+def _answer(request: Request, keras: Keras, guest: Guest | FieldError | None) -> Answer:
+    kind, reason = str(request.get("kind")), confine.why_not()
+    if request.get("op") == "build" and kind in _GIVEN and reason is not None and request.get("own") is not True:
+        raise FieldError(_GIVEN[kind], reason)
+    if isinstance(guest, FieldError):
+        raise guest
+    if guest is None:
+        return keras.ask(request)
+    try:
+        found = guest.result()
+        given = {"architecture": found.architecture, "compile": found.compiled, "weights": str(found.weights)}
+        return keras.ask({**request, "found": given})
+    finally:
+        guest.remove()
 
 
 def _read() -> Request:
@@ -129,56 +161,22 @@ def _directory(item: Any) -> Path:
     return Path(name)
 
 
-def _prepare(directories: set[Path]) -> None:
-    scratch = min(directories)
-    keras_runtime.prepare(scratch)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
+def _container_memory() -> int:
+    """The bytes of memory that this container may use; without an end where nobody set one."""
+    found = [1 << 62]
+    for name in _CONTAINER:
+        try:
+            found.append(int(Path(name).read_text("ascii")))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(found)
+
+
+def _prepare(directories: list[Path]) -> None:
     confine.volunteer()
     if confine.landlock_version() > 0:
-        # The child that runs source needs the interpreter, and this process its figures in /proc.
+        # The processes that it starts need the interpreter, and this one their figures in /proc.
         confine.restrict_files([*confine.python_paths(), Path("/proc")], directories, execute=True)
-
-
-def failure(error: FieldError) -> Answer:
-    """The error answer: where, what, and in which line."""
-    return {"ok": False, "error": {"field": error.field, "message": error.message, "line": error.line}}
-
-
-class _Guard(threading.Thread):
-    """Answers with an error and ends the process when the request takes too long or too much memory."""
-
-    def __init__(self, out: TextIO, limits: Limits, several: int | None) -> None:
-        super().__init__(daemon=True)
-        self._out, self._limits, self._several, self._done = out, limits, several, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """Look every 50 ms."""
-        started, allowed = time.monotonic(), Allowance(self._limits.seconds, self._limits.wall_seconds)
-        while not self._done.wait(0.05):
-            over = allowed.over(time.monotonic() - started, time.process_time())
-            if over:
-                self._end(f"The model took more than {over}, and was given up.")
-            elif _resident() > self._limits.memory_mb << 20:
-                self._end(f"The model took more than {self._limits.memory_mb} MiB of memory, and was given up.")
-
-    def stop(self) -> None:
-        """From here on the answer is on its way."""
-        self._done.set()
-        self.join()
-
-    def _end(self, message: str) -> None:
-        error = failure(FieldError("model", message))
-        json.dump(error if self._several is None else {"answers": [error] * self._several}, self._out)
-        self._out.flush()
-        os._exit(0)
-
-
-def _resident() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # no /proc: macOS
-        return 0
 
 
 if __name__ == "__main__":

@@ -79,11 +79,11 @@ def _open_h5(path: Path) -> Iterator[tuple[str, dict[str, Any] | None, Path]]:
         raise FieldError("file", "The file holds weights without their model; save both with model.save('x.keras').")
     # Keras tells the formats apart by the name.
     weights = path.with_name(f".{path.name}.h5")
-    weights.hardlink_to(path)
+    path.rename(weights)
     try:
         yield text, _training_config(training), weights
     finally:
-        weights.unlink()
+        weights.rename(path)
 
 
 def _training_config(text: object) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The workshop's operations, one function each. Importing this starts TensorFlow."""
+"""The workshop's operations, one function each; they run confined. Importing this starts TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ import numpy as np
 from federated_training import architecture, keras_models, keras_settings, keras_training, templates, workshop_files
 from federated_training.keras_ranges import Ranges
 from federated_training.problems import FieldError, cause
-from federated_training.workshop_source import Guest
 
 Request = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
-def answer(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
-    """Do one request and say what came of it; raises FieldError. `guest` runs the request's source, if it has any."""
+def answer(request: Request, directory: Path, max_params: int) -> Answer:
+    """Do one request and say what came of it; raises FieldError."""
     operation = _OPERATIONS.get(str(request.get("op")))
     if operation is None:
         raise FieldError("op", f"{str(request.get('op'))[:40]!r} is no operation; there are {', '.join(_OPERATIONS)}.")
     keras.backend.clear_session()
     try:
-        return operation(request, directory, max_params, guest)
+        return operation(request, directory, max_params)
     except FieldError:
         raise
     except (MemoryError, OSError) as error:
@@ -36,7 +35,7 @@ def answer(request: Request, directory: Path, max_params: int, guest: Guest | No
         raise FieldError("model", f"The workshop cannot read this: {type(error).__name__}: {cause(error)}.") from error
 
 
-def _build(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+def _build(request: Request, directory: Path, max_params: int) -> Answer:
     seed = request.get("seed", 0)
     if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise FieldError("seed", "seed must be a whole number from 0 up to 4294967295.")
@@ -44,7 +43,7 @@ def _build(request: Request, directory: Path, max_params: int, guest: Guest | No
         "template": lambda: (_from_template(request, max_params, seed), None),
         "json": lambda: _from_json(request, max_params, seed),
         "keras": lambda: _from_file(request, directory, max_params),
-        "source": lambda: _from_source(guest, max_params),
+        "source": lambda: _from_source(request, max_params),
     }
     maker = makers.get(str(request.get("kind")))
     if maker is None:
@@ -81,13 +80,12 @@ def _from_file(request: Request, directory: Path, max_params: int) -> tuple[Any,
     return model, keras_settings.of_config(config)
 
 
-def _from_source(guest: Guest | None, max_params: int) -> tuple[Any, Any]:
-    if guest is None:
-        raise FieldError("source", "source must be an object with imports and code.")
-    found = guest.result()
-    model = keras_models.build(found.architecture, max_params=max_params, field="source.code")
-    _load(model, found.weights, "source.code")
-    return model, keras_settings.checked(found.compiled)
+def _from_source(request: Request, max_params: int) -> tuple[Any, Any]:
+    """The model that a run of the source left, which is as untrusted as the source."""
+    found = request["found"]
+    model = keras_models.build(found["architecture"], max_params=max_params, field="source.code")
+    _load(model, Path(found["weights"]), "source.code")
+    return model, keras_settings.checked(found["compile"])
 
 
 def _load(model: Any, path: Path, field: str = "weights") -> None:
@@ -102,7 +100,7 @@ def _model(request: Request, directory: Path, max_params: int) -> Any:
     return model
 
 
-def _check_training(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+def _check_training(request: Request, directory: Path, max_params: int) -> Answer:
     training = request.get("training")
     if not isinstance(training, dict):
         raise FieldError("training", "training must be an object with optimizer, loss, metrics and learning_rate.")
@@ -115,7 +113,7 @@ def _check_training(request: Request, directory: Path, max_params: int, guest: G
     return {}
 
 
-def _export(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+def _export(request: Request, directory: Path, max_params: int) -> Answer:
     out = _file(request, directory, "out")
     if out.suffix != ".keras":
         raise FieldError("out", "out must be a file name that ends in .keras.")
@@ -123,7 +121,7 @@ def _export(request: Request, directory: Path, max_params: int, guest: Guest | N
     return {"out": out.name, "bytes": out.stat().st_size}
 
 
-def _predict(request: Request, directory: Path, max_params: int, guest: Guest | None) -> Answer:
+def _predict(request: Request, directory: Path, max_params: int) -> Answer:
     model = _model(request, directory, max_params)
     tensor = model.inputs[0]
     dtype = keras.backend.standardize_dtype(tensor.dtype)
@@ -150,7 +148,7 @@ def _file(request: Request, directory: Path, name: str) -> Path:
     return workshop_files.inside(directory, request.get(name), name)
 
 
-_OPERATIONS: dict[str, Callable[[Request, Path, int, Guest | None], Answer]] = {
+_OPERATIONS: dict[str, Callable[[Request, Path, int], Answer]] = {
     "build": _build,
     "check_training": _check_training,
     "export": _export,

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ import numpy as np
 from django.conf import settings
 from rest_framework import status
 
+from backend.catalog import scratch
 from backend.config.problems import Problem
 from mainstem.processes import die_with_parent
 
@@ -37,6 +39,9 @@ AT_ONCE = 1
 """Workshops of one web worker at a time: each takes half a gigabyte and a processor."""
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "KERAS_BACKEND", "LD_LIBRARY_PATH")
 MAX_ANSWER_BYTES = 64 << 20
+MAX_FILE_BYTES = 3 << 30
+TAIL_BYTES = 2000
+"""How much of what a child wrote to standard error is read, from its end."""
 PATIENCE = 5
 """How many times longer than its limit a run may take where the machine is busy: the limit is one of processor time."""
 GRACE_SECONDS = 5
@@ -69,12 +74,11 @@ def run(
     if not _room.acquire(timeout=limit):
         raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop is busy with other models: try again later.")
     try:
-        with tempfile.TemporaryDirectory(prefix="mainstem-workshop-", dir=_place()) as name:
-            directory = Path(name)
+        with scratch.directory(_place()) as directory:
             for file, content in (files or {}).items():
                 _put(directory / file, content)
             request = {
-                "ops": [{**operation, "dir": name} for operation in operations],
+                "ops": [{**operation, "dir": str(directory)} for operation in operations],
                 "limits": {"seconds": limit, "wall_seconds": PATIENCE * limit},
             }
             answers = _exchange(request, directory, PATIENCE * limit)
@@ -96,12 +100,14 @@ def _take(directory: Path, name: str) -> bytes:
     path = directory / name
     if path.is_symlink() or not path.is_file():  # the child may be hostile: read nothing from elsewhere
         raise _broken(f"it wrote no file {name}")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise _broken(f"its file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
     return path.read_bytes()
 
 
-def _place() -> Path | None:
-    """Where the directories of requests go; None is the system's place for temporary files."""
-    return Path(settings.WORKSHOP_SOCKET).parent if settings.WORKSHOP_SOCKET else None
+def _place() -> Path:
+    """Where the directories of requests go."""
+    return Path(settings.WORKSHOP_SOCKET).parent if settings.WORKSHOP_SOCKET else Path(tempfile.gettempdir())
 
 
 def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[Mapping[str, Any]]:
@@ -190,8 +196,8 @@ def _parse(out: BinaryIO, log: BinaryIO, code: int | None, count: int) -> list[M
             raise ValueError("answers that are none")
         return list(answers)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        log.seek(0)
-        last = log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+        log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+        last = log.read(TAIL_BYTES).decode("utf-8", "replace").strip().splitlines()
         reason = (
             "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
         )
@@ -241,8 +247,11 @@ def array_of(data: bytes) -> Any:
 
 
 def arrays_of(data: bytes) -> list[Any]:
-    """The inverse of `npz`; raises Problem where the bytes are none."""
+    """The inverse of `npz`; raises Problem where the bytes are none, or unfold to more than they are."""
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            if sum(member.file_size for member in members.infolist()) > len(data):
+                raise ValueError("compressed")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return [np.asarray(archive[f"t{index:04d}"]) for index in range(len(archive.files))]
     except Exception as error:  # what a damaged header makes of NumPy's parser is anything

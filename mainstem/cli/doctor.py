@@ -171,10 +171,10 @@ def _backend(home: Home) -> Iterator[Finding]:
 def _confinement(home: Home) -> Iterator[Finding]:
     version = landlock_version()
     if version > 0:
-        yield Finding("Landlock", OK, f"version {version}: models as Python source can be confined")
+        yield Finding("Landlock", OK, f"version {version}: what opens a model that people give can be confined")
     else:
-        fix = "use a Linux kernel from 5.13 on with Landlock, or give models as template, JSON or .keras file"
-        yield Finding("Landlock", NOTE, "this kernel has none: models as Python source are refused", fix)
+        fix = "use a Linux kernel from 5.13 on with Landlock, or choose templates"
+        yield Finding("Landlock", NOTE, "this kernel has none: models as source, JSON or file are refused", fix)
 
 
 def landlock_version() -> int:

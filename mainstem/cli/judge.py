@@ -57,7 +57,8 @@ def predictions(model: Path, inputs: NDArray[Any]) -> NDArray[Any]:
         except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
             raise JudgeError(f"{model} is no .keras file: {error}") from error
         ask = [
-            {"op": "build", "dir": name, "kind": "keras", "file": "model.keras"},  # leaves the file's weights beside it
+            # It leaves the file's weights beside it.
+            {"op": "build", "dir": name, "kind": "keras", "file": "model.keras", "own": True},
             {"op": "predict", "dir": name, "architecture": architecture, "weights": "weights.npz",
              "inputs": "x.npy", "out": "y.npy"},
         ]  # fmt: skip

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from backend.catalog import workshop
+from backend.catalog import scratch, workshop
 from backend.catalog.blueprints import TEMPLATES
 from backend.config.problems import Problem
 
@@ -132,6 +135,44 @@ def _alive(pid: int) -> bool:
         return False
 
 
+def test_only_the_end_of_what_it_says_is_read() -> None:
+    """Gigabytes of standard error cost no memory: what is read is bounded, from the end."""
+
+    class Log(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert size is not None and 0 <= size <= workshop.TAIL_BYTES
+            return super().read(size)
+
+    with pytest.raises(Problem, match="the last words"):
+        workshop._parse(io.BytesIO(), Log(b"x" * 100_000 + b"\nthe last words"), 1, 1)
+
+
+def test_its_directory_is_removed_however_deep_and_also_after_a_kill(
+    child: Child, tmp_path: Path, settings: Any
+) -> None:
+    """Directories that nobody holds any more are removed by the next run, those of others are not."""
+    child(
+        "[(os.mkdir('d'), os.chdir('d')) for _ in range(1200)]; os.chmod('.', 0)\n"
+        "answer({'ok': True, 'dir': request['ops'][0]['dir']})"
+    )
+    (answer,) = workshop.run([{"op": "x"}]).answers
+    assert not Path(answer["dir"]).exists()
+    places = {name: tmp_path / (scratch.PREFIX + name) for name in ("left", "held", "new")}
+    for name, place in places.items():
+        (place / "deep" / "er").mkdir(parents=True)
+        os.utime(place, (0, 0) if name != "new" else None)
+    lock = os.open(places["held"], os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with scratch.directory(tmp_path) as made:
+        os.utime(made, (0, 0))
+        scratch.sweep(tmp_path)
+        assert made.exists()
+    os.close(lock)
+    assert sorted(path.name for path in tmp_path.glob(f"{scratch.PREFIX}*")) == [
+        places[name].name for name in ("held", "new")
+    ]
+
+
 def test_one_at_a_time(child: Child) -> None:
     """While the workshop is at work the next request waits, and is told so when that takes too long."""
     child("answer({'ok': True})")
@@ -157,6 +198,15 @@ def test_npz_round_trip() -> None:
             workshop.arrays_of(data)
         with pytest.raises(Problem, match="cannot be read"):
             workshop.array_of(data)
+
+
+def test_weights_that_unfold_are_refused() -> None:
+    """What the workshop writes is not compressed: a bomb never gets to NumPy."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t0000.npy", bytes(1 << 20))
+    with pytest.raises(Problem, match="cannot be read"):
+        workshop.arrays_of(buffer.getvalue())
 
 
 @pytest.mark.training

@@ -164,4 +164,4 @@ def test_questions_outside_a_layer_s_range_are_answered_so(opened: tuple[MemoryL
     np.save(tmp_path / "x.npy", np.array([[0, 0, 0], [0, 0, 100]], "float32"))
     asked = {"op": "predict", "architecture": run.architecture, "inputs": "x.npy", "out": "y.npy"}
     with pytest.raises(FieldError, match=r"Sample 1: layer 'ids' .* but gets 100 at position 2"):
-        answer(asked, tmp_path, 1000, None)
+        answer(asked, tmp_path, 1000)

@@ -64,6 +64,8 @@ def test_tensorflow_names_of_activations_become_keras_names() -> None:
         (_model(_layer("TFOpLambda", function="math.multiply")), "TensorFlow 2's Keras"),
         (_model(_layer("Rescaling", scale=float("inf"), name="scale")), "holds inf (layer 'scale')"),
         (_model(_layer("Dense", units=1e999)), "must be finite"),
+        (_model(_layer("RepeatVector", n=2**62, name="many")), "holds 4611686018427387904 (layer 'many')"),
+        (_model(_layer("Dense", units=-(2**53))), "must be below 2^53"),
         (_model(_layer("Dense", batch_input_shape=[None, 2], activation="hard_sigmoid", name="d")), "'d' uses hard"),
         (_model(_layer("LSTM", batch_input_shape=[None, 2, 2], time_major=True)), "time_major=True"),
     ],
