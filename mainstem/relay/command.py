@@ -14,6 +14,8 @@ from typing import Protocol
 
 from mainstem import logs
 from mainstem.errors import MainstemError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.overview import answers
 from mainstem.metrics.health import Health
 from mainstem.metrics.serving import serving
 from mainstem.relay.http import Ingest
@@ -60,6 +62,7 @@ def run_logger(
         configured = settings()
         configured.token()
         site = site_of(os.environ)
+        kafka = client_config(configured.bootstrap, configured.client_config)
         group = options.group or (f"{usual}-{site}" if site else usual)
         with (
             closing(Ingest(configured.api, path, configured.token)) as ingest,
@@ -68,8 +71,8 @@ def run_logger(
         ):
             log.info("reading %s as group %s, writing to %s%s", configured.bootstrap, group, configured.api, path)
             Relay(
-                MeteredSource(records, health),
-                metered(ingest, health),
+                MeteredSource(records, health, answers=lambda: answers(kafka)),
+                metered(ingest, health, ingest.healthy),
                 stop,
                 healthy=ingest.healthy,
                 passed_over=passed_over,

@@ -6,7 +6,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from mainstem.kafka import admin
-from mainstem.kafka.admin import FAILURES, Administrator
+from mainstem.kafka.admin import Administrator
+from mainstem.kafka.renewed import FAILURES
 
 
 class Stuck:
