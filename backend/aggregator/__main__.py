@@ -31,7 +31,6 @@ from mainstem.metrics.health import Health
 from mainstem.metrics.serving import serving
 
 logger = logging.getLogger("mainstem.aggregator")
-GROUP = "mainstem-aggregators"
 
 SCRAPE_SECONDS = 3.0
 """How long a scrape waits for Kafka."""
@@ -117,7 +116,7 @@ def work(
             except LogError as error:
                 logger.warning("Kafka is not there yet: %s", error)
                 leave.wait(1)
-        reader = GroupReader(config, GROUP, topics.MODEL_CONTROL, session_timeout_ms)
+        reader = GroupReader(config, topics.AGGREGATORS, topics.MODEL_CONTROL, session_timeout_ms)
         logger.info("aggregator %s is up", writer)
         try:
             _follow(reader, worker, health, leave, answered)

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
 
 from backend.deployments.kafka import cloud_config, message_log, stream_log
 from backend.deployments.outbox import publish_pending
 from backend.launchers.local import LocalLauncher
 from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
+from backend.launchers.models import Report
 from backend.launchers.options import Options, cluster_fleet, cluster_launcher, local_fleet, local_launcher
 from backend.launchers.reconciler import Reconciler
 from backend.launchers.serving import ServingReconciler
@@ -25,6 +27,9 @@ from mainstem.kafka.overview import answers
 from mainstem.metrics.health import Health
 
 log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 10.0
+PART = "launcher"
 
 CLUSTER_SECONDS = 2.0
 """Between two looks at a cluster's Jobs: each costs the API server two lists."""
@@ -49,6 +54,7 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     serving = begin(
         "serving", ServingReconciler(fleet, options, stream_log).tick, pause, turn=lambda: health.turn("serving")
     )
+    begin("reports", lambda: report(health), REPORT_SECONDS)
     health.ready = True
     repeat("Jobs", reconciler.tick, pause, stop=stop, health=health, turn=health.turn)
     serving.join(end_seconds)
@@ -95,6 +101,12 @@ def repeat(
         finally:
             close_old_connections()
         stop.wait(every)
+
+
+def report(health: Health) -> None:
+    """Tell the database how the loops are."""
+    trouble = "; ".join([*(f"the loop of {loop} hangs" for loop in health.stuck()), *health.failing()])
+    Report.objects.update_or_create(part=PART, defaults={"at": timezone.now(), "trouble": trouble})
 
 
 def served() -> bool:

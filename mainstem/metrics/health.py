@@ -51,11 +51,20 @@ class Health:
         self._stranded.discard(what)
         self._failures.pop(what, None)
 
+    def failing(self) -> list[str]:
+        """Sentences on what has failed for a minute, whoever is to blame."""
+        return [
+            f"{what} has failed for {age:.0f} s: {why}" for what, age, why in self._ages() if age >= FAILING_SECONDS
+        ]
+
     def stranded(self) -> list[str]:
         """Sentences on what has failed here for a minute while others are served: a new process may do better."""
-        now = self._clock()
         return [
-            f"{what} has failed for {now - since:.0f} s, though others are answered: {why}"
-            for what, (since, why) in list(self._failures.items())
+            f"{what} has failed for {age:.0f} s, though others are answered: {why}"
+            for what, age, why in self._ages()
             if what in self._stranded
         ]
+
+    def _ages(self) -> list[tuple[str, float, str]]:
+        now = self._clock()
+        return [(what, now - since, why) for what, (since, why) in list(self._failures.items())]

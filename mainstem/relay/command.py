@@ -33,6 +33,12 @@ class ClosingSource(LaggingSource, Protocol):
     def close(self) -> None: ...
 
 
+def group_of(name: str, site: str | None) -> str:
+    """The consumer group of the logger `name`, which is a site's own where there are several."""
+    usual = f"mainstem-{name.replace('_', '-')}"
+    return f"{usual}-{site}" if site else usual
+
+
 def run_logger(
     name: str,
     *,
@@ -51,7 +57,7 @@ def run_logger(
         "files). Delivery is at least once and in order; what the backend refuses is logged and passed over.",
     )
     parser.add_argument("--once", action="store_true", help="deliver what is there now, then exit")
-    usual = f"mainstem-{name.replace('_', '-')}"
+    usual = group_of(name, None)
     parser.add_argument("--group", help=f"consumer group (default: {usual}, at a site {usual}-$MAINSTEM_SITE)")
     options = parser.parse_args(arguments)
     logs.configure(name)
@@ -63,7 +69,7 @@ def run_logger(
         configured.token()
         site = site_of(os.environ)
         kafka = client_config(configured.bootstrap, configured.client_config)
-        group = options.group or (f"{usual}-{site}" if site else usual)
+        group = options.group or group_of(name, site)
         with (
             closing(Ingest(configured.api, path, configured.token)) as ingest,
             closing(source(configured, group)) as records,

@@ -92,10 +92,12 @@ def test_what_fails_for_a_minute_while_others_are_served_is_stranded() -> None:
     assert fails(61) == ["Kafka has failed for 61 s, though others are answered: Failed while waiting for controller"]
     served = False
     assert fails(70) == [], "Kafka is away for all: a new process would do no better"
+    assert health.failing() == ["Kafka has failed for 70 s: Failed while waiting for controller"]
     served = True
     assert fails(80)
     health.worked("Kafka")
-    assert health.stranded() == [] and fails(81) == [] and fails(141)
+    assert health.stranded() == [] and health.failing() == []
+    assert fails(81) == [] and fails(141)
 
 
 def fetch(port: int, path: str) -> tuple[int, str]:
