@@ -41,7 +41,7 @@ class GroupReader:
             "fetch.wait.max.ms": 200,
             "allow.auto.create.topics": False,
         }
-        self._consumer = Renewed(self._join, Consumer.close)
+        self._consumer = Renewed(self._join, lambda consumer: consumer.close())
 
     def poll(self, timeout: float) -> Record | None:
         """The next record of an owned partition; raises LogError. After a few failures a new member takes over."""

@@ -48,7 +48,9 @@ class KafkaLog:
         self._appender = Appender(self._config, timeout)
         self._admin = Administrator(self._config)
         self._ranges = Ranges(self.cursor, timeout)
-        self._asker = Renewed(lambda: Consumer(consumer_config(self._config, self._committed)), Consumer.close)
+        self._asker = Renewed(
+            lambda: Consumer(consumer_config(self._config, self._committed)), lambda consumer: consumer.close()
+        )
         self._partitions: dict[str, int] = {}
 
     def apart(self) -> Apart:
@@ -147,8 +149,11 @@ class KafkaLog:
                 if time.monotonic() > deadline:
                     raise LogError(f"topic {name} was created but is not there after {self._timeout:g} s")
                 time.sleep(0.02)
-        with self._translated("waiting for new topics' leaders") as admin:
-            await_leaders(admin, {name: self.partitions(name) for name in names}, self._timeout)
+        counts = {name: self.partitions(name) for name in names}
+        try:
+            await_leaders(self._admin, counts, self._timeout)
+        except KafkaException as error:
+            raise LogError(f"waiting for new topics' leaders: {error.args[0].str()}") from error
 
     def _known(self, topic: str) -> bool:
         with contextlib.suppress(LogError):

@@ -94,7 +94,8 @@ def test_the_launcher_by_what_it_says_and_when() -> None:
     well = Health(lambda: now)
     report(well)
     assert launcher() == ("ok", "all its loops turn")
-    stop, tries = threading.Event(), []
+    stop = threading.Event()
+    tries: list[int] = []
 
     def fails() -> None:
         nonlocal now
