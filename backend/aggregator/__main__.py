@@ -95,7 +95,7 @@ def work(
     def answered() -> bool:
         return answers(config)
 
-    def looked(error: LogError | None) -> None:
+    def looked(error: Exception | None) -> None:
         if error is None:
             health.worked("looking for topics")
         else:

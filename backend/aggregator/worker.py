@@ -59,7 +59,7 @@ class Worker:
         *,
         slots: int = SLOTS,
         turn: float = TURN_SECONDS,
-        looked: Callable[[LogError | None], None] = lambda error: None,
+        looked: Callable[[Exception | None], None] = lambda error: None,
     ) -> None:
         self._make, self._existing, self._looked = make, existing, looked
         self._turns = Turns(slots, turn)
@@ -117,10 +117,13 @@ class Worker:
             try:
                 named = {topics.control_topic(federation): federation for federation in asked}
                 present = {named[topic] for topic in self._existing(named)}
-            except LogError as error:
+            except Exception as error:  # without a doorkeeper nobody would be let in, ever
                 self._looked(error)
                 pause = pauses.next()
-                logger.warning("%s; looking for %d federations again in %.1f s", error, len(asked), pause)
+                logger.warning(
+                    "%s; looking for %d federations again in %.1f s",
+                    error, len(asked), pause, exc_info=not isinstance(error, LogError),
+                )  # fmt: skip
                 with self._changed:
                     self._turns.unanswered(asked, time.monotonic() + pause)
                 continue

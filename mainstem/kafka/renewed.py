@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 FAILURES: Final = 3
 """After so many failures in a row the next call is made by a new client."""
@@ -41,6 +41,9 @@ class Renewed(Generic[Client]):
         except KafkaException:
             self._failed(client)
             raise
+        except TimeoutError as error:  # of a future: the client does not even say that it got no answer
+            self._failed(client)
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
         self._failures = 0
 
     def _failed(self, client: Client) -> None:

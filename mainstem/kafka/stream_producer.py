@@ -63,10 +63,10 @@ class StreamProducer:
             with self._admin.lend() as admin:
                 admin.create_topics([new], operation_timeout=self._timeout)[spec.name].result(self._timeout)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT:
+                raise self._unreachable() from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise LogError(f"topic {spec.name} cannot be created: {_text(error.args[0])}") from error
-        except TimeoutError as error:
-            raise self._unreachable() from error
         deadline = time.monotonic() + self._timeout
         while not (found := self._partitions(spec.name)):
             if time.monotonic() > deadline:

@@ -54,6 +54,19 @@ def test_a_stuck_client_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Stuck.made == 2, "an answer between them begins the count anew"
 
 
+def test_a_client_that_does_not_even_time_out_counts() -> None:
+    """A future that is never settled is a failure as any other, and an error of Kafka's for who asked."""
+    administrator = Administrator({"bootstrap.servers": "127.0.0.1:1"})
+    with administrator.lend() as first:
+        pass
+    for _ in range(FAILURES):
+        with pytest.raises(KafkaException, match="Timed out"), administrator.lend():
+            Future[int]().result(timeout=0)
+    with administrator.lend() as second:
+        assert second is not first
+    administrator.close()
+
+
 class Behind:
     """A client that holds on to a leader before the last election; its successor knows better."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from backend.aggregator.worker import Worker
 from mainstem import topics
 from mainstem.clock import SystemClock
 from mainstem.control import ControlTopic
-from mainstem.errors import UnreadableError
+from mainstem.errors import LogError, UnreadableError
 from mainstem.memory_log import MemoryLog
 from mainstem.messages import Progress, Rules, encode
 from mainstem.pool import announcement_of
@@ -184,3 +184,25 @@ def test_a_machine_without_another_thread(log: MemoryLog, start: Start, monkeypa
     worker.announced(Record(topics.MODEL_CONTROL, 0, 9, 0, federation.encode(), None))
     until(lambda: not [t for t in threading.enumerate() if t.name == f"federation-{federation}"])
     assert len(refused) == 3 and not worker._turns.places
+
+
+def test_looks_that_fail(log: MemoryLog) -> None:
+    """Whatever they fail with: they are repeated, whoever owns the worker is told, and the next one lets in."""
+    federation = open_federation(log, [np.zeros(2, np.float32)], Rules())
+    errors: list[Exception] = [LogError("away"), ZeroDivisionError("a defect")]
+    told: list[str | None] = []
+
+    def existing(names: Collection[str]) -> set[str]:
+        if errors:
+            raise errors.pop(0)
+        return log.existing(names)
+
+    worker = Worker(
+        lambda name: Federation(log, name, clock=SystemClock(), writer="w"),
+        existing,
+        looked=lambda error: told.append(None if error is None else str(error)),
+    )
+    worker.announced(announced(federation))
+    until(lambda: len(worker.sights()) == 1)
+    worker.close()
+    assert told[:3] == ["away", "a defect", None]
