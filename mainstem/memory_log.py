@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from mainstem.errors import LogError, UnknownTopicError, UnreadableError
 from mainstem.ports import Clock, Outgoing, Record, TopicIdentity
@@ -60,6 +60,10 @@ class MemoryLog:
     def identify(self, topic: str) -> TopicIdentity | None:
         """See `ports.Streams`."""
         return self._ids.get(topic)
+
+    def existing(self, topics: Collection[str]) -> set[str]:
+        """Which of these topics there are."""
+        return self._topics.keys() & set(topics)
 
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""

@@ -16,6 +16,9 @@ MODEL_CONTROL = "FEDERATED_MODEL_CONTROL_TOPIC"
 DATA_CONTROL = "FEDERATED_DATA_CONTROL_TOPIC"
 """Announcements of data streams, at the data Kafka."""
 
+AGGREGATORS = "mainstem-aggregators"
+"""The consumer group that shares the announcements out among the aggregators."""
+
 CONTROL_PATTERN = r"^FED-[a-z0-9]{8}-model_control_topic$"
 """Regular expression of every federation's control topic (for pattern subscriptions)."""
 

@@ -1,142 +1,233 @@
-"""The worker: owns partitions of the announcements, runs a thread for each open federation that they name.
+"""The worker: owns partitions of the announcements, gives turns to the open federations that they name.
 
-Folding happens in the threads, so the group's polling is never held up. A worker that dies is replaced by any other
-member; two that run one federation at a time do no harm, since a round commits by the first valid record.
+A federation that has a turn has a thread; `turns` says which have one. Folding happens in these threads, so the group's
+polling is never held up. A worker that dies is replaced by any other member; two that run one federation at a time do
+no harm, since a round commits by the first valid record.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from backend.aggregator.federation import Federation
 from backend.aggregator.meters import RESUMES, Sight
-from mainstem import logs
+from backend.aggregator.turns import End, Place, Stage, Turns
+from mainstem import logs, topics
+from mainstem.backoff import Backoff
 from mainstem.errors import ConfigError, DecodeError, LogError, UnreadableError
 from mainstem.messages import decode_announcement
 from mainstem.ports import Record
 
 logger = logging.getLogger("mainstem.aggregator")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds before a federation that met an error is taken up again: doubled each time."""
+SLOTS = 200
+"""Federations that have a thread at one time. Each has two readers besides, of four threads of librdkafka's."""
+
+TURN_SECONDS = 5.0
+"""How long one of them keeps its thread while others wait: to take it up again costs some tenths of a second."""
+
+GATHER_SECONDS = 0.05
+"""Between two looks for topics: what is announced meanwhile is looked for together."""
 
 MakeFederation = Callable[[str], Federation]
+Existing = Callable[[Collection[str]], set[str]]
+"""Which of these topics exist; raises LogError."""
 
 
-class Runner(threading.Thread):
-    """Steps one federation until its run ends or `leave` is set; after an error it resumes from the log."""
+@dataclass(slots=True)
+class Kept:
+    """What is kept of a federation from turn to turn."""
 
-    def __init__(self, federation: str, partition: int, revision: int, make: MakeFederation) -> None:
-        super().__init__(name=f"federation-{federation}", daemon=True)
-        self.federation, self.partition, self.revision = federation, partition, revision
-        self.leave = threading.Event()
-        self.sight: Sight | None = None
-        self._make = make
-        self._trouble = ""
-
-    def run(self) -> None:
-        """See `threading.Thread`."""
-        logs.bind(federation=self.federation)
-        pause = FIRST_PAUSE
-        while not self.leave.is_set():
-            federation: Federation | None = None
-            try:
-                federation = self._make(self.federation)
-                self.sight = federation.sight
-                federation.trouble = self._trouble
-                while not self.leave.is_set() and self._step(federation):
-                    pause, self._trouble = FIRST_PAUSE, federation.trouble
-                if not self.leave.is_set():
-                    logger.info("federation %s: the run has ended here", self.federation)
-                return
-            except ConfigError as error:
-                RESUMES.labels("unsupported").inc()
-                logger.error("federation %s cannot be run by this version: %s", self.federation, error)
-                self._complain(federation, f"this version of the aggregator cannot run it: {error}")
-                return
-            except LogError as error:
-                RESUMES.labels("log").inc()
-                logger.warning("federation %s: %s; resuming from the log in %.1f s", self.federation, error, pause)
-                if isinstance(error, UnreadableError):
-                    self._complain(federation, str(error))
-            except Exception as error:
-                RESUMES.labels("unexpected").inc()
-                logger.exception("federation %s: unexpected; resuming from the log in %.1f s", self.federation, pause)
-                self._complain(federation, f"unexpected {type(error).__name__}: {error}")
-            finally:
-                if federation is not None:
-                    federation.close()
-            self.leave.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _complain(self, federation: Federation | None, trouble: str) -> None:
-        """Once, as long as it is the same: each attempt would say it again."""
-        if federation is None or trouble == self._trouble:
-            return
-        self._trouble = trouble
-        try:
-            federation.complain(trouble)
-        except LogError as error:
-            logger.warning("federation %s: %s", self.federation, error)
-
-    @staticmethod
-    def _step(federation: Federation) -> bool:
-        with logs.bind(round=federation.sight.open_round):
-            return federation.step()
+    sight: Sight | None = None
+    trouble: str = ""
 
 
 class Worker:
-    """Keeps one runner a federation, by the announcements that it is given in order."""
+    """Runs federations by the announcements that it is given in order.
 
-    def __init__(self, make: MakeFederation) -> None:
-        self._make = make
-        self.runners: dict[str, Runner] = {}
+    `slots` have a thread at one time; `turn` is seconds. `looked` is told of each look for topics, with why it failed.
+    """
+
+    def __init__(
+        self,
+        make: MakeFederation,
+        existing: Existing,
+        *,
+        slots: int = SLOTS,
+        turn: float = TURN_SECONDS,
+        looked: Callable[[Exception | None], None] = lambda error: None,
+    ) -> None:
+        self._make, self._existing, self._looked = make, existing, looked
+        self._turns = Turns(slots, turn)
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._threads: set[threading.Thread] = set()
+        self._doorkeeper = threading.Thread(target=self._keep_door, name="door", daemon=True)
+        self._doorkeeper.start()
 
     def announced(self, record: Record) -> None:
-        """A record of FEDERATED_MODEL_CONTROL_TOPIC: start, wake or end a runner."""
-        federation = (record.key or b"").decode(errors="replace")
+        """A record of FEDERATED_MODEL_CONTROL_TOPIC: a federation to run, to look at again, or to let go of."""
+        key = (record.key or b"").decode(errors="replace")
         if record.value is None:
-            self._end(federation)
+            with self._changed:
+                self._turns.withdrawn(key)
             return
         try:
             announcement = decode_announcement(record.value)
-        except DecodeError as error:
+            topics.check_federation_id(announcement.federation)
+            if announcement.federation != key:
+                raise DecodeError(f"its key is {key[:80]!r}, but it names {announcement.federation!r}")
+        except (DecodeError, ConfigError) as error:
             logger.warning("announcement at %d:%d refused: %s", record.partition, record.offset, error)
             return
-        runner = self.runners.get(announcement.federation)
-        if runner is not None and runner.is_alive() and not runner.leave.is_set():
-            if announcement.revision == runner.revision:
-                return
-            self._end(announcement.federation)  # a command came with it: read the log anew
-        self.runners[announcement.federation] = Runner(
-            announcement.federation, record.partition, announcement.revision, self._make
-        )
-        self.runners[announcement.federation].start()
+        with self._changed:
+            self._turns.announced(key, record.partition, announcement.revision, time.monotonic())
+            self._changed.notify()
 
     def lost(self, partitions: set[int]) -> None:
         """Other members own these partitions now."""
-        for runner in list(self.runners.values()):
-            if runner.partition in partitions:
-                logger.info(
-                    "federation %s goes to another worker", runner.federation, extra={"federation": runner.federation}
-                )
-                self._end(runner.federation)
+        with self._changed:
+            theirs = self._turns.lost(partitions)
+        for federation in theirs:
+            logger.info("federation %s goes to another worker", federation, extra={"federation": federation})
 
     def sights(self) -> list[Sight]:
-        """What the federations that run here show; for any thread."""
-        runners = list(self.runners.values())
-        return [runner.sight for runner in runners if runner.sight is not None and runner.is_alive()]
+        """What the federations that have a turn show; for any thread."""
+        with self._changed:
+            running = [place.shown for place in self._turns.places.values() if place.stage is Stage.TURN]
+        return [kept.sight for kept in running if kept is not None and kept.sight is not None]
 
     def close(self, timeout: float = 10.0) -> None:
-        """End every runner and wait for those in mid-step."""
-        for runner in self.runners.values():
-            runner.leave.set()
-        for runner in self.runners.values():
-            runner.join(timeout)
+        """End every turn and wait for those in mid-step."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify()
+            threads = [self._doorkeeper, *self._threads]
+        for thread in threads:
+            thread.join(timeout)
 
-    def _end(self, federation: str) -> None:
-        runner = self.runners.pop(federation, None)
-        if runner is not None:
-            runner.leave.set()
+    # ------------------------------------------------------------ the door
+    def _keep_door(self) -> None:
+        pauses = Backoff(first=0.2, longest=5.0)
+        while (asked := self._due()) is not None:
+            try:
+                named = {topics.control_topic(federation): federation for federation in asked}
+                present = {named[topic] for topic in self._existing(named)}
+            except Exception as error:  # without a doorkeeper nobody would be let in, ever
+                self._looked(error)
+                pause = pauses.next()
+                logger.warning(
+                    "%s; looking for %d federations again in %.1f s",
+                    error, len(asked), pause, exc_info=not isinstance(error, LogError),
+                )  # fmt: skip
+                with self._changed:
+                    self._turns.unanswered(asked, time.monotonic() + pause)
+                continue
+            pauses.reset()
+            self._looked(None)
+            with self._changed:
+                forgotten = self._turns.looked(asked, present, time.monotonic())
+                self._begin_turns()
+            if forgotten:
+                named_few = ", ".join(forgotten[:3]) + (", ..." if len(forgotten) > 3 else "")
+                logger.warning("forgot %d announced federations, which have no topics: %s", len(forgotten), named_few)
+            self._closing.wait(GATHER_SECONDS)
+
+    def _due(self) -> list[str] | None:
+        """Whose topics should be looked for, once there is somebody; None at the end."""
+        with self._changed:
+            while not self._closing.is_set():
+                now = time.monotonic()
+                if asked := self._turns.due(now):
+                    return asked
+                wake = self._turns.wake()
+                self._changed.wait(None if wake is None else wake - now)
+        return None
+
+    # ------------------------------------------------------------ turns
+    def _begin_turns(self) -> None:
+        """Give a thread to whoever may have a turn; with the lock held."""
+        while not self._closing.is_set() and (place := self._turns.next(time.monotonic())) is not None:
+            place.shown = place.shown or Kept()
+            name = f"federation-{place.federation}"
+            thread = threading.Thread(target=self._have_turn, args=(place, place.shown), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the machine gives no more threads
+                logger.error("federation %s: %s", place.federation, error)
+                self._turns.over(place, End.FAILED, time.monotonic())
+                self._changed.notify()
+                return
+            self._threads.add(thread)
+
+    def _have_turn(self, place: Place, kept: Kept) -> None:
+        logs.bind(federation=place.federation)
+        end = End.FAILED
+        try:
+            end = self._run(place, kept)
+        finally:
+            with self._changed:
+                self._threads.discard(threading.current_thread())
+                self._turns.over(place, end, time.monotonic())
+                if end is End.FAILED and not place.gone:
+                    logger.info("it is resumed from the log in %.1f s", place.due - time.monotonic())
+                self._begin_turns()
+                self._changed.notify()
+
+    def _run(self, place: Place, kept: Kept) -> End:
+        """Step until the run ends, fails, is no longer ours, or has had its turn."""
+        federation: Federation | None = None
+        try:
+            federation = self._make(place.federation)
+            kept.sight, federation.trouble = federation.sight, kept.trouble
+            begin: int | None = None
+            while not (place.gone or self._closing.is_set()):
+                if not _step(federation):
+                    logger.info("federation %s: the run has ended here", place.federation)
+                    return End.OVER
+                kept.trouble = federation.trouble
+                begin = federation.sight.round if begin is None else begin
+                with self._changed:
+                    now = time.monotonic()
+                    self._turns.stepped(place, federation.sight.round != begin, now)
+                    if self._turns.enough(place, now):
+                        return End.GAVE_WAY
+            return End.GAVE_WAY
+        except ConfigError as error:
+            RESUMES.labels("unsupported").inc()
+            logger.error("federation %s cannot be run by this version: %s", place.federation, error)
+            _complain(federation, kept, f"this version of the aggregator cannot run it: {error}")
+            return End.OVER
+        except LogError as error:
+            RESUMES.labels("log").inc()
+            logger.warning("federation %s: %s", place.federation, error)
+            if isinstance(error, UnreadableError):
+                _complain(federation, kept, str(error))
+        except Exception as error:
+            RESUMES.labels("unexpected").inc()
+            logger.exception("federation %s: unexpected", place.federation)
+            _complain(federation, kept, f"unexpected {type(error).__name__}: {error}")
+        finally:
+            if federation is not None:
+                federation.close()
+        return End.FAILED
+
+
+def _step(federation: Federation) -> bool:
+    with logs.bind(round=federation.sight.open_round):
+        return federation.step()
+
+
+def _complain(federation: Federation | None, kept: Kept, trouble: str) -> None:
+    """Once, as long as it is the same: each attempt would say it again."""
+    if federation is None or trouble == kept.trouble:
+        return
+    kept.trouble = trouble
+    try:
+        federation.complain(trouble)
+    except LogError as error:
+        logger.warning("federation %s: %s", federation.federation, error)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, Min
+from django.utils import timezone
 
+from backend.deployments import parts
 from backend.deployments.kafka import cloud_config, message_log
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, OutboxEntry, State
+from backend.deployments.sign import Sign
 from mainstem.errors import MainstemError
 from mainstem.kafka.overview import broker_count
 from mainstem.topics import control_topic
@@ -22,15 +24,6 @@ WATCHED = 20
 """Open federations whose control topic is compared with what was folded."""
 LATE = 20
 """Records that the projection may be behind without a word: a batch on its way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """One thing's state: `ok`, `waiting` or `away`, and a sentence."""
-
-    name: str
-    state: str
-    text: str
 
 
 _lock = threading.Lock()
@@ -50,7 +43,7 @@ def _kafka() -> list[Sign]:
     try:
         brokers = broker_count(cloud_config(), KAFKA_SECONDS)
         kafka = Sign("Kafka", "ok", f"{brokers} broker{'s' if brokers != 1 else ''} at {settings.KAFKA_BOOTSTRAP}")
-        return [kafka, _projection()]
+        return [kafka, _projection(), *parts.signs()]
     except MainstemError as error:
         return [Sign("Kafka", "away", f"{error} Runs go on by themselves once it is back.")]
 
@@ -60,16 +53,26 @@ def _projection() -> Sign:
     open_ = Deployment.objects.filter(state__in=(State.WAITING, State.RUNNING)).exclude(topic_id="")
     behind = 0
     for federation, folded in open_.values_list("federation", "folded")[:WATCHED]:
-        behind = max(behind, message_log().bounds(control_topic(federation), 0)[1] - folded)
+        topic = control_topic(federation)
+        end = message_log().bounds(topic, 0)[1]
+        behind = max(behind, end - folded)
+        first = next(message_log().read(topic, 0, folded, end), None) if end > folded else None
+        if first is not None and (waits := parts.late(first.timestamp_ms)) is not None:
+            text = f"a record of federation {federation} has waited for {waits:.0f} s: look at the control logger"
+            return Sign("Log", "away", text)
     if behind > LATE:
         return Sign("Log", "waiting", f"these pages are {behind} records behind the log: look at the control logger")
     return Sign("Log", "ok", "these pages are up with it")
 
 
 def _outbox() -> Sign:
-    waiting = OutboxEntry.objects.filter(done_at=None).count()
+    found = OutboxEntry.objects.filter(done_at=None).aggregate(number=Count("pk"), oldest=Min("created_at"))
+    waiting = found["number"]
     if not waiting:
         return Sign("Commands", "ok", "all are written to Kafka")
+    age = (timezone.now() - found["oldest"]).total_seconds()
+    if age >= parts.LATE_SECONDS:
+        return Sign("Commands", "away", f"{waiting} wait to be written to Kafka, the oldest for {age:.0f} s")
     return Sign("Commands", "waiting", f"{waiting} wait to be written to Kafka")
 
 

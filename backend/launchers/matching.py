@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from backend.config import database
 from backend.deployments.models import Deployment, Member, State
@@ -78,8 +79,12 @@ def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = N
 
 
 def open_federations() -> list[Deployment]:
-    """The federations that take streams, the oldest first; without those whose `opened` nobody has read yet."""
-    waiting = Deployment.objects.filter(state__in=OPEN).order_by("created_at", "id")
+    """The federations that take streams, the oldest first.
+
+    Of others' those whose `opened` was read: anybody can announce what does not exist.
+    """
+    known = Q(external=False) | Q(opened_ms__isnull=False)
+    waiting = Deployment.objects.filter(known, state__in=OPEN).order_by("created_at", "id")
     return [deployment for deployment in waiting if deployment.input]
 
 

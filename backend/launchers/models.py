@@ -56,3 +56,15 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Report(models.Model):
+    """What the launcher says of itself every few seconds; there is one row. Who is silent has ended, or hangs."""
+
+    part = models.CharField(max_length=16, primary_key=True)
+    at = models.DateTimeField()
+    trouble = models.TextField(blank=True)
+    """What hangs, or has failed for a minute."""
+
+    def __str__(self) -> str:
+        return self.part

@@ -6,22 +6,30 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
 
-from backend.deployments.kafka import message_log, stream_log
+from backend.deployments.kafka import cloud_config, message_log, stream_log
 from backend.deployments.outbox import publish_pending
 from backend.launchers.local import LocalLauncher
 from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
+from backend.launchers.models import Report
 from backend.launchers.options import Options, cluster_fleet, cluster_launcher, local_fleet, local_launcher
 from backend.launchers.reconciler import Reconciler
 from backend.launchers.serving import ServingReconciler
 from backend.launchers.surveyor import Surveyor
 from backend.streams.injections import Injector
+from mainstem.errors import LogError
+from mainstem.kafka.overview import answers
 from mainstem.metrics.health import Health
 
 log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 10.0
+PART = "launcher"
 
 CLUSTER_SECONDS = 2.0
 """Between two looks at a cluster's Jobs: each costs the API server two lists."""
@@ -37,26 +45,18 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     reconciler = Reconciler(launcher, options)
     fleet = local_fleet() if options.cluster is None else cluster_fleet(options.cluster)
     pause = every if options.cluster is None else max(every, CLUSTER_SECONDS)
-    outbox = threading.Thread(
-        target=repeat,
-        args=("outbox", lambda: publish_pending(message_log()), stop, every),
-        kwargs={"turn": lambda: health.turn("outbox", OUTBOX_SECONDS)},
-        daemon=True,
+    begin = partial(_begin, stop=stop, health=health)
+    outbox = begin(
+        "outbox", lambda: publish_pending(message_log()), every, turn=lambda: health.turn("outbox", OUTBOX_SECONDS)
     )
-    outbox.start()
-    samples = threading.Thread(target=repeat, args=("samples", Injector().step, stop, every), daemon=True)
-    samples.start()
-    surveyor = threading.Thread(target=repeat, args=("streams", Surveyor(stream_log).step, stop, every), daemon=True)
-    surveyor.start()
-    serving = threading.Thread(
-        target=repeat,
-        args=("serving", ServingReconciler(fleet, options, stream_log).tick, stop, pause),
-        kwargs={"turn": lambda: health.turn("serving")},
-        daemon=True,
+    begin("samples", Injector().step, every)
+    begin("streams", Surveyor(stream_log).step, every)
+    serving = begin(
+        "serving", ServingReconciler(fleet, options, stream_log).tick, pause, turn=lambda: health.turn("serving")
     )
-    serving.start()
+    begin("reports", lambda: report(health), REPORT_SECONDS)
     health.ready = True
-    repeat("Jobs", reconciler.tick, stop, pause, turn=health.turn)
+    repeat("Jobs", reconciler.tick, pause, stop=stop, health=health, turn=health.turn)
     serving.join(end_seconds)
     if isinstance(fleet, LocalFleet) and (left := fleet.shut_down(end_seconds)):
         log.warning("these replicas did not end: %s", ", ".join(left))
@@ -65,14 +65,23 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     outbox.join(end_seconds)  # the daemon that injects dies with us, and its child with it
 
 
+def _begin(name: str, step: Callable[[], object], every: float, **more: Any) -> threading.Thread:
+    """`repeat` in a thread of its own."""
+    thread = threading.Thread(target=repeat, args=(name, step, every), kwargs=more, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
 def repeat(
     name: str,
     step: Callable[[], object],
-    stop: threading.Event,
     every: float,
+    *,
+    stop: threading.Event,
+    health: Health,
     turn: Callable[[], None] = lambda: None,
 ) -> None:
-    """Take the step again and again, after a word to `turn`.
+    """Take the step again and again, after a word to `turn`; `health` hears whether it went well.
 
     A fault (the database is away, ...) is told once and does not end the loop.
     """
@@ -82,11 +91,29 @@ def repeat(
         try:
             step()
             told = ""
+            health.worked(f"the loop of {name}")
         except Exception as error:  # the loop must go on: everything else depends on it
             LOOP_FAILURES.labels(name.lower()).inc()
+            health.failed(f"the loop of {name}", repr(error), served)
             if repr(error) != told:
                 told = repr(error)
                 log.exception("%s: this round failed, going on", name)
         finally:
             close_old_connections()
         stop.wait(every)
+
+
+def report(health: Health) -> None:
+    """Tell the database how the loops are."""
+    trouble = "; ".join([*(f"the loop of {loop} hangs" for loop in health.stuck()), *health.failing()])
+    Report.objects.update_or_create(part=PART, defaults={"at": timezone.now(), "trouble": trouble})
+
+
+def served() -> bool:
+    """Whether the database and Kafka answer others: where they do not, a new launcher would do no better."""
+    try:
+        connection.close()
+        connection.ensure_connection()
+        return answers(cloud_config())
+    except (DatabaseError, LogError):
+        return False

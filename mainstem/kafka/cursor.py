@@ -25,6 +25,8 @@ PASSING = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError._PARTITION_EOF,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,  # it heard of a leader before the last election
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.REQUEST_TIMED_OUT,
     )

@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from mainstem.errors import LogError
 from mainstem.kafka.cursor import PASSING, record_of
+from mainstem.kafka.renewed import Renewed
 from mainstem.ports import Record
 
 
@@ -24,46 +25,53 @@ class GroupReader:
     ) -> None:
         self.lost: set[int] = set()
         self.joined = False
-        self._consumer = Consumer(
-            {
-                **config,
-                "group.id": group,
-                "session.timeout.ms": session_timeout_ms,
-                "heartbeat.interval.ms": max(300, session_timeout_ms // 6),
-                "max.poll.interval.ms": max(60_000, session_timeout_ms),
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "partition.assignment.strategy": "range",
-                "topic.metadata.refresh.interval.ms": 5000,
-                "fetch.wait.max.ms": 200,
-                "allow.auto.create.topics": False,
-            }
-        )
-        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._topic = topic
+        self._owned: set[int] = set()
+        self._member: Consumer | None = None
+        self._settings: dict[str, str | int | float | bool] = {
+            **config,
+            "group.id": group,
+            "session.timeout.ms": session_timeout_ms,
+            "heartbeat.interval.ms": max(300, session_timeout_ms // 6),
+            "max.poll.interval.ms": max(60_000, session_timeout_ms),
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "range",
+            "topic.metadata.refresh.interval.ms": 5000,
+            "fetch.wait.max.ms": 200,
+            "allow.auto.create.topics": False,
+        }
+        self._consumer = Renewed(self._join, lambda consumer: consumer.close())
 
     def poll(self, timeout: float) -> Record | None:
-        """The next record of an owned partition; raises LogError."""
+        """The next record of an owned partition; raises LogError. After a few failures a new member takes over."""
         try:
-            message = self._consumer.poll(timeout)
+            with self._consumer.lend() as consumer:
+                message = consumer.poll(timeout)
+                problem = message.error() if message is not None else None
+                if problem is not None and problem.code() not in PASSING and not problem.retriable():
+                    raise KafkaException(problem)
         except KafkaException as error:
             raise LogError(f"consumer group: {error.args[0].str()}") from error
-        if message is None:
-            return None
-        problem = message.error()
-        if problem is None:
-            return record_of(message)
-        if problem.code() not in PASSING and not problem.retriable():
-            raise LogError(f"consumer group: {problem.str()}")
-        return None
+        return record_of(message) if message is not None and problem is None else None
 
     def close(self) -> None:
         """Leave the group at once, so that another member takes over without waiting for a timeout."""
         self._consumer.close()
 
+    def _join(self) -> Consumer:
+        self._member = consumer = Consumer(self._settings)
+        consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        return consumer
+
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.lost -= {p.partition for p in partitions}
-        self.joined = True
+        """What the member before had and this one has not is lost now: until here it was better kept."""
+        owned = {p.partition for p in partitions}
+        self.lost = (self.lost | self._owned) - owned
+        self._owned, self.joined = owned, True
         consumer.assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.lost |= {p.partition for p in partitions}
+        if consumer is self._member:  # and not one that is left
+            self.lost |= {p.partition for p in partitions}
+            self._owned -= self.lost

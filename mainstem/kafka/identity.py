@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from mainstem.ports import TopicIdentity
 
 GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC})
+
+
+def ids_of(admin: AdminClient, topics: Collection[str], timeout: float) -> dict[str, str | None]:
+    """The id of each topic, None of one that is not there; all asked at once. Raises KafkaException."""
+    ids: dict[str, str | None] = {}
+    if not topics:
+        return ids
+    for name, future in admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout).items():
+        try:
+            ids[name] = str(future.result(timeout=timeout + 1).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() not in GONE:
+                raise
+            ids[name] = None
+    return ids
 
 
 def identify(admin: AdminClient, topic: str, timeout: float) -> TopicIdentity | None:

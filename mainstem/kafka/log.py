@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -16,11 +16,15 @@ from mainstem.errors import LogError, UnknownTopicError
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
-from mainstem.kafka.identity import identify
+from mainstem.kafka.identity import identify, ids_of
 from mainstem.kafka.leaders import await_leaders
 from mainstem.kafka.ranges import Ranges
+from mainstem.kafka.renewed import Renewed
 from mainstem.ports import Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
+
+LOOK_SECONDS = 10.0
+"""For which topics there are: who asks asks again."""
 
 
 class KafkaLog:
@@ -44,7 +48,9 @@ class KafkaLog:
         self._appender = Appender(self._config, timeout)
         self._admin = Administrator(self._config)
         self._ranges = Ranges(self.cursor, timeout)
-        self._asker: Consumer | None = None
+        self._asker = Renewed(
+            lambda: Consumer(consumer_config(self._config, self._committed)), lambda consumer: consumer.close()
+        )
         self._partitions: dict[str, int] = {}
 
     def apart(self) -> Apart:
@@ -74,8 +80,8 @@ class KafkaLog:
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                with self._lock:
-                    first, end = self._asking().get_watermark_offsets(
+                with self._lock, self._asker.lend() as asker:
+                    first, end = asker.get_watermark_offsets(
                         TopicPartition(topic, partition), timeout=self._timeout, cached=False
                     )
                 return int(first), int(end)
@@ -94,10 +100,7 @@ class KafkaLog:
         """
         if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
             return False
-        with self._lock:
-            if self._asker is not None:
-                self._asker.close()
-                self._asker = None
+        self._asker.renew()
         try:
             with self._admin.lend() as admin:
                 found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
@@ -122,6 +125,11 @@ class KafkaLog:
         with self._translated(f"asking which topic {topic} is") as admin:
             return identify(admin, topic, self._timeout)
 
+    def existing(self, topics: Collection[str]) -> set[str]:
+        """Which of these topics there are, all asked for at once; raises LogError."""
+        with self._translated(f"looking for {len(topics)} topics") as admin:
+            return {name for name, id_ in ids_of(admin, topics, min(self._timeout, LOOK_SECONDS)).items() if id_}
+
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""
         new = [NewTopic(s.name, s.partitions, -1, config=dict(s.settings)) for s in topics]
@@ -141,8 +149,11 @@ class KafkaLog:
                 if time.monotonic() > deadline:
                     raise LogError(f"topic {name} was created but is not there after {self._timeout:g} s")
                 time.sleep(0.02)
-        with self._translated("waiting for new topics' leaders") as admin:
-            await_leaders(admin, {name: self.partitions(name) for name in names}, self._timeout)
+        counts = {name: self.partitions(name) for name in names}
+        try:
+            await_leaders(self._admin, counts, self._timeout)
+        except KafkaException as error:
+            raise LogError(f"waiting for new topics' leaders: {error.args[0].str()}") from error
 
     def _known(self, topic: str) -> bool:
         with contextlib.suppress(LogError):
@@ -169,19 +180,12 @@ class KafkaLog:
     def close(self) -> None:
         """See `ports.MessageLog`."""
         with self._lock:
-            if self._asker is not None:
-                self._asker.close()
-                self._asker = None
+            self._asker.close()
         self._admin.close()
         self._ranges.close()
         self._appender.close()
 
     # ------------------------------------------------------------ inside
-    def _asking(self) -> Consumer:
-        if self._asker is None:
-            self._asker = Consumer(consumer_config(self._config, self._committed))
-        return self._asker
-
     @contextlib.contextmanager
     def _translated(self, doing: str) -> Iterator[AdminClient]:
         try:

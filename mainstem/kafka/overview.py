@@ -81,6 +81,17 @@ def broker_count(config: Config, timeout: float = 5.0) -> int:
         return len(admin.list_topics(timeout=timeout).brokers)
 
 
+def answers(config: Config, timeout: float = 3.0) -> bool:
+    """Whether Kafka answers a client that was just made."""
+    try:
+        return broker_count(config, timeout) > 0
+    except LogError:
+        return False
+
+
 def asking(config: Config) -> AdminClient:
-    """A client that only asks; what goes wrong is raised, so librdkafka need not print it as well."""
+    """A new client that only asks; what goes wrong is raised, so librdkafka need not print it as well.
+
+    One for each call, some milliseconds: people ask seldom, and what lives long can be stuck (see `renewed`).
+    """
     return AdminClient({**config, "log_level": 0})

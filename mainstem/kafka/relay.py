@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -14,15 +16,15 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
 from mainstem.kafka.admin import Administrator
-from mainstem.kafka.identity import GONE
-from mainstem.ports import Record
+from mainstem.kafka.cursor import record_of
+from mainstem.kafka.identity import GONE, ids_of
+from mainstem.kafka.renewed import FAILURES
 from mainstem.relay.loop import Batch
 from mainstem.topics import TopicSpec
 
@@ -66,7 +68,7 @@ class GroupSource:
         committed: bool = False,
         max_poll_ms: int = 300_000,
     ) -> None:
-        settings: dict[str, Any] = {
+        self._settings: dict[str, Any] = {
             "fetch.wait.max.ms": 100,  # a topic found meanwhile waits for the fetch in flight
             "fetch.error.backoff.ms": 100,
             "session.timeout.ms": 6_000,  # so long a killed logger's successor waits
@@ -84,10 +86,7 @@ class GroupSource:
             "statistics.interval.ms": 10_000,
             "stats_cb": self._client_statistics,
         }
-        try:
-            self._consumer = Consumer(settings)
-        except (KafkaException, ValueError, TypeError) as error:
-            raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
+        self._consumer = self._member()
         self._admin = Administrator({**config, "log_level": 2})
         self._patterns = list(topics)
         self._announced_by = announced_by
@@ -97,6 +96,7 @@ class GroupSource:
         self._read: list[Message] = []
         self._overflow: Message | None = None
         self._troubles: set[int] = set()
+        self._failures = 0
         self.lag = 0
 
     def batch(self, timeout: float) -> Batch | None:
@@ -104,21 +104,60 @@ class GroupSource:
 
         What was read before an error is not lost: the next call begins with it.
         """
+        with self._renewed():
+            return self._batch(timeout)
+
+    def commit(self, batch: Batch) -> None:
+        """Commit the offsets after the batch's records. A member that lost its partitions commits nothing."""
+        with self._renewed():
+            self._commit(batch)
+
+    def drained(self) -> bool:
+        """Whether this member has every matching topic and has read each to its present end. Raises LogError."""
+        return _guard("the ends of the topics are not known", self._is_drained)
+
+    def close(self) -> None:
+        """Leave the group, so that another member takes over at once."""
+        self._consumer.close()
+
+    # ------------------------------------------------------------ inside
+    def _member(self) -> Consumer:
+        try:
+            return Consumer(self._settings)
+        except (KafkaException, ValueError, TypeError) as error:
+            raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
+
+    @contextlib.contextmanager
+    def _renewed(self) -> Iterator[None]:
+        """After a few failures in a row another member takes over: see `renewed`. It reads on where was committed."""
+        try:
+            yield
+        except LogError:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                log.warning("Kafka has failed %d times in a row: going on with a new connection", self._failures)
+                leaving = threading.Thread(target=self._consumer.close, name="leaving a client", daemon=True)
+                self._consumer = self._member()
+                leaving.start()
+                self._cluster, self._read, self._overflow, self._failures = "", [], None, 0
+            raise
+
+    def _batch(self, timeout: float) -> Batch | None:
         if not self._cluster:
             self._prepare()
         self._fill(timeout)
         if not self._read:
+            self._failures = 0
             return None
         topics = {_topic(message) for message in self._read}
         if self._announced_by in topics:
             self._look_for_topics()
         ids = self._identify(topics)
-        records = [_record(message) for message in self._read if _topic(message) in ids]
+        records = [record_of(message) for message in self._read if _topic(message) in ids]
         self._read = []
         return Batch(self._cluster, ids, records) if records else None
 
-    def commit(self, batch: Batch) -> None:
-        """Commit the offsets after the batch's records. A member that lost its partitions commits nothing."""
+    def _commit(self, batch: Batch) -> None:
         after = {(r.topic, r.partition): r.offset + 1 for r in batch.records}
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in after.items()]
         try:
@@ -128,14 +167,7 @@ class GroupSource:
         for result in results or ():
             if result.error is not None and result.error.code() not in _GONE:
                 raise LogError(f"the position in {result.topic} was not committed: {result.error.str()}")
-
-    def drained(self) -> bool:
-        """Whether this member has every matching topic and has read each to its present end. Raises LogError."""
-        return _guard("the ends of the topics are not known", self._is_drained)
-
-    def close(self) -> None:
-        """Leave the group, so that another member takes over at once."""
-        self._consumer.close()
+        self._failures = 0
 
     def _prepare(self) -> None:
         metadata = _guard("Kafka does not answer", lambda: self._consumer.list_topics(timeout=_TIMEOUT))
@@ -200,17 +232,8 @@ class GroupSource:
         return ids
 
     def _describe(self, names: list[str]) -> dict[str, str | None]:
-        """The id of each topic, None of one that is gone; raises KafkaException."""
-        ids: dict[str, str | None] = {}
         with self._admin.lend() as admin:
-            for name, future in admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT).items():
-                try:
-                    ids[name] = str(future.result(timeout=_TIMEOUT + 1).topic_id)
-                except KafkaException as error:
-                    if error.args[0].code() not in _GONE:
-                        raise
-                    ids[name] = None
-        return ids
+            return ids_of(admin, names, _TIMEOUT)
 
     def _create_topic(self, spec: TopicSpec) -> None:
         """Create the topic, or say why not and go on: someone else may do it."""
@@ -281,14 +304,3 @@ def _topic(message: Message) -> str:
 
 def _size(message: Message) -> int:
     return len(message.value() or b"") + len(message.key() or b"")
-
-
-def _record(message: Message) -> Record:
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None and offset is not None, "a record has a place"
-    key, value = message.key(), message.value()
-    return Record(_topic(message), partition, offset, message.timestamp()[1], _bytes(key), _bytes(value))
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

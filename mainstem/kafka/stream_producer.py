@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
 from mainstem.kafka.acknowledgement import acknowledged
+from mainstem.kafka.admin import Administrator
 from mainstem.kafka.leaders import await_leaders
 from mainstem.streams import StreamRange
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
@@ -51,7 +51,7 @@ class StreamProducer:
                 "partitioner": "murmur2_random",
             }
         )
-        self._admin = AdminClient(common)
+        self._admin = Administrator(common)
 
     def ensure_topic(self, spec: TopicSpec) -> int:
         """Create the topic where it is missing; its number of partitions."""
@@ -60,12 +60,13 @@ class StreamProducer:
             return found
         new = NewTopic(spec.name, spec.partitions, -1, config=dict(spec.settings))
         try:
-            self._admin.create_topics([new], operation_timeout=self._timeout)[spec.name].result(self._timeout)
+            with self._admin.lend() as admin:
+                admin.create_topics([new], operation_timeout=self._timeout)[spec.name].result(self._timeout)
         except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT:
+                raise self._unreachable() from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise LogError(f"topic {spec.name} cannot be created: {_text(error.args[0])}") from error
-        except TimeoutError as error:
-            raise self._unreachable() from error
         deadline = time.monotonic() + self._timeout
         while not (found := self._partitions(spec.name)):
             if time.monotonic() > deadline:

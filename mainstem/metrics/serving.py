@@ -48,7 +48,7 @@ def family(metric: names.Metric) -> GaugeMetricFamily:
 
 
 def application(health: Health, registry: CollectorRegistry = REGISTRY) -> Application:
-    """Answers /metrics, /healthz (503 where a loop hangs) and /readyz (503 where the part cannot work)."""
+    """Answers /metrics, /healthz (503: a loop hangs, or is stranded) and /readyz (503: the part cannot work)."""
     metrics = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -56,8 +56,9 @@ def application(health: Health, registry: CollectorRegistry = REGISTRY) -> Appli
             case "/metrics":
                 return metrics(environ, start)  # type: ignore[no-any-return]
             case "/healthz":
-                stuck = health.stuck()
-                return _say(start, not stuck, f"does not turn: {', '.join(stuck)}" if stuck else "ok")
+                stuck, stranded = health.stuck(), health.stranded()
+                problems = [f"does not turn: {', '.join(stuck)}", *stranded] if stuck else stranded
+                return _say(start, not problems, "; ".join(problems) or "ok")
             case "/readyz":
                 return _say(start, health.ready, "ok" if health.ready else "not ready")
         start("404 Not Found", [("Content-Type", "text/plain")])

@@ -54,16 +54,21 @@ def open_federation(
         weights=weights,
     )
     log.append(where.control, [Outgoing(encode(opened))])
+    log.append(topics.MODEL_CONTROL, [announcement_of(federation, rules, name=name)])
+    return federation
+
+
+def announcement_of(federation: str, rules: Rules, *, name: str = "test", revision: int = 1) -> Outgoing:
+    """The record that tells of an open federation; whether it has topics is another matter."""
     announcement = Announcement(
         federation=federation,
         name=name,
-        revision=1,
+        revision=revision,
         framework="tf",
-        input=opened.input,
-        data=opened.data,
+        input=InputSpec(shape=(1,)),
+        data=Data(),
         min_clients=rules.min_clients,
         max_clients=rules.max_clients,
-        topics=where,
+        topics=topics_of(federation),
     )
-    log.append(topics.MODEL_CONTROL, [Outgoing(encode(announcement), key=federation.encode())])
-    return federation
+    return Outgoing(encode(announcement), key=federation.encode())

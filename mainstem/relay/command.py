@@ -14,6 +14,8 @@ from typing import Protocol
 
 from mainstem import logs
 from mainstem.errors import MainstemError
+from mainstem.kafka.config import client_config
+from mainstem.kafka.overview import answers
 from mainstem.metrics.health import Health
 from mainstem.metrics.serving import serving
 from mainstem.relay.http import Ingest
@@ -29,6 +31,12 @@ class ClosingSource(LaggingSource, Protocol):
     """A source that holds connections."""
 
     def close(self) -> None: ...
+
+
+def group_of(name: str, site: str | None) -> str:
+    """The consumer group of the logger `name`, which is a site's own where there are several."""
+    usual = f"mainstem-{name.replace('_', '-')}"
+    return f"{usual}-{site}" if site else usual
 
 
 def run_logger(
@@ -49,7 +57,7 @@ def run_logger(
         "files). Delivery is at least once and in order; what the backend refuses is logged and passed over.",
     )
     parser.add_argument("--once", action="store_true", help="deliver what is there now, then exit")
-    usual = f"mainstem-{name.replace('_', '-')}"
+    usual = group_of(name, None)
     parser.add_argument("--group", help=f"consumer group (default: {usual}, at a site {usual}-$MAINSTEM_SITE)")
     options = parser.parse_args(arguments)
     logs.configure(name)
@@ -60,7 +68,8 @@ def run_logger(
         configured = settings()
         configured.token()
         site = site_of(os.environ)
-        group = options.group or (f"{usual}-{site}" if site else usual)
+        kafka = client_config(configured.bootstrap, configured.client_config)
+        group = options.group or group_of(name, site)
         with (
             closing(Ingest(configured.api, path, configured.token)) as ingest,
             closing(source(configured, group)) as records,
@@ -68,8 +77,8 @@ def run_logger(
         ):
             log.info("reading %s as group %s, writing to %s%s", configured.bootstrap, group, configured.api, path)
             Relay(
-                MeteredSource(records, health),
-                metered(ingest, health),
+                MeteredSource(records, health, answers=lambda: answers(kafka)),
+                metered(ingest, health, ingest.healthy),
                 stop,
                 healthy=ingest.healthy,
                 passed_over=passed_over,

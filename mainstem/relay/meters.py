@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from mainstem.errors import LogError
@@ -17,6 +18,8 @@ BYTES = counter(names.RELAY_BYTES)
 FAILURES = counter(names.RELAY_FAILURES)
 LAG = gauge(names.RELAY_LAG)
 BEHIND = gauge(names.RELAY_BEHIND)
+
+KAFKA, BACKEND = "Kafka", "the backend"
 
 LIMIT_SECONDS = 300.0
 """Until a loop that does not turn is called stuck: one batch may wait for the backend's answer and its health."""
@@ -34,8 +37,14 @@ class LaggingSource(Source, Protocol):
 class MeteredSource:
     """Implements `loop.Source` over another one."""
 
-    def __init__(self, source: LaggingSource, health: Health, now: Callable[[], float] = time.time) -> None:
-        self._source, self._health, self._now = source, health, now
+    def __init__(
+        self,
+        source: LaggingSource,
+        health: Health,
+        now: Callable[[], float] = time.time,
+        answers: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._source, self._health, self._now, self._answers = source, health, now, answers
         self._oldest: float | None = None
         BEHIND.set_function(lambda: 0.0 if self._oldest is None else max(0.0, self._now() - self._oldest))
         LAG.set_function(lambda: self._source.lag)
@@ -43,29 +52,39 @@ class MeteredSource:
     def batch(self, timeout: float) -> Batch | None:
         """See `loop.Source`."""
         self._health.turn(limit=LIMIT_SECONDS)
-        try:
+        with self._judged():
             batch = self._source.batch(timeout)
-        except LogError:
-            FAILURES.labels("kafka").inc()
-            self._health.ready = False
-            raise
-        self._health.ready = True
-        if batch is not None:
+        if batch is None:
+            self._health.worked(KAFKA)
+        else:
             self._oldest = min(record.timestamp_ms for record in batch.records) / 1000
         return batch
 
     def commit(self, batch: Batch) -> None:
         """See `loop.Source`."""
-        self._source.commit(batch)
+        with self._judged():
+            self._source.commit(batch)
+        self._health.worked(KAFKA)
         self._oldest = None
 
     def drained(self) -> bool:
         """See `loop.Source`."""
         return self._source.drained()
 
+    @contextlib.contextmanager
+    def _judged(self) -> Iterator[None]:
+        try:
+            yield
+        except LogError as error:
+            FAILURES.labels("kafka").inc()
+            self._health.ready = False
+            self._health.failed(KAFKA, error, self._answers)
+            raise
+        self._health.ready = True
 
-def metered(hand_over: HandOver, health: Health) -> HandOver:
-    """Counts what the backend says of each batch."""
+
+def metered(hand_over: HandOver, health: Health, answers: Callable[[], bool] = lambda: True) -> HandOver:
+    """Counts what the backend says of each batch. `answers`: whether it says that it can do its work."""
 
     def deliver(batch: Batch) -> Answer:
         health.turn(limit=LIMIT_SECONDS)
@@ -74,8 +93,11 @@ def metered(hand_over: HandOver, health: Health) -> HandOver:
         except (HandOverError, UnacceptableError) as error:
             FAILURES.labels(_kind(error)).inc()
             health.ready = False
+            if isinstance(error, HandOverError):
+                health.failed(BACKEND, error, answers)
             raise
         health.ready = True
+        health.worked(BACKEND)
         RECORDS.labels("accepted").inc(answer.accepted)
         RECORDS.labels("duplicate").inc(answer.duplicates)
         RECORDS.labels("refused").inc(len(answer.refused))

@@ -160,9 +160,18 @@ def test_a_federation_without_a_readable_opening_takes_nothing() -> None:
     assert Job.objects.get().federation == "fits0000"
 
 
+def test_what_was_only_announced_trains_nobody() -> None:
+    """Ten thousand announcements would make as many Jobs of each stream that fits; it waits for the `opened` record."""
+    announced = federation("strange0", external=True)
+    source = stream()
+    assert matching.match() == 0 and matching.explain(source) == []
+    Deployment.objects.filter(pk=announced.pk).update(opened_ms=1)
+    assert matching.match() == 1
+
+
 def test_an_address_binds_a_stream_to_its_federation() -> None:
     """To that one and to no other; an id that exists nowhere trains nobody."""
-    federation("one00000"), federation("two00000", external=True)
+    federation("one00000"), federation("two00000", external=True, opened_ms=1)
     source = stream(addressed_to="two00000")
     assert matching.match() == 1
     assert Job.objects.get().federation == "two00000"

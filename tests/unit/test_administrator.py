@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from confluent_kafka import KafkaError, KafkaException
+from concurrent.futures import Future
+from typing import Any
 
-from mainstem.kafka import admin
-from mainstem.kafka.admin import FAILURES, Administrator
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from mainstem.kafka import admin, leaders
+from mainstem.kafka.admin import Administrator
+from mainstem.kafka.renewed import FAILURES
 
 
 class Stuck:
@@ -48,3 +52,42 @@ def test_a_stuck_client_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KafkaException):
         ask()
     assert Stuck.made == 2, "an answer between them begins the count anew"
+
+
+def test_a_client_that_does_not_even_time_out_counts() -> None:
+    """A future that is never settled is a failure as any other, and an error of Kafka's for who asked."""
+    administrator = Administrator({"bootstrap.servers": "127.0.0.1:1"})
+    with administrator.lend() as first:
+        pass
+    for _ in range(FAILURES):
+        with pytest.raises(KafkaException, match="Timed out"), administrator.lend():
+            Future[int]().result(timeout=0)
+    with administrator.lend() as second:
+        assert second is not first
+    administrator.close()
+
+
+class Behind:
+    """A client that holds on to a leader before the last election; its successor knows better."""
+
+    made = 0
+
+    def __init__(self, config: dict[str, object]) -> None:
+        Behind.made += 1
+        self.number = Behind.made
+
+    def list_offsets(self, asked: dict[TopicPartition, object], request_timeout: float) -> dict[TopicPartition, Any]:
+        answer: Future[int] = Future()
+        if self.number == 1:
+            answer.set_exception(KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH)))
+        else:
+            answer.set_result(0)
+        return dict.fromkeys(asked, answer)
+
+
+def test_a_client_that_is_behind_an_election_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be refused for its epoch until its metadata are a quarter of an hour old."""
+    monkeypatch.setattr(admin, "AdminClient", Behind)
+    monkeypatch.setattr(leaders, "PATIENCE", 0.0)
+    leaders.await_leaders(Administrator({}), {"new": 3}, 60)
+    assert Behind.made == 2

@@ -77,6 +77,29 @@ def test_health_says_which_loop_hangs() -> None:
     assert health.stuck() == []
 
 
+def test_what_fails_for_a_minute_while_others_are_served_is_stranded() -> None:
+    """Not sooner, not where nobody is served, and no longer than until it works."""
+    now, served = 0.0, True
+    health = Health(lambda: now)
+
+    def fails(at: float) -> list[str]:
+        nonlocal now
+        now = at
+        health.failed("Kafka", LogError("Failed while waiting for controller"), lambda: served)
+        return health.stranded()
+
+    assert [fails(0), fails(59)] == [[], []]
+    assert fails(61) == ["Kafka has failed for 61 s, though others are answered: Failed while waiting for controller"]
+    served = False
+    assert fails(70) == [], "Kafka is away for all: a new process would do no better"
+    assert health.failing() == ["Kafka has failed for 70 s: Failed while waiting for controller"]
+    served = True
+    assert fails(80)
+    health.worked("Kafka")
+    assert health.stranded() == [] and health.failing() == []
+    assert fails(81) == [] and fails(141)
+
+
 def fetch(port: int, path: str) -> tuple[int, str]:
     """Status and body of an address of this machine."""
     try:
@@ -100,6 +123,12 @@ def test_metrics_and_health_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
         now, health.ready = 1000.0, True
         assert fetch(port, "/healthz") == (503, "does not turn: main\n") and fetch(port, "/readyz")[0] == 200
         assert fetch(port, "/other")[0] == 404
+        health.turn()
+        health.failed("Kafka", "stuck")
+        now += 60
+        health.failed("Kafka", "stuck")
+        told = "Kafka has failed for 60 s, though others are answered: stuck\n"
+        assert fetch(port, "/healthz") == (503, told)
         with pytest.raises(ConfigError, match=f"MAINSTEM_METRICS_PORT {port}"), serving("second", health):
             pass
     with pytest.raises(OSError):
