@@ -1,6 +1,7 @@
 """How a training Job runs on Kubernetes: its image, its resources, where it may be scheduled. Pure.
 
-The environment gives the defaults (`MAINSTEM_JOB_<FIELD>`); a deployment's `job` object overrides single fields.
+The environment gives the defaults (`MAINSTEM_JOB_<FIELD>`); a deployment's `job` object overrides single fields, within
+what `mainstem.job_limits` says.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ IMAGE: Final = "federated_model_training_tensorflow:0.1.0"
 _NAME: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_NAME}(\.{_NAME})*")
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_IMAGE: Final = re.compile(r"(?=.{1,400}\Z)[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
+_HOST: Final = r"[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9][A-Za-z0-9-]*)*(:[0-9]{1,5})?"
+_PART: Final = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
+_IMAGE: Final = re.compile(
+    rf"(?=.{{1,400}}\Z)({_HOST}/)?{_PART}(/{_PART})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?"
+)
+"""As the distribution project's `reference` package has it: without it `lab/../other` would look like one of `lab`."""
 _QUANTITY: Final = re.compile(r"(?=.*[1-9])[0-9]{1,15}(\.[0-9]{1,9})?(m|[kMGTPE]|[KMGTPE]i)?")
 _MOST: Final = 1 << 31
 
@@ -88,35 +94,6 @@ class JobSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 JOB_FIELDS: Final = JobSettings.__struct_fields__
 """The names of the settings."""
-
-
-def own_settings(fields: object, defaults: JobSettings, images: list[str]) -> dict[str, Any]:
-    """A deployment's `job` object, checked; raises ConfigError.
-
-    An image runs with the Jobs' secrets, so a deployment may choose another tag of the default image's repository,
-    or what begins with one of `images`, and nothing else; the Jobs' user is the operator's to choose.
-    """
-    if not isinstance(fields, Mapping):
-        raise ConfigError('job must be an object such as {"memory": "4Gi"}')
-    chosen = JobSettings.of(fields)
-    if "user" in fields:
-        raise ConfigError("job.user cannot be chosen by a deployment: the operator sets MAINSTEM_JOB_USER")
-    if "image" in fields and chosen.image != defaults.image:
-        own = repository(defaults.image)
-        if repository(chosen.image) != own and not any(chosen.image.startswith(prefix) for prefix in images):
-            raise ConfigError(
-                f"job.image is {chosen.image!r}; a deployment may choose a tag of {own}, and images that "
-                "MAINSTEM_JOB_IMAGES allows"
-            )
-    plain: dict[str, Any] = msgspec.to_builtins(fields)
-    return plain
-
-
-def repository(image: str) -> str:
-    """An image's name without tag and digest."""
-    name = image.split("@", maxsplit=1)[0]
-    head, _, tag = name.rpartition(":")
-    return name if not head or "/" in tag else head
 
 
 def _variable(field: str) -> str:

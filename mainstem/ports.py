@@ -140,9 +140,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A Job as its launcher sees it. `state`: pending, running, succeeded, failed, absent.
+    """A Job as its launcher sees it. `state`: pending, running, succeeded, failed, interrupted, absent.
 
-    `detail` says in a sentence what a pending one waits for, and how a failed one ended.
+    An interrupted one was asked to end and did, which is no failure. `detail` says in a sentence what a pending one
+    waits for, and how a failed one ended.
     """
 
     name: str

@@ -26,7 +26,7 @@ from backend.deployments.serializers import DeploymentCreateSerializer
 from backend.launchers import matching
 from backend.streams.models import DataSource
 from mainstem.codecs import raw_config
-from mainstem.job_settings import JobSettings
+from mainstem.job_limits import job_settings
 from mainstem.jobs import JobSpec
 from mainstem.manifest import Placement, job_manifest
 from mainstem.topics import MODEL_CONTROL
@@ -142,7 +142,7 @@ def _manifest(wanted: Deployment, source: DataSource | None) -> str:
         total_msg=(source.total_msg if source.readable is None else source.readable) if source else None,
         topic_ids=source.stream_ids if source else {},
     )
-    chosen = JobSettings.from_environ(os.environ).overridden(wanted.job)
+    chosen = job_settings(wanted.job, os.environ)
     placement = Placement(env.text("MAINSTEM_JOB_NAMESPACE") or None, None, env.text("MAINSTEM_JOB_SECRET") or None)
     name = matching.job_name(wanted.federation, source) if source else f"federated-training-{wanted.federation}-client"
     return str(yaml.safe_dump(job_manifest(name, spec, chosen, placement), sort_keys=False, width=100))

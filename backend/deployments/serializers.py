@@ -13,7 +13,6 @@ from rest_framework import serializers
 from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model
 from backend.catalog.services import LARGEST_SEED
-from backend.config import environment as env
 from backend.config import kafka_ml
 from backend.config.fields import FiniteField, JsonField, JsonObjectField, NameField
 from backend.config.serializers import Serializer
@@ -21,7 +20,8 @@ from backend.deployments.models import Deployment, Member
 from backend.deployments.troubles import told
 from backend.launchers.matching import notices
 from mainstem.errors import ConfigError
-from mainstem.job_settings import JOB_FIELDS, JobSettings, own_settings
+from mainstem.job_limits import JobLimits, own_settings
+from mainstem.job_settings import JOB_FIELDS, JobSettings
 from mainstem.modes import MODES
 from mainstem.selection import SELECTIONS
 from mainstem.topics import check_federation_id
@@ -166,10 +166,10 @@ class DeploymentCreateSerializer(Serializer):
         return attrs | dict.fromkeys(ALONE, 1)
 
     def validate_job(self, value: Any) -> dict[str, Any]:
-        """Each field, and that the image is one that the operator allows."""
-        allowed = env.words("MAINSTEM_JOB_IMAGES")
+        """Each field, and that the administrator allows it."""
         try:
-            return own_settings({} if value is None else value, JobSettings.from_environ(os.environ), allowed)
+            defaults, limits = JobSettings.from_environ(os.environ), JobLimits.from_environ(os.environ)
+            return own_settings({} if value is None else value, defaults, limits)
         except ConfigError as error:
             raise serializers.ValidationError(str(error)) from error
 

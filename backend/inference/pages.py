@@ -27,7 +27,7 @@ from backend.launchers.options import Options, replica_logs
 from backend.launchers.serving import serving_spec
 from backend.streams.pictures import sides_of
 from mainstem.errors import LogError, MainstemError
-from mainstem.job_settings import JobSettings
+from mainstem.job_limits import job_settings
 from mainstem.manifest import Placement
 from mainstem.serving_manifest import deployment_manifest
 
@@ -142,7 +142,7 @@ def _manifest(inference: Inference) -> str:
     try:
         spec = serving_spec(inference, Options.from_environ())
         own = inference.deployment.job if inference.deployment is not None else {}
-        settings = JobSettings.from_environ(os.environ).overridden(own)
+        settings = job_settings(own, os.environ)
         manifest = deployment_manifest(spec, inference.replicas, settings, Placement())
     except MainstemError as error:
         return str(error)

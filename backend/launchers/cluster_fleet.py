@@ -9,6 +9,7 @@ from backend.launchers.cluster import Cluster, ClusterError
 from backend.launchers.fleet import Standing
 from backend.launchers.words import last_error
 from mainstem.errors import LaunchRefused
+from mainstem.job_limits import JobLimits
 from mainstem.job_settings import JobSettings
 from mainstem.manifest import LAUNCHER, MANAGED_BY, OWNER, Placement
 from mainstem.serving import ServingSpec
@@ -23,12 +24,13 @@ class ClusterFleet:
         cluster: Cluster,
         defaults: JobSettings,
         *,
+        limits: JobLimits = JobLimits(),  # noqa: B008 (it cannot be changed)
         owner: str = "mainstem",
         secret: str | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self._cluster, self._defaults, self._command = cluster, defaults, command
+        self._cluster, self._defaults, self._limits, self._command = cluster, defaults, limits, command
         self._placement = Placement(cluster.namespace, owner, secret)
         self._environ = dict(environ or {})
         self._ours = f"{MANAGED_BY}={LAUNCHER},{OWNER}={owner},app.kubernetes.io/name={APP}"
@@ -49,7 +51,7 @@ class ClusterFleet:
 
     def bring(self, spec: ServingSpec, replicas: int, job: Mapping[str, Any] | None = None) -> Standing:
         """See `Fleet`."""
-        settings = self._defaults.overridden(job or {})
+        settings = self._limits.settings(job or {}, self._defaults)
         manifest = deployment_manifest(
             spec, replicas, settings, self._placement, environ=self._environ, command=self._command
         )

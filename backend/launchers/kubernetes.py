@@ -9,6 +9,7 @@ from typing import Any
 from backend.launchers.cluster import Cluster, ClusterError
 from backend.launchers.verdict import FORGOTTEN, ended, judge, needs_events
 from mainstem.errors import ConfigError, LaunchRefused
+from mainstem.job_limits import JobLimits
 from mainstem.job_settings import JobSettings
 from mainstem.jobs import JobSpec
 from mainstem.manifest import CONTAINER, LAUNCHER, MANAGED_BY, OWNER, Placement, job_manifest
@@ -24,7 +25,8 @@ _JOB = "batch.kubernetes.io/job-name"
 class KubernetesLauncher:
     """`ports.Launcher` over the Jobs of one namespace that carry this launcher's name. Not for several threads.
 
-    `defaults` are what a deployment's own settings override; `environ` is given to every Job beside its spec.
+    `defaults` are what a deployment's own settings override as far as `limits` allow it when the Job is made;
+    `environ` is given to every Job beside its spec.
     """
 
     def __init__(
@@ -32,13 +34,14 @@ class KubernetesLauncher:
         cluster: Cluster,
         defaults: JobSettings,
         *,
+        limits: JobLimits = JobLimits(),  # noqa: B008 (it cannot be changed)
         owner: str = "mainstem",
         secret: str | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
     ) -> None:
         self._cluster = cluster
-        self._defaults = defaults
+        self._defaults, self._limits = defaults, limits
         self._placement = Placement(cluster.namespace, owner, secret)
         self._environ = dict(environ or {})
         self._command = command
@@ -61,7 +64,7 @@ class KubernetesLauncher:
     def launch(self, name: str, spec: JobSpec, job: Mapping[str, Any] | None = None) -> None:
         """See `ports.Launcher`. A Job of that name which has ended makes room for the new one."""
         try:
-            settings = self._defaults.overridden(job or {})
+            settings = self._limits.settings(job or {}, self._defaults)
         except ConfigError as error:
             raise LaunchRefused(str(error)) from error
         environ = {**self._environ, **spec.to_environ()}

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backend.launchers.words import TAIL, last_error
+from backend.launchers.words import ASKED, TAIL, last_error
 from mainstem.errors import ConfigError
-from mainstem.jobs import JobSpec
+from mainstem.jobs import Exit, JobSpec
 from mainstem.ports import JobStatus
 from mainstem.serving import READY_FILE, ServingSpec
 
@@ -89,6 +89,8 @@ class LocalLauncher:
             self._forget(home)
             return JobStatus(name, "absent")
         code = _exit_code(home)
+        if code in (Exit.TERMINATED, -signal.SIGTERM):
+            return JobStatus(name, "interrupted", code, ASKED)
         if code is not None:
             return JobStatus(name, "succeeded" if code == 0 else "failed", code, self._end(name, code))
         if (home / "started").exists():

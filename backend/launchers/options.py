@@ -17,6 +17,7 @@ from backend.launchers.local import LocalLauncher
 from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.plan import Patience
 from mainstem.errors import ConfigError
+from mainstem.job_limits import JobLimits
 from mainstem.job_settings import JobSettings
 from mainstem.manifest import CLIENTS
 from mainstem.ports import Launcher
@@ -45,6 +46,7 @@ class ClusterOptions:
 
     namespace: str
     defaults: JobSettings
+    limits: JobLimits
     owner: str
     secret: str | None
     environ: Mapping[str, str]
@@ -102,6 +104,7 @@ def _cluster(environ: Mapping[str, str]) -> ClusterOptions | None:
     return ClusterOptions(
         namespace=env.text("MAINSTEM_JOB_NAMESPACE", _own_namespace() or NAMESPACE, environ),
         defaults=JobSettings.from_environ(environ),
+        limits=JobLimits.from_environ(environ),
         owner=env.text("MAINSTEM_LAUNCHER_NAME", "mainstem", environ),
         secret=env.text("MAINSTEM_JOB_SECRET", environ=environ) or None,
         environ={name: environ[name] for name in PASSED_ON if name in environ},
@@ -147,6 +150,7 @@ def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
     return KubernetesLauncher(
         _connection(options.namespace),
         options.defaults,
+        limits=options.limits,
         owner=options.owner,
         secret=options.secret,
         environ=options.environ,
@@ -165,6 +169,7 @@ def cluster_fleet(options: ClusterOptions) -> ClusterFleet:
     return ClusterFleet(
         _connection(options.namespace),
         options.defaults,
+        limits=options.limits,
         owner=options.owner,
         secret=options.secret,
         environ=options.environ,

@@ -20,7 +20,7 @@ from backend.launchers.models import Job, JobState
 from backend.launchers.options import Options, log_reader
 from backend.launchers.specs import spec_of
 from mainstem.errors import MainstemError
-from mainstem.job_settings import JobSettings
+from mainstem.job_limits import job_settings
 from mainstem.manifest import Placement, job_manifest
 
 ROWS = 50
@@ -94,7 +94,7 @@ def _contract(job: Job) -> dict[str, Any]:
     """The environment that the Job gets, and the manifest that it has or would have on a cluster."""
     try:
         spec = spec_of(job, Options.from_environ())
-        settings = JobSettings.from_environ(os.environ).overridden(job.deployment.job if job.deployment else {})
+        settings = job_settings(job.deployment.job if job.deployment else {}, os.environ)
         manifest = job_manifest(job.name, spec, settings, Placement())
     except MainstemError as error:
         return {"contract_error": str(error)}

@@ -124,10 +124,15 @@ def _alive(job: View, standing: Standing, status: JobStatus) -> Decision:
 
 def _ended(job: View, standing: Standing, status: JobStatus, now: float, patience: Patience) -> Decision:
     drop = standing is Standing.GONE
-    if status.state == "absent":  # ended by us, or with the machine
+    if status.state in ("absent", "interrupted"):  # ended by us, with the machine, or because somebody asked it to
+        there = status.state == "interrupted"
+        action = Action.FORGET if there else Action.NOTHING
         if job.wanted and standing is Standing.OPEN:
-            return Decision(Action.NOTHING, PENDING, "was interrupted and starts again", job.failures)
-        return Decision(Action.NOTHING, STOPPED, _why_stopped(job, standing), job.failures, drop=drop)
+            detail = f"{status.detail or 'was interrupted'} and starts again"
+            wait = patience.first if there else None
+            return Decision(action, PENDING, detail, job.failures, status.exit_code, wait)
+        detail = _why_stopped(job, standing)
+        return Decision(action, STOPPED, detail, job.failures, status.exit_code, drop=drop)
     if status.state == "succeeded":
         return Decision(Action.FORGET, SUCCEEDED, "", 0, status.exit_code, drop=drop)
     if not job.wanted or standing in (Standing.PAUSED, Standing.GONE):

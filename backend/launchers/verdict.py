@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from backend.launchers.words import last_error
+from backend.launchers.words import ASKED, last_error
+from mainstem.jobs import Exit
 from mainstem.ports import JobStatus
 
 Object = Mapping[str, Any]
@@ -102,6 +103,8 @@ def failure(pod: Object) -> str:
         return f"out of memory (OOMKilled): it needed more than {limit}; give the deployment a larger job.memory"
     if "exitCode" not in state:
         return status.get("message") or status.get("reason") or "its pod is gone"
+    if state["exitCode"] == Exit.TERMINATED:
+        return ASKED
     last = last_error(state.get("message", ""))
     return f"exit code {state['exitCode']}" + (f": {last}" if last else "")
 

@@ -11,6 +11,9 @@ LONGEST = 500
 TAIL = 16384
 """Bytes of an output's end in which the reason of a failure is sought."""
 
+ASKED = "was asked to end (SIGTERM)"
+"""Of a Job that left because somebody told it to: every launcher says it so, and counts it for nothing."""
+
 _STARTED = "--- started"
 _LOGGED = re.compile(r"(?:ERROR|CRITICAL) +[\w.-]+ (?:\[[^\]]*\] )?(.+)")
 _RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Warning)(?:: .+)?")

@@ -129,6 +129,29 @@ def test_a_killed_job_is_seen_as_killed(launcher: Callable[[str], LocalLauncher]
     assert job.status(NAME) == JobStatus(NAME, "failed", -9, "killed by SIGKILL")
 
 
+LEAVES = (
+    "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(143))\n"
+    "open('child', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+)
+"""A Job that leaves when it is asked to, as the training program does."""
+
+
+@pytest.mark.parametrize(("program", "code"), [(LEAVES, 143), (SLEEPER, -15)])
+@pytest.mark.parametrize("whom", ["the Job", "its supervisor"])
+def test_a_job_that_is_asked_to_end_has_not_failed(
+    launcher: Callable[[str], LocalLauncher], tmp_path: Path, program: str, code: int, whom: str
+) -> None:
+    """Whoever is sent SIGTERM: as on a cluster that is an interruption, and `stop` forgets it."""
+    job = launcher(program)
+    job.launch(NAME, SPEC)
+    child = child_of(tmp_path)
+    os.kill(child if whom == "the Job" else int((tmp_path / NAME / "pid").read_text()), signal.SIGTERM)
+    until(lambda: job.status(NAME).state != "running")
+    assert job.status(NAME) == JobStatus(NAME, "interrupted", code, "was asked to end (SIGTERM)")
+    job.stop(NAME)
+    assert job.status(NAME).state == "absent"
+
+
 def test_a_killed_supervisor_takes_its_job_along(launcher: Callable[[str], LocalLauncher], tmp_path: Path) -> None:
     """No Job runs without a supervisor: the next attempt must not meet the one before it."""
     job = launcher(SLEEPER)

@@ -75,8 +75,11 @@ def test_logs_of_one_machine_need_no_cluster(monkeypatch: pytest.MonkeyPatch) ->
 # ---------------------------------------------------------------- over REST
 
 
-def test_a_deployment_keeps_its_job_settings(admin: APIClient, configuration: Configuration) -> None:
+def test_a_deployment_keeps_its_job_settings(
+    admin: APIClient, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are shown, and a restart takes them along."""
+    monkeypatch.setenv("MAINSTEM_JOB_ALLOW_NODE_SELECTOR", "pool")
     job = {"memory": "4Gi", "node_selector": {"pool": "gpu"}, "gpus": 1}
     made = admin.post("/api/deployments/", {"configuration": configuration.pk, "job": job}, format="json")
     assert made.status_code == 201 and made.json()["job"] == job
@@ -92,6 +95,8 @@ def test_a_deployment_keeps_its_job_settings(admin: APIClient, configuration: Co
     [
         ({"memory": "much"}, "job.memory is 'much'; it must be a Kubernetes quantity above 0 such as 2Gi"),
         ({"image": "evil:1"}, "MAINSTEM_JOB_IMAGES"),
+        ({"priority_class": "system-node-critical"}, "allows with MAINSTEM_JOB_ALLOW_PRIORITY_CLASS"),
+        ({"scratch": "999P"}, "job.scratch is '999P'; a deployment may choose at most 100Gi"),
         ([1], "job must be an object"),
         ({"privileged": True}, "job.privileged is no setting of a Job"),
     ],

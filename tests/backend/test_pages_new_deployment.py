@@ -141,6 +141,7 @@ WRONG: list[tuple[dict[str, str], str, str]] = [
     ({"keep_updates": "0"}, "keep_updates", "greater than or equal to 1"),
     ({"job": '{"memory": "lots"}'}, "job", "job.memory is 'lots'"),
     ({"job": '{"user": 1}'}, "job", "job.user cannot be chosen"),
+    ({"job": '{"priority_class": "system-node-critical"}'}, "job", "MAINSTEM_JOB_ALLOW_PRIORITY_CLASS"),
 ]
 
 

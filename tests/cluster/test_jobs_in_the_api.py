@@ -52,11 +52,11 @@ def job_of(api: Api, federation: str, words: str) -> dict[str, Any]:
 
 def test_a_job_that_no_node_takes_and_its_stop(api: Api, restriction: dict[str, str]) -> None:
     """It is starting and says why; a person's stop takes exactly it from the cluster."""
-    federation = deploy(api, restriction, {"node_selector": {"pool": "there-is-none"}})
+    federation = deploy(api, restriction, {"memory": "200Gi"})
     job = job_of(api, federation, "Unschedulable")
     assert job["state"] == "starting" and job["exit_code"] is None
     pod = json.loads(kubectl("get", "job", job["name"], "--output", "json"))["spec"]["template"]["spec"]
-    assert pod["nodeSelector"] == {"pool": "there-is-none"}
+    assert pod["containers"][0]["resources"]["requests"]["memory"] == "200Gi"
     api.post(f"jobs/{job['name']}/stop/")
     stopped = job_of(api, federation, "a person stopped it")
     until("its stop", lambda: job_of(api, federation, "a person stopped it")["state"] == "stopped", SECONDS)

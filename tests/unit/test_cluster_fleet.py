@@ -10,12 +10,17 @@ import pytest
 from backend.launchers.cluster import Cluster, ClusterError
 from backend.launchers.cluster_fleet import ClusterFleet, trouble
 from backend.launchers.fleet import Standing
-from mainstem.errors import LaunchRefused
+from backend.launchers.kubernetes import KubernetesLauncher
+from mainstem.errors import ConfigError, LaunchRefused
 from mainstem.job_settings import JobSettings
+from mainstem.jobs import JobSpec
 from mainstem.serving import ServingSpec
 
 TOLD = "before\n12:00 ERROR    serving [federation=x] MODEL_VERSION is 9\nafter\n"
 SPEC = ServingSpec("digits", "cloud:1", "data:1", "ddy6heod", 5, "in", "out", "RAW", "{}")
+
+
+JOB = JobSpec("cloud:1", "data:1", "t:0:0:10", "RAW", "{}", "ddy6heod", "a")
 
 
 class Memory(Cluster):
@@ -151,3 +156,14 @@ def test_a_stranger_s_deployment_is_left_alone(cluster: Memory) -> None:
 def test_trouble_is_told_in_a_sentence(found: Any, pods: Any, told: str) -> None:
     """Why replicas do not answer, from what Kubernetes says."""
     assert trouble(found, pods) == told
+
+
+@pytest.mark.parametrize("job", [{"priority_class": "system-node-critical"}, {"scratch": "999P"}])
+def test_what_is_not_allowed_is_not_made_though_a_deployment_has_it(cluster: Memory, job: dict[str, Any]) -> None:
+    """It may be older than the administrator's word, or from a backend with another one: the launcher judges last."""
+    [field] = job
+    with pytest.raises(LaunchRefused, match=rf"^job\.{field} is"):
+        KubernetesLauncher(cluster, JobSettings()).launch("federated-training-ddy6heod-a", JOB, job)
+    with pytest.raises(ConfigError, match=rf"^job\.{field} is"):
+        look(ClusterFleet(cluster, JobSettings()), 1, job)
+    assert cluster.objects == {}

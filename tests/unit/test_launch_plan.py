@@ -15,6 +15,7 @@ ABSENT = JobStatus("j", "absent")
 ALIVE = JobStatus("j", "running")
 DONE = JobStatus("j", "succeeded", 0)
 KILLED = JobStatus("j", "failed", -9, "killed by SIGKILL")
+ASKED = JobStatus("j", "interrupted", 143, "was asked to end (SIGTERM)")
 
 
 def step(job: View, standing: Standing, status: JobStatus, now: float = NOW) -> Decision:
@@ -123,6 +124,20 @@ def test_an_interrupted_job_starts_again_without_blame() -> None:
     assert (decision.state, decision.failures, decision.wait) == ("pending", 1, None)
 
 
+def test_a_job_that_was_asked_to_end_starts_again_without_blame() -> None:
+    """SIGTERM counts as little as it does on a cluster: whatever the count is, after a pause, and for ever."""
+    job = View("running", failures=3, started=NOW)
+    for _ in range(5):
+        decision = step(job, Standing.OPEN, ASKED)
+        told = "was asked to end (SIGTERM) and starts again"
+        assert decision == Decision(Action.FORGET, "pending", told, 3, 143, PATIENCE.first)
+        job = View("running", failures=decision.failures, started=NOW)
+    assert step(job, Standing.FINISHED, ASKED).state == "stopped"
+    assert step(job, Standing.PAUSED, ASKED) == Decision(Action.FORGET, "stopped", "the federation is stopped", 3, 143)
+    assert step(View("running", wanted=False), Standing.OPEN, ASKED).detail == "a person stopped it"
+    assert step(View("running"), Standing.GONE, ASKED).drop
+
+
 @pytest.mark.parametrize("state", ["pending", "running", "succeeded", "failed", "stopped"])
 def test_rows_of_deleted_federations_go_once_nothing_runs(state: str) -> None:
     """First the process ends, then the row goes."""
@@ -139,7 +154,7 @@ views = st.builds(
     st.none() | st.floats(0, 2000),
     st.none() | st.floats(0, 1000),
 )
-statuses = st.sampled_from([ABSENT, ALIVE, DONE, KILLED, JobStatus("j", "failed", 3, "exit code 3")])
+statuses = st.sampled_from([ABSENT, ALIVE, DONE, KILLED, ASKED, JobStatus("j", "failed", 3, "exit code 3")])
 
 
 @given(views, st.sampled_from(Standing), statuses)

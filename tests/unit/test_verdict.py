@@ -131,6 +131,7 @@ def test_ways_to_fail() -> None:
         {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
     ]
     assert failure(drained) == "disrupted (EvictionByEvictionAPI): drained"
+    assert failure(died(143)) == "was asked to end (SIGTERM)", "as the launcher of one machine says it"
     gone = pod("Failed")
     assert failure(gone) == "its pod is gone"
 
