@@ -22,7 +22,9 @@ OURS = {
     "federated_backend", "federated_model_training_tensorflow", "federated_model_control_logger",
     "federated_data_control_logger", "federated_kafka",
 }  # fmt: skip
-SPEAK_TO_KUBERNETES = {"backend", "launcher", "operator"}
+SPEAK_TO_KUBERNETES = {"backend": {"web"}, "launcher": {"launcher"}, "operator": {"operator"}}
+"""The containers that have a token, by pod."""
+TOKEN_AT = "/var/run/secrets/kubernetes.io/serviceaccount"
 NOT_BUILT_IN = {"monitoring.coreos.com/v1"}
 """Custom resources of other projects: their schemas are not the API server's."""
 
@@ -154,16 +156,35 @@ def test_images_are_ours_and_have_a_version(overlay: str) -> None:
 
 @each_overlay
 def test_accounts_are_the_least(overlay: str) -> None:
-    """Only what speaks to Kubernetes has a token, and no role reaches beyond the namespace or to secrets."""
+    """Only containers that speak to Kubernetes have a token, and no role reaches beyond the namespace or to secrets."""
     for name, pod in templates(overlay):
-        assert pod["automountServiceAccountToken"] is (name in SPEAK_TO_KUBERNETES), name
+        assert pod["automountServiceAccountToken"] is False, name
         assert pod["serviceAccountName"] != "default", name
+        tokens = {v["name"] for v in pod.get("volumes", ()) if "serviceAccountToken" in str(v.get("projected"))}
+        with_token = {
+            container["name"]
+            for container in [*pod["containers"], *pod.get("initContainers", ())]
+            if {mount["name"] for mount in container.get("volumeMounts", ())} & tokens
+        }
+        assert with_token == SPEAK_TO_KUBERNETES.get(name, set()), name
+        mounts = [m["mountPath"] for c in pod["containers"] for m in c.get("volumeMounts", ()) if m["name"] in tokens]
+        assert set(mounts) <= {TOKEN_AT}
     for item in ALL[overlay]:
         if item["kind"] in ("Role", "ClusterRole"):
             for rule in item["rules"]:
                 assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]]
                 assert "secrets" not in rule["resources"]
                 assert not {"pods/exec", "pods/attach"} & set(rule["resources"])
+
+
+@each_overlay
+def test_policies_let_in_whom_they_name(overlay: str) -> None:
+    """A label on a pod of any namespace opens nothing: whoever comes from another namespace is named by its labels."""
+    for item in ALL[overlay]:
+        if item["kind"] == "NetworkPolicy":
+            for rule in item["spec"].get("ingress") or ():
+                for peer in rule.get("from") or ():
+                    assert peer.get("namespaceSelector") != {}, item["metadata"]["name"]
 
 
 @each_overlay
