@@ -39,7 +39,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "backend.config.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "backend.config.middleware.LimitMiddleware",
+    "backend.config.middleware.AddressMiddleware",
+    "backend.gate.bodies.BodyMiddleware",
     "backend.config.middleware.FragmentMiddleware",
     "backend.config.middleware.LandingMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -116,7 +117,7 @@ LOGIN_WINDOW_SECONDS = 900
 CSRF_FAILURE_VIEW = "backend.config.problems.csrf_failure"
 
 MAX_BODY_BYTES = env.number("MAINSTEM_MAX_BODY_BYTES", 32 << 20)
-"""Largest request body that is no file upload."""
+"""Largest request body that is no file upload, where long ones are taken (`backend.gate.bodies`)."""
 MAX_UPLOAD_BYTES = env.number("MAINSTEM_MAX_UPLOAD_BYTES", 1 << 30)
 """Largest multipart request: a `.keras` file with its form fields."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
