@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.config import environment as env
+from backend.gate import peers
 
 HOME = env.home()
 """The state directory: database, caches, Jobs."""
@@ -112,8 +113,10 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 LOGIN_FAILURES = env.number("MAINSTEM_LOGIN_FAILURES", 10)
-"""Wrong passwords that a name may have within LOGIN_WINDOW_SECONDS before it must wait."""
+"""Wrong passwords that a name may have from an address within LOGIN_WINDOW_SECONDS before it must wait."""
 LOGIN_WINDOW_SECONDS = 900
+TRUSTED_PROXIES = peers.networks(env.words(peers.VARIABLE))
+"""Whose X-Forwarded-For is believed."""
 CSRF_FAILURE_VIEW = "backend.config.problems.csrf_failure"
 
 MAX_BODY_BYTES = env.number("MAINSTEM_MAX_BODY_BYTES", 32 << 20)

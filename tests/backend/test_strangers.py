@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +15,7 @@ from tests.support.patience import PATIENCE, until
 from tests.support.web import Server, fetch, serving
 
 MANY = 100
-PEER = 110
+PEER, FAILURES = 110, 2
 REQUESTS = {
     "a head without an end": b"GET /login/ HTTP/1.1\r\nHost: localhost\r\nX-Long: ",
     "a small body": b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nname=",
@@ -24,8 +27,9 @@ REQUESTS = {
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One process of 12 threads; a request may take longer than any test, unless a test has a server of its own."""
-    settings = {"MAINSTEM_WEB_THREADS": 8, "MAINSTEM_LIVE_STREAMS": 4, "MAINSTEM_PEER_CONNECTIONS": PEER}
+    """One process of 16 threads; a request may take longer than any test, unless a test has a server of its own."""
+    settings = {"MAINSTEM_WEB_THREADS": 8, "MAINSTEM_LIVE_STREAMS": 8, "MAINSTEM_PEER_CONNECTIONS": PEER}
+    settings["MAINSTEM_LOGIN_FAILURES"] = FAILURES
     with serving(tmp_path_factory.mktemp("web"), **settings, MAINSTEM_REQUEST_SECONDS=PATIENCE) as server:
         yield server
 
@@ -133,3 +137,14 @@ def test_continue_is_said_for_a_small_body(web: Server) -> None:
         connection.sendall(body)
         answer = rest(connection)
     assert b"HTTP/1.1 400 " in answer and b"is wrong" in answer
+
+
+def test_guesses_at_once_are_counted_one_by_one(web: Server) -> None:
+    """As many are told that their password is wrong as if they had come one after another."""
+    guess = json.dumps({"username": "admin", "password": "a guess"}).encode()
+
+    def told(_: int) -> int:
+        return fetch(web.port, "/api/auth/token/", guess, Content_Type="application/json")[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert Counter(pool.map(told, range(12))) == {400: FAILURES, 429: 12 - FAILURES}
