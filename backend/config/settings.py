@@ -80,6 +80,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview-page"
 LOGOUT_REDIRECT_URL = "login"
 AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
@@ -170,6 +171,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 LIVE_STREAMS = env.number("MAINSTEM_LIVE_STREAMS", 64)
 """Live pages that one web process serves at a time; each holds a thread, which `backend.config.gunicorn` adds."""
+LIVE_STREAMS_EACH = env.number("MAINSTEM_LIVE_STREAMS_EACH", 12)
+"""Of these at most so many one person's."""
 
 LOGGING_CONFIG = None  # `mainstem.logs.configure` has the word
 

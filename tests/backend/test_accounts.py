@@ -172,6 +172,34 @@ def test_admin_manages_users(admin: APIClient) -> None:
     assert weak.status_code == 400 and weak.json()["errors"][0]["field"] == "password"
 
 
+def test_a_password_is_not_the_name(admin: APIClient) -> None:
+    """Neither at first, nor by a change of the one or the other."""
+    name = "Ada.Lovelace"
+    body = {"username": name, "role": "viewer", "email": "the.countess@example.org"}
+    for same in (name, name.lower(), f"{name}1", "the.countess"):
+        refused = admin.post("/api/users/", body | {"password": same})
+        assert refused.status_code == 400 and "too similar" in refused.json()["detail"], same
+    made = admin.post("/api/users/", body | {"password": "engine.1843"})
+    path = f"/api/users/{made.json()['id']}/"
+    assert "too similar to the username" in admin.patch(path, {"password": name}).json()["errors"][0]["message"]
+    renamed = admin.patch(path, {"username": "engine.1843"})
+    assert renamed.json()["errors"] == [
+        {"field": "username", "message": "This is the user's password: choose another name."}
+    ]
+    assert admin.patch(path, {"username": "ada"}).status_code == 200
+
+
+@pytest.mark.parametrize("weak", ["admin", "administrator", "1234567890123", "password123"])
+def test_bootstrap_takes_no_weak_password(monkeypatch: pytest.MonkeyPatch, weak: str) -> None:
+    """It says which variable it is and why; a password that is set already stays."""
+    monkeypatch.setenv("MAINSTEM_ADMIN_PASSWORD", weak)
+    with pytest.raises(CommandError, match=r"MAINSTEM_ADMIN_PASSWORD will not do: .*password"):
+        call_command("bootstrap", stdout=StringIO())
+    admin = User.objects.create_user("admin", password=weak)
+    call_command("bootstrap", stdout=StringIO())
+    assert admin.check_password(weak)
+
+
 def test_new_password_ends_tokens(admin: APIClient, client_of: Callable[[str], APIClient]) -> None:
     """Whoever has an old token is out once the password changes."""
     viewer = client_of("viewer")
