@@ -73,6 +73,7 @@ class Job:
             self._away = self._away or time.monotonic()
             if time.monotonic() - self._away > self._settings.patience:
                 told = f"Kafka has not answered for {self._settings.patience:g} s: {error}"
+                session.tell_failed(told)
                 raise JobFailed(told, for_good=False) from error
             log.warning("%s; beginning anew", error)
             return False

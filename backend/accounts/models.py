@@ -40,12 +40,17 @@ class ApiToken(models.Model):
         return cls.objects.create(user=user, name=name, digest=cls.hash(key)), key
 
 
-class LoginFailure(models.Model):
-    """A wrong password for a name from an address, counted to slow guessing down."""
+class LoginCount(models.Model):
+    """Wrong passwords since `began`: of a name from an address; of the address where the name is empty, and of the
+    name where the address is."""
 
-    username = models.CharField(max_length=150, db_index=True)
-    address = models.CharField(max_length=64, db_index=True)
-    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    username = models.CharField(max_length=150, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    began = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["username", "address"], name="one_count_a_name_and_address")]
 
     def __str__(self) -> str:
-        return f"{self.username} at {self.at}"
+        return f"{self.failures} of {self.username or 'any name'} from {self.address or 'anywhere'}"

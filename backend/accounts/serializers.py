@@ -83,13 +83,18 @@ class UserSerializer(ModelSerializer[User]):
         fields = ["id", "username", "email", "role", "password", "is_active", "last_login", "date_joined"]
         read_only_fields = ["last_login", "date_joined"]
 
-    def validate_password(self, value: str) -> str:
-        """Refuse a weak password with Django's sentence."""
-        try:
-            validate_password(value)
-        except PasswordError as error:
-            raise serializers.ValidationError(list(error.messages)) from error
-        return value
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a weak password with Django's sentence, and a name that is the password."""
+        kept = {name: getattr(self.instance, name) for name in ("username", "email") if self.instance is not None}
+        user = User(**kept | {name: attrs[name] for name in ("username", "email") if name in attrs})
+        if attrs.get("password") is not None:
+            try:
+                validate_password(attrs["password"], user)
+            except PasswordError as error:
+                raise serializers.ValidationError({"password": list(error.messages)}) from error
+        elif self.instance is not None and self.instance.check_password(user.username):
+            raise serializers.ValidationError({"username": "This is the user's password: choose another name."})
+        return attrs
 
     @transaction.atomic
     def create(self, validated_data: dict[str, Any]) -> User:

@@ -12,6 +12,8 @@ _BUSY: Final = "Others write to the same place of the database now; try again."
 _FULL: Final = "The disk of the database is full: it takes nothing more until there is room."
 _READ_ONLY: Final = "The database can only be read now, not written to: its administrator knows why."
 
+DAMAGED: Final = "The database's file is damaged: restore it from a backup."
+
 _BARRED: Final = "The database does not know the user, the password or the database that DATABASE_URL names."
 _CROWDED: Final = "The database has no connection left; try again, or raise its max_connections."
 
@@ -22,7 +24,7 @@ _SENTENCES: Final = {
     "SQLITE_READONLY": _READ_ONLY,
     "SQLITE_CANTOPEN": "The database's file cannot be opened: is its folder there, and may it be written to?",
     "SQLITE_IOERR": "The database's file cannot be read or written: its disk reports an error.",
-    "SQLITE_CORRUPT": "The database's file is damaged: restore it from a backup.",
+    "SQLITE_CORRUPT": DAMAGED,
     "SQLITE_NOTADB": "The database's file is no SQLite database: restore it from a backup.",
     "08": _SILENT,
     "25006": _READ_ONLY,
@@ -33,6 +35,8 @@ _SENTENCES: Final = {
     "55P03": _BUSY,
     "57014": "The database took too long over this and gave up; try again.",
     "57P": _SILENT,
+    "XX001": "The database reports damaged data: restore it from a backup.",
+    "XX002": "The database reports a damaged index: its administrator can make it anew (REINDEX).",
     "58": "The database's machine reports an error of its disk or its system.",
 }
 """By the beginning of SQLite's name or of PostgreSQL's SQLSTATE of an error that passes or that an operator mends."""
@@ -56,6 +60,16 @@ def _at_the_door(said: str) -> str:
     if "FATAL" not in said or any(word in said for word in ("starting up", "shutting down", "recovery", "terminating")):
         return _SILENT
     return _CROWDED if "too many" in said or "remaining connection slots" in said else _BARRED
+
+
+def damaged(error: BaseException) -> bool:
+    """Whether what is stored cannot be read any more."""
+    return _code(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "XX001", "XX002"))
+
+
+def overdue(error: BaseException) -> bool:
+    """Whether a statement had a time limit and met it."""
+    return _code(error) in ("SQLITE_INTERRUPT", "57014")
 
 
 def unmigrated(error: DatabaseError) -> bool:

@@ -2,8 +2,10 @@
 
 MAINSTEM_BIND is where people reach it (0.0.0.0:8000), MAINSTEM_WEB_WORKERS and MAINSTEM_WEB_THREADS how many it has
 (2 and 8). Every live page holds a thread while it is open: MAINSTEM_LIVE_STREAMS (64) of them come on top, so that
-requests never wait for streams. With MAINSTEM_METRICS_PORT set, all workers listen there as well, and count into one
-directory that is made anew at each start.
+requests never wait for streams. Only a request that is there gets a thread: MAINSTEM_REQUEST_SECONDS (20) is the
+longest that its head, and each 64 KiB of its body, may take, and MAINSTEM_PEER_CONNECTIONS (128) what one address may
+have open in a process (`backend.gate.worker`). With MAINSTEM_METRICS_PORT set, all workers listen there as well, and
+count into one directory that is made anew at each start.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from mainstem.metrics.port import HOST, port_of
 bind = [os.environ.get("MAINSTEM_BIND", "0.0.0.0:8000")]
 workers = int(os.environ.get("MAINSTEM_WEB_WORKERS", "2"))
 threads = int(os.environ.get("MAINSTEM_WEB_THREADS", "8")) + int(os.environ.get("MAINSTEM_LIVE_STREAMS") or "64")
-worker_class = "gthread"
+worker_class = "backend.gate.worker.Worker"
+worker_connections = 512  # below the 1,024 files that many machines allow a process
 timeout = 180
 graceful_timeout = 20
 control_socket_disable = True

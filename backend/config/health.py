@@ -9,17 +9,26 @@ from django.views.decorators.http import require_safe
 
 from backend.config import database
 from backend.config.problems import refuse
+from backend.config.soundness import Watch
+
+_watch = Watch()
 
 
 @login_not_required
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
-    """200 `{"status": "ok"}` where the database answers, else 503. Kafka is not asked: pages work without it."""
+    """200 `{"status": "ok"}` where the database answers and no table is known to be damaged, else 503.
+
+    Kafka is not asked: pages work without it.
+    """
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
+        faults = _watch.faults(connection)
     except DatabaseError as error:
         if database.unmigrated(error):
             return refuse(request, 503, "The database was never migrated: `prepare` does it.")
         return refuse(request, 503, database.unavailable(error) or f"The database answers with an error: {error}")
+    if faults:
+        return refuse(request, 503, faults[0])
     return JsonResponse({"status": "ok"})

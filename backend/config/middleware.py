@@ -40,24 +40,16 @@ class HeadersMiddleware:
         return response
 
 
-class LimitMiddleware:
-    """Refuses a body by its announced length, before a byte of it is read, and addresses that no database can seek."""
+class AddressMiddleware:
+    """Refuses addresses that no database can seek."""
 
     def __init__(self, get_response: Handler) -> None:
         self._next = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer 413 where the body is too long, 400 where the address holds a NUL."""
+        """Answer 400 where the address holds a NUL."""
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
             return refuse(request, 400, "The address holds a NUL (%00), and nothing is called so: leave it out.")
-        upload = (request.content_type or "") == "multipart/form-data"
-        limit = settings.MAX_UPLOAD_BYTES if upload else settings.MAX_BODY_BYTES
-        try:
-            length = int(request.META.get("CONTENT_LENGTH") or 0)
-        except ValueError:
-            length = 0
-        if length > limit:
-            return refuse(request, 413, f"The request has {length:,} bytes; at most {limit:,} are taken here.")
         return self._next(request)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import Error, IntegrityError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import render
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -24,6 +24,8 @@ from mainstem.errors import ConfigError, LogError, MainstemError, UnreadableErro
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+_SLOW = "The request did not come to its end in time: send it again."
 
 
 class Problem(exceptions.APIException):
@@ -101,6 +103,8 @@ def _translate(error: Exception) -> exceptions.APIException | None:
             return exceptions.PermissionDenied()
         case RequestDataTooBig():
             return Problem(413, f"The request is too long; at most {settings.MAX_BODY_BYTES:,} bytes are taken here.")
+        case UnreadablePostError():
+            return Problem(status.HTTP_408_REQUEST_TIMEOUT, _SLOW)
         case UnreadableError():
             return Problem(status.HTTP_410_GONE, str(error))
         case LogError():
@@ -175,7 +179,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500; the fault itself is in the log."""
-    if sentence := database.unavailable(sys.exc_info()[1] or Exception()):
+    error = sys.exc_info()[1] or Exception()
+    if isinstance(error, UnreadablePostError):
+        return refuse(request, 408, _SLOW)
+    if sentence := database.unavailable(error):
         return refuse(request, 503, sentence)
     return refuse(request, 500, "Mainstem met a fault of its own; its log has the details.")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.config import environment as env
+from backend.gate import peers
 
 HOME = env.home()
 """The state directory: database, caches, Jobs."""
@@ -39,7 +40,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "backend.config.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "backend.config.middleware.LimitMiddleware",
+    "backend.config.middleware.AddressMiddleware",
+    "backend.gate.bodies.BodyMiddleware",
     "backend.config.middleware.FragmentMiddleware",
     "backend.config.middleware.LandingMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -78,6 +80,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview-page"
 LOGOUT_REDIRECT_URL = "login"
 AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
@@ -111,12 +114,14 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 LOGIN_FAILURES = env.number("MAINSTEM_LOGIN_FAILURES", 10)
-"""Wrong passwords that a name may have within LOGIN_WINDOW_SECONDS before it must wait."""
+"""Wrong passwords that a name may have from an address within LOGIN_WINDOW_SECONDS before it must wait."""
 LOGIN_WINDOW_SECONDS = 900
+TRUSTED_PROXIES = peers.networks(env.words(peers.VARIABLE))
+"""Whose X-Forwarded-For is believed."""
 CSRF_FAILURE_VIEW = "backend.config.problems.csrf_failure"
 
 MAX_BODY_BYTES = env.number("MAINSTEM_MAX_BODY_BYTES", 32 << 20)
-"""Largest request body that is no file upload."""
+"""Largest request body that is no file upload, where long ones are taken (`backend.gate.bodies`)."""
 MAX_UPLOAD_BYTES = env.number("MAINSTEM_MAX_UPLOAD_BYTES", 1 << 30)
 """Largest multipart request: a `.keras` file with its form fields."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
@@ -166,6 +171,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 LIVE_STREAMS = env.number("MAINSTEM_LIVE_STREAMS", 64)
 """Live pages that one web process serves at a time; each holds a thread, which `backend.config.gunicorn` adds."""
+LIVE_STREAMS_EACH = env.number("MAINSTEM_LIVE_STREAMS_EACH", 12)
+"""Of these at most so many one person's."""
 
 LOGGING_CONFIG = None  # `mainstem.logs.configure` has the word
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 
@@ -14,9 +13,11 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from backend.accounts.pages import viewers_only
+from backend.accounts.roles import user_of
 from backend.deployments.events import events
 from backend.deployments.hub import DELETED, RESET, STANDING, Feed, hub
 from backend.deployments.models import Deployment
+from backend.gate.places import Places
 
 HEARTBEAT_SECONDS = 5.0
 """A reader that has gone is noticed at the second heartbeat after."""
@@ -27,7 +28,7 @@ OFFSET = re.compile(r"-1|[0-9]{1,18}")
 RETRY = b"retry: 1000\n\n"
 HEARTBEAT = b": still here\n\n"
 
-_places = threading.BoundedSemaphore(settings.LIVE_STREAMS)
+_places = Places(settings.LIVE_STREAMS, settings.LIVE_STREAMS_EACH)
 
 
 @require_GET
@@ -35,30 +36,32 @@ _places = threading.BoundedSemaphore(settings.LIVE_STREAMS)
 def live(request: HttpRequest, federation: str) -> HttpResponseBase:
     """Server-sent events after `Last-Event-ID` (or `?after=`); without either, from now on.
 
-    A stream holds a thread of the server. When all places are taken it answers 503, and the page tries again.
+    A stream holds a thread of the server. When all places are taken, or all that one person may have, it answers 503,
+    and the page tries again.
     """
     deployment = get_object_or_404(Deployment.objects.only(*STANDING), federation=federation)
     asked = request.headers.get("Last-Event-ID") or request.GET.get("after", "")
     position = int(asked) + 1 if OFFSET.fullmatch(asked) else deployment.folded
-    if not _places.acquire(blocking=False):
-        return HttpResponse("All live streams are taken.\n", status=503, headers={"Retry-After": "5"})
-    return Stream(deployment, position)
+    if refusal := _places.take(user_of(request).pk):
+        headers = {"Retry-After": "5"}
+        return HttpResponse(f"Live streams: {refusal}\n", "text/plain", status=503, headers=headers)
+    return Stream(deployment, position, user_of(request).pk)
 
 
 class Stream(StreamingHttpResponse):
     """The answer; gives its place back when it is closed, also where nobody ever read from it."""
 
-    def __init__(self, deployment: Deployment, position: int) -> None:
+    def __init__(self, deployment: Deployment, position: int, person: int) -> None:
         super().__init__(_told(deployment, position), content_type="text/event-stream")
         self.headers["Cache-Control"] = "no-store"
         self.headers["X-Accel-Buffering"] = "no"  # a proxy passes each event on at once
-        self._placed = True
+        self._placed, self._person = True, person
 
     def close(self) -> None:
         """End the stream."""
         if self._placed:
             self._placed = False
-            _places.release()
+            _places.give_back(self._person)
         super().close()
 
 

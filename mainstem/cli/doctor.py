@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib.util
+import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -168,6 +170,25 @@ def _backend(home: Home) -> Iterator[Finding]:
         yield Finding("backend", MISSING, str(error), f"look into {home.logs / 'web.out'}")
 
 
+def _database(home: Home) -> Iterator[Finding]:
+    given = any(os.environ.get(name) for name in ("DATABASE_URL", "DATABASE_URL_FILE"))
+    if not given and not home.database.exists():
+        yield Finding("database", OK, "there is none yet")
+        return
+    environment = {"MAINSTEM_SECRET_KEY": "not needed to look", **os.environ, "MAINSTEM_HOME": str(home.root)}
+    done = subprocess.run(plan.manage("soundness"), env=environment, capture_output=True, text=True, check=False)
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["it gave no reason"]
+    if done.returncode:
+        yield Finding("database", MISSING, lines[-1].removeprefix("CommandError: "), "is DATABASE_URL right?")
+        return
+    told = json.loads(lines[-1])
+    for fault in told["faults"]:
+        fix = "stop the platform, restore a backup (docs/operations.md), start it, then `mainstem rebuild`"
+        yield Finding("database", MISSING, fault, fix)
+    if not told["faults"]:
+        yield Finding("database", OK, f"{told['vendor']}: all {told['tables']} tables can be read")
+
+
 def _confinement(home: Home) -> Iterator[Finding]:
     version = landlock_version()
     if version > 0:
@@ -186,5 +207,5 @@ def landlock_version() -> int:
 
 
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
-    _python, _packages, _java, _disk, _memory, _ports, _kafka, _backend, _confinement,
+    _python, _packages, _java, _disk, _memory, _ports, _kafka, _backend, _database, _confinement,
 )  # fmt: skip

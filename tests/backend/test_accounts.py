@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,15 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from backend.accounts.models import ApiToken, LoginFailure, User
+from backend.accounts import login
+from backend.accounts.models import ApiToken, LoginCount, User
 from backend.accounts.roles import role_of
+from backend.gate import peers
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
@@ -46,7 +54,7 @@ def test_guessing_is_slowed_down(user: Callable[[str], User], settings: Any) -> 
     assert refused.status_code == 429 and int(refused["Retry-After"]) > 0
     page = client.post("/login/", RIGHT, format="multipart")
     assert page.status_code == 200 and b"Too many wrong passwords" in page.content
-    LoginFailure.objects.all().delete()
+    LoginCount.objects.all().delete()
     assert client.post("/api/auth/token/", RIGHT).status_code == 201
 
 
@@ -57,6 +65,81 @@ def test_right_password_forgives(user: Callable[[str], User], settings: Any) -> 
     client = APIClient()
     for body, status in ((WRONG, 400), (RIGHT, 201), (WRONG, 400), (RIGHT, 201)):
         assert client.post("/api/auth/token/", body).status_code == status
+
+
+def test_the_time_of_a_count_ends(user: Callable[[str], User], settings: Any) -> None:
+    """After the window the name may be tried again, and what is over is deleted."""
+    settings.LOGIN_FAILURES = 1
+    user("viewer")
+    client = APIClient()
+    for name in ("other", "the-viewer"):
+        assert client.post("/api/auth/token/", WRONG | {"username": name}).status_code == 400
+    LoginCount.objects.update(began=timezone.now() - timedelta(seconds=settings.LOGIN_WINDOW_SECONDS + 1))
+    assert client.post("/api/auth/token/", WRONG).status_code == 400
+    assert client.post("/api/auth/token/", RIGHT).status_code == 429
+    assert not LoginCount.objects.filter(username="other").exists()
+
+
+def test_others_behind_the_same_address_are_let_in(user: Callable[[str], User], settings: Any) -> None:
+    """However many wrong passwords came from there: only who has failed himself must wait."""
+    user("viewer")
+    client = APIClient()
+    for number in range(login.WIDER * settings.LOGIN_FAILURES + 5):
+        client.post("/api/auth/token/", WRONG | {"username": f"name-{number // 9}"})
+    assert client.post("/api/auth/token/", RIGHT).status_code == 201
+    assert client.post("/api/auth/token/", WRONG | {"username": "fresh"}).status_code == 400
+    again = client.post("/api/auth/token/", WRONG | {"username": "fresh"})
+    assert again.status_code == 429, "but guessing goes on at one password a name"
+
+
+def test_a_name_is_not_locked_out_by_strangers(user: Callable[[str], User], settings: Any) -> None:
+    """Wrong passwords for it from many addresses do not keep its owner out, at an address of his own."""
+    settings.LOGIN_FAILURES = 2
+    user("viewer")
+    client = APIClient()
+    for number in range(login.WIDER * settings.LOGIN_FAILURES + 5):
+        answer = client.post("/api/auth/token/", WRONG, REMOTE_ADDR=f"198.51.100.{number}")
+        assert answer.status_code == 400
+    assert client.post("/api/auth/token/", WRONG, REMOTE_ADDR="198.51.100.24").status_code == 429
+    assert client.post("/api/auth/token/", RIGHT, REMOTE_ADDR="203.0.113.1").status_code == 201
+
+
+def test_addresses_behind_a_trusted_proxy(user: Callable[[str], User], settings: Any) -> None:
+    """X-Forwarded-For tells them apart where it comes from a trusted proxy, and from nobody else."""
+    settings.LOGIN_FAILURES = 2
+    user("viewer")
+    client = APIClient()
+    for proxies, last in ([], 429), (["127.0.0.0/8"], 400):
+        LoginCount.objects.all().delete()
+        settings.TRUSTED_PROXIES = peers.networks(proxies)
+        for number, status in enumerate((400, 400, last)):
+            heard = f"6.6.6.6, 198.51.100.{number}"
+            assert client.post("/api/auth/token/", WRONG, HTTP_X_FORWARDED_FOR=heard).status_code == status, (
+                proxies,
+                number,
+            )
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite in memory has one writer; test_strangers has its file"
+)
+@pytest.mark.django_db(transaction=True)
+def test_guesses_at_once_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch, rf: Any) -> None:
+    """All of them have checked their password before the first is counted."""
+    guesses = 30
+    together = threading.Barrier(guesses)
+    monkeypatch.setattr(login, "authenticate", lambda *_, **__: together.wait(PATIENCE) and None)
+
+    def guess(_: int) -> bool:
+        try:
+            return login.check(rf.post("/"), "somebody", "wrong") is None
+        except login.TooManyFailuresError:
+            return False
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(guesses) as pool:
+        assert sum(pool.map(guess, range(guesses))) == 10
 
 
 def test_login_page(user: Callable[[str], User]) -> None:
@@ -87,6 +170,34 @@ def test_admin_manages_users(admin: APIClient) -> None:
     assert admin.delete(path).status_code == 204
     weak = admin.post("/api/users/", {"username": "bob", "password": "password", "role": "viewer"})
     assert weak.status_code == 400 and weak.json()["errors"][0]["field"] == "password"
+
+
+def test_a_password_is_not_the_name(admin: APIClient) -> None:
+    """Neither at first, nor by a change of the one or the other."""
+    name = "Ada.Lovelace"
+    body = {"username": name, "role": "viewer", "email": "the.countess@example.org"}
+    for same in (name, name.lower(), f"{name}1", "the.countess"):
+        refused = admin.post("/api/users/", body | {"password": same})
+        assert refused.status_code == 400 and "too similar" in refused.json()["detail"], same
+    made = admin.post("/api/users/", body | {"password": "engine.1843"})
+    path = f"/api/users/{made.json()['id']}/"
+    assert "too similar to the username" in admin.patch(path, {"password": name}).json()["errors"][0]["message"]
+    renamed = admin.patch(path, {"username": "engine.1843"})
+    assert renamed.json()["errors"] == [
+        {"field": "username", "message": "This is the user's password: choose another name."}
+    ]
+    assert admin.patch(path, {"username": "ada"}).status_code == 200
+
+
+@pytest.mark.parametrize("weak", ["admin", "administrator", "1234567890123", "password123"])
+def test_bootstrap_takes_no_weak_password(monkeypatch: pytest.MonkeyPatch, weak: str) -> None:
+    """It says which variable it is and why; a password that is set already stays."""
+    monkeypatch.setenv("MAINSTEM_ADMIN_PASSWORD", weak)
+    with pytest.raises(CommandError, match=r"MAINSTEM_ADMIN_PASSWORD will not do: .*password"):
+        call_command("bootstrap", stdout=StringIO())
+    admin = User.objects.create_user("admin", password=weak)
+    call_command("bootstrap", stdout=StringIO())
+    assert admin.check_password(weak)
 
 
 def test_new_password_ends_tokens(admin: APIClient, client_of: Callable[[str], APIClient]) -> None:

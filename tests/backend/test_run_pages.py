@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from backend.deployments import examinations, projection
+from backend.deployments import examinations, projection, stream
 from backend.deployments.compare import differences
 from backend.deployments.events import events, tape
 from backend.deployments.models import ControlRecord, Deployment
 from backend.deployments.overview import spark
+from backend.gate.places import Places
 from tests.backend.test_projection import CLUSTER, VALUES, records
 from tests.vectors.examples import FEDERATION
 
@@ -51,6 +52,23 @@ def test_events_are_the_same_however_they_came(told: Deployment) -> None:
         projection.take(CLUSTER, records([offset]))
     again = Deployment.objects.get(federation=FEDERATION)
     assert again.refolds and list(events(again, -1)) == before
+
+
+def test_one_person_has_some_of_the_streams(
+    told: Deployment, browser_of: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is for others, however many one opens; a stream that is closed is free again."""
+    monkeypatch.setattr(stream, "_places", Places(3, 2))
+    viewer, operator, admin = (browser_of(role) for role in ("viewer", "operator", "admin"))
+    address = f"/deployments/{FEDERATION}/events/"
+    opened = [viewer.get(address) for _ in range(2)]
+    more = viewer.get(address)
+    assert [one.status_code for one in opened] == [200, 200]
+    assert more.status_code == 503 and "You have 2 open already" in more.content.decode()
+    assert operator.get(address).status_code == 200
+    assert "All 3 are taken" in admin.get(address).content.decode()
+    opened[0].close()
+    assert viewer.get(address).status_code == 200
 
 
 def test_events_go_on_after_any_id(told: Deployment) -> None:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,51 +10,16 @@ import pytest
 
 from mainstem.processes import free_port
 from tests.support.patience import PATIENCE
-
-
-def fetch(port: int, path: str) -> tuple[int, str]:
-    """Status and body."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+from tests.support.web import fetch, serving
 
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, Path]]:
-    """gunicorn with our configuration on a fresh database: the port for people, that for metrics, its temp folder."""
-    home = tmp_path_factory.mktemp("web")
-    port, metrics = free_port(), free_port()
-    environment = {
-        **os.environ,
-        "MAINSTEM_HOME": str(home),
-        "DATABASE_URL": f"sqlite:///{home}/db.sqlite3",
-        "MAINSTEM_SECRET_KEY": "only-for-tests",
-        "MAINSTEM_BIND": f"127.0.0.1:{port}",
-        "MAINSTEM_METRICS_HOST": "127.0.0.1",
-        "MAINSTEM_METRICS_PORT": str(metrics),
-        "MAINSTEM_WEB_WORKERS": "2",
-        "TMPDIR": str(home),
-    }
-    python = [sys.executable, "-m"]
-    subprocess.run([*python, "backend.manage", "migrate", "--verbosity", "0"], env=environment, check=True)
-    command = [*python, "gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
-    with subprocess.Popen(command, env=environment) as process:
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                try:
-                    if fetch(port, "/api/health/")[0] == 200:
-                        break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < deadline, "gunicorn does not answer"
-                    time.sleep(0.1)
-            yield port, metrics, home
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE) == 0
+    """The server's port for people, that for metrics, its temp folder."""
+    home, metrics = tmp_path_factory.mktemp("web"), free_port()
+    settings = {"MAINSTEM_METRICS_HOST": "127.0.0.1", "MAINSTEM_METRICS_PORT": metrics, "MAINSTEM_WEB_WORKERS": 2}
+    with serving(home, **settings) as server:
+        yield server.port, metrics, home
     assert not list(home.glob("mainstem-metrics-*")), "the directory goes with the server"
 
 

@@ -33,6 +33,7 @@ class Platform:
         ours = ("MAINSTEM_", "KML_", "DATA_", "DATABASE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment = inherited | {"MAINSTEM_CACHE": os.environ.get("MAINSTEM_CACHE", "")}
+        self.environment["MAINSTEM_LIVE_STREAMS_EACH"] = "64"  # all that there are: the tests are one person
         self._log = (root.parent / "up.err").open("wb")
         command = [sys.executable, "-m", "mainstem.cli", "up", "--home", str(root)]
         ports = ["--port", str(self.port), "--kafka-port", str(kafka)]

@@ -410,6 +410,24 @@ def test_weights_that_are_gone_for_good_end_the_job(world: World, monkeypatch: p
     assert world.said(ClientFailed)[0].detail == str(raised[0])
 
 
+@pytest.mark.parametrize("how", ["deleted", "made anew", "topic"])
+def test_announced_data_that_are_gone_are_told(world: World, how: str) -> None:
+    """Not in the Job's log alone: the federation hears which topic it is and why, before the client ever joined."""
+    known = {"stream": world.log.identify("stream").id}  # type: ignore[union-attr]
+    if how == "deleted":
+        world.log.delete_records("stream", 0, 3)
+    else:
+        world.log.delete_topics(["stream"])
+        if how == "made anew":
+            world.log.create_topics([topics.TopicSpec("stream", 1, {})])
+    thread, raised = start(world.job(topic_ids=known))
+    thread.join(PATIENCE)
+    assert isinstance(raised[0], JobFailed) and raised[0].for_good
+    (told,) = world.said(ClientFailed)
+    assert told.detail == str(raised[0]) and "DATA_TOPIC" in told.detail and "stream" in told.detail
+    assert world.said(Joined) == []
+
+
 def test_a_job_from_which_another_one_took_over_ends_with_a_sentence(world: World) -> None:
     """The first commit that knows the other process ends this one, whatever it was doing."""
 

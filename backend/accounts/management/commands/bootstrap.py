@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
@@ -29,7 +31,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it; raises CommandError where neither variable is set."""
+        """Do it; raises CommandError where neither variable is set, or the password is a weak one."""
         password, token = secret("MAINSTEM_ADMIN_PASSWORD"), secret("MAINSTEM_TOKEN")
         if not password and not token:
             raise CommandError("set MAINSTEM_ADMIN_PASSWORD or MAINSTEM_TOKEN (or their _FILE): nothing to do")
@@ -41,6 +43,10 @@ class Command(BaseCommand):
     def _admin(self, password: str, *, keep: bool) -> None:
         user = self._user(ADMIN, Role.ADMIN)
         if not (keep and user.has_usable_password()) and not user.check_password(password):
+            try:
+                validate_password(password, user)
+            except ValidationError as error:
+                raise CommandError(f"MAINSTEM_ADMIN_PASSWORD will not do: {' '.join(error.messages)}") from error
             user.set_password(password)
             user.save()
         self.stdout.write(f"user {ADMIN} is ready")
