@@ -2,8 +2,10 @@
 
 Each connection to the Unix socket is one run of `federated_training.workshop`, as inetd would do it: the connection
 is the child's stdin and stdout. The caller writes the request, shuts down its sending side and reads the answer; the
-requests' directories lie beside the socket, on a volume that both containers mount. A caller that hangs up ends its
-run. One run at a time, as each takes half a gigabyte and a processor: others wait in the socket's queue.
+requests' directories lie beside the socket, on a volume that both containers mount. Once it listens the server gives
+up the network, which its pod shares, for itself and for every run: what opens people's uploads can open no socket.
+A caller that hangs up ends its run. One run at a time, as each takes half a gigabyte and a processor: others wait in
+the socket's queue.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from federated_training.confine_network import give_up_network
 from mainstem import logs
 from mainstem.errors import ConfigError, MainstemError
 from mainstem.processes import die_with_parent
@@ -35,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; 1 with a sentence when the socket cannot be made."""
+    """Serve until SIGTERM or SIGINT; 1 with a sentence when the socket cannot be made or the network not given up."""
     parser = argparse.ArgumentParser(
         prog="python -m federated_training.workshop_server",
         description="Builds, checks and exports models for a backend in another container.",
@@ -48,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         with listen(options.socket) as listener:
+            give_up_network()
             log.info("the workshop listens at %s", options.socket)
             serve(listener, stop)
     except MainstemError as error:

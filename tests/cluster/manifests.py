@@ -30,7 +30,7 @@ OLDEST = (1, 27)
 OVERLAYS = ("local", "production", "edge")
 ADDED: dict[str, tuple[str, ...]] = {
     name: (f"../components/{name}",)
-    for name in ("gpu", "monitoring", "operator")
+    for name in ("gpu", "kafka-nodeport", "monitoring", "operator")
     if (KUSTOMIZE / "components" / name / "kustomization.yaml").is_file()
 }
 """Components that an overlay may add: each is rendered as part of `local`."""

@@ -57,9 +57,6 @@ def overlay(directory: Path, namespace: str, site: str, port: int) -> Path:
             behavior: replace
             files: [secret-key, admin-password, token]
         patches:
-          - target: {{kind: Service, name: kafka-external}}
-            patch: |
-              - {{op: remove, path: /spec/ports/0/nodePort}}
           - target: {{kind: StatefulSet, name: kafka}}
             patch: |
               apiVersion: apps/v1
