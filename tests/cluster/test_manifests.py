@@ -22,9 +22,9 @@ OURS = {
     "federated_backend", "federated_model_training_tensorflow", "federated_model_control_logger",
     "federated_data_control_logger", "federated_kafka",
 }  # fmt: skip
-SPEAK_TO_KUBERNETES = {"backend": {"web"}, "launcher": {"launcher"}, "operator": {"operator"}}
-"""The containers that have a token, by pod."""
-TOKEN_AT = "/var/run/secrets/kubernetes.io/serviceaccount"
+SPEAK_TO_KUBERNETES = {("backend", "web"), ("launcher", "launcher"), ("operator", "operator")}
+"""(workload, container) with a token of the pod's ServiceAccount."""
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 NOT_BUILT_IN = {"monitoring.coreos.com/v1"}
 """Custom resources of other projects: their schemas are not the API server's."""
 
@@ -156,19 +156,20 @@ def test_images_are_ours_and_have_a_version(overlay: str) -> None:
 
 @each_overlay
 def test_accounts_are_the_least(overlay: str) -> None:
-    """Only containers that speak to Kubernetes have a token, and no role reaches beyond the namespace or to secrets."""
+    """Only the containers that speak to Kubernetes have a token; no role reaches beyond the namespace or to secrets."""
     for name, pod in templates(overlay):
         assert pod["automountServiceAccountToken"] is False, name
         assert pod["serviceAccountName"] != "default", name
-        tokens = {v["name"] for v in pod.get("volumes", ()) if "serviceAccountToken" in str(v.get("projected"))}
-        with_token = {
-            container["name"]
-            for container in [*pod["containers"], *pod.get("initContainers", ())]
-            if {mount["name"] for mount in container.get("volumeMounts", ())} & tokens
-        }
-        assert with_token == SPEAK_TO_KUBERNETES.get(name, set()), name
-        mounts = [m["mountPath"] for c in pod["containers"] for m in c.get("volumeMounts", ()) if m["name"] in tokens]
-        assert set(mounts) <= {TOKEN_AT}
+        projected = {volume["name"] for volume in pod.get("volumes", []) if "projected" in volume}
+        for container in containers(pod):
+            mounts = container.get("volumeMounts", [])
+            speaks = (name, container["name"]) in SPEAK_TO_KUBERNETES
+            found = [mount["mountPath"] for mount in mounts if mount["name"] in projected]
+            assert found == ([TOKEN] if speaks else []), f"{name}/{container['name']}"
+            assert all(mount["readOnly"] for mount in mounts if mount["name"] in projected)
+    for item in ALL[overlay]:
+        if item["kind"] == "ServiceAccount":
+            assert item["automountServiceAccountToken"] is False, item["metadata"]["name"]
     for item in ALL[overlay]:
         if item["kind"] in ("Role", "ClusterRole"):
             for rule in item["rules"]:
@@ -226,6 +227,40 @@ def test_the_network_is_closed_but_for_what_is_listed(overlay: str) -> None:
     policies = [item for item in ALL[overlay] if item["kind"] == "NetworkPolicy"]
     closed = next(item for item in policies if item["metadata"]["name"] == "deny-all")
     assert closed["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@each_overlay
+def test_no_label_that_anybody_may_set_opens_a_way_in(overlay: str) -> None:
+    """A pod's labels are its owner's to choose: whoever is let in from another namespace needs the label of that one.
+
+    Open to all are the pages, which have a login, and Kafka's outer port where `kafka-nodeport` is asked for.
+    """
+    open_to_all = set()
+    for item in ALL[overlay]:
+        if item["kind"] != "NetworkPolicy":
+            continue
+        for rule in item["spec"].get("ingress", []):
+            if "from" not in rule:
+                open_to_all |= {(item["metadata"]["name"], port["port"]) for port in rule["ports"]}
+            for peer in rule.get("from", []):
+                assert "ipBlock" not in peer
+                if "namespaceSelector" in peer:
+                    assert peer["namespaceSelector"].get("matchLabels"), item["metadata"]["name"]
+                assert peer["podSelector"]["matchLabels"], item["metadata"]["name"]
+        for rule in item["spec"].get("egress", []):
+            for peer in rule.get("to", []):
+                assert peer.get("namespaceSelector", {"matchLabels"}), item["metadata"]["name"]
+    assert open_to_all == {("backend", 8000)} | (
+        {("kafka-nodeport", 9094)} if overlay == "local-kafka-nodeport" else set()
+    )
+
+
+@each_overlay
+def test_no_port_of_a_node_is_taken_unasked(overlay: str) -> None:
+    """A NodePort is open to whoever reaches a node, past every label."""
+    services = [item for item in ALL[overlay] if item["kind"] == "Service" and item["spec"].get("type") == "NodePort"]
+    ports = {port["nodePort"] for item in services for port in item["spec"]["ports"]}
+    assert ports == ({31162} if overlay == "local-kafka-nodeport" else set())
 
 
 def test_an_edge_has_neither_ui_nor_aggregator_and_only_the_cloud_s_weights_leave() -> None:

@@ -110,6 +110,17 @@ def test_pods_run_without_root_on_a_read_only_file_system(part: str) -> None:
 
 
 @pytest.mark.usefixtures("applied")
+def test_what_opens_uploads_has_neither_token_nor_network() -> None:
+    """The workshop's container: no file of the ServiceAccount, and its first process has a filter of its own."""
+    name = until("a backend", lambda: next((p for p in pods("deployment/backend") if ready(p)), None), 120)
+    workshop = ("exec", name["metadata"]["name"], "--container", "workshop", "--")
+    assert "No such file" in refusal(*workshop, "ls", "/var/run/secrets/kubernetes.io")
+    assert "Seccomp_filters:\t2" in kubectl(*workshop, "grep", "Seccomp_filters", "/proc/1/status")
+    kubectl("exec", name["metadata"]["name"], "--container", "web", "--", "test", "-r",
+            "/var/run/secrets/kubernetes.io/serviceaccount/token")  # fmt: skip
+
+
+@pytest.mark.usefixtures("applied")
 def test_a_pod_that_violates_restricted_is_refused() -> None:
     """The namespace itself bars it, whoever asks."""
     pod = {
