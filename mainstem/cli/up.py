@@ -16,7 +16,7 @@ from typing import IO
 from mainstem import logs
 from mainstem.cli.output import Output, Preparation
 from mainstem.platform.home import Home
-from mainstem.platform.supervisor import Stopped
+from mainstem.platform.supervisor import Stopped, quietly
 from mainstem.platform.up import Options, Platform, Ready
 from mainstem.processes import die_with_parent
 
@@ -45,11 +45,11 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     try:
         platform = Platform(home, choice, output.say, lambda: Preparation(output))
         with platform.up() as ready:
-            _tell(ready, output)
+            quietly("telling where it is", lambda: _tell(ready, output))
             if options.demo:
                 code, result = _demo(platform, ready, output, hold=options.once)
             if not options.once:
-                output.say("Ctrl-C stops all of it.")
+                platform.say("Ctrl-C stops all of it.")
                 platform.watch()
     except Stopped:  # how a platform that stays up ends; but a demo that was to end by itself has no result
         code = 130 if options.once and result is None else code

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from mainstem.errors import ConfigError
 from mainstem.metrics import names
+from mainstem.metrics.beat import beating
 from mainstem.metrics.health import Health
 from mainstem.metrics.port import HOST, PORT, port_of
 
@@ -86,12 +87,20 @@ class _Silent(WSGIRequestHandler):
 def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int | None]:
     """Serve the default registry and `collectors` until the block ends; the port, None where it is not set.
 
-    It listens on all addresses, or on MAINSTEM_METRICS_HOST. Raises ConfigError where it cannot.
+    It listens on all addresses, or on MAINSTEM_METRICS_HOST. Raises ConfigError where it cannot. Meanwhile the process
+    beats for who started it, as long as none of its loops hangs.
     """
     port = port_of()
-    if port is None:
-        yield None
-        return
+    with beating(lambda: not health.stuck()):
+        if port is None:
+            yield None
+        else:
+            with _listening(part, health, port, collectors):
+                yield port
+
+
+@contextlib.contextmanager
+def _listening(part: str, health: Health, port: int, collectors: Iterable[Collector]) -> Iterator[None]:
     ours = (HealthCollector(part, health), *collectors)
     try:
         server = make_server(os.environ.get(HOST, ""), port, application(health), _Server, _Silent)
@@ -102,7 +111,7 @@ def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int |
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
-        yield port
+        yield
     finally:
         server.shutdown()
         server.server_close()

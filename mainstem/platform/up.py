@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from mainstem import topics
+from mainstem import disk, topics
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
@@ -28,7 +28,7 @@ from mainstem.platform.children import BrokerChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.plan import Addresses
 from mainstem.platform.secret_settings import Secrets
-from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor
+from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor, quietly
 from mainstem.processes import identity
 
 READY_SECONDS = 600.0  # what cannot start ends by itself, which is seen at once
@@ -36,6 +36,7 @@ MIGRATE_SECONDS = 1800.0
 KAFKA_SECONDS = 15.0
 LEFTOVER_SECONDS = 20.0
 TICK = 0.2
+LOOK_SECONDS = 5.0  # between two looks at the disks, and two attempts to write down what runs
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +75,13 @@ class Platform:
     ) -> None:
         self.home = home
         self.options = options
-        self.say = say
-        self.progress = progress
         self.supervisor = Supervisor(say)
+        self.say = self.supervisor.say
+        self.progress = progress
         self._running: Running | None = None
+        self._untold = False
+        self._disks = disk.Disks(home.root, disk.floor_of())
+        self._said: dict[str, disk.State] = {}
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Ready]:
@@ -98,14 +102,26 @@ class Platform:
                 self.supervisor.stop()
                 if self._running is not None:
                     self._running.ready = False
-                    self._running.processes = {}
-                    self.home.tell(self._running)
+                    self._tell()
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Look after the processes until `until` says so, or until SIGINT or SIGTERM raises `Stopped`."""
+        looked = float("-inf")
         while not until():
             self.supervisor.tick()
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                self._look_at_disks()
+                if self._untold:
+                    self._tell()
             time.sleep(TICK)
+
+    def _look_at_disks(self) -> None:
+        """Say once that a disk gets full, that it is, and that there is room again."""
+        for one in self._disks.look():
+            before, self._said[one.name] = self._said.get(one.name, "ok"), one.state
+            if one.state != before:
+                self.say(f"{one.said or f'The disk of {one.name} has room again: {disk.size(one.free)}.'} ({one.path})")
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _start(self, began: float) -> Ready:
@@ -157,9 +173,11 @@ class Platform:
         return Addresses(port, f"{plan.HOST}:{kafka_port}", kafka_port)
 
     def _tell(self) -> None:
-        if self._running is not None:
-            self._running.processes = {name: (pid, identity(pid)) for name, pid in self.supervisor.pids().items()}
-            self.home.tell(self._running)
+        """Write down what runs; where the disk does not take it now, `watch` does it later."""
+        running = self._running
+        if running is not None:
+            running.processes = {name: (pid, identity(pid)) for name, pid in self.supervisor.pids().items()}
+            self._untold = not quietly("writing down what runs", lambda: self.home.tell(running))
 
     def _end_leftovers(self, last: Running) -> None:
         """After a SIGKILL of the supervisor the kernel ends its children; wait for them, and help in the end."""
