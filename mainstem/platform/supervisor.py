@@ -149,7 +149,7 @@ class Supervisor:
         quietly("telling of the end", self.changed)
 
 
-def quietly(what: str, do: Callable[[], None]) -> bool:
+def quietly(what: str, do: Callable[[], object]) -> bool:
     """Do what is for people only; False where a disk or a terminal did not take it, which is the log's matter."""
     try:
         do()
