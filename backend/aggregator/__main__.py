@@ -18,6 +18,7 @@ from backend.aggregator.meters import FederationsCollector
 from backend.aggregator.worker import FIRST_PAUSE, Worker
 from mainstem import logs, topics
 from mainstem.clock import SystemClock
+from mainstem.disk import Disks
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.group import GroupReader
@@ -79,11 +80,12 @@ def work(
     threads: int,
     session_timeout_ms: int,
 ) -> None:
-    """Follow the announcements until `leave` is set; raises ConfigError where the metrics' port is taken."""
+    """Follow the announcements until `leave` is set; raises ConfigError over a setting, or where a port is taken."""
     writer = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
     log, health = MeteredLog(config), Health()
     clock, rooms = SystemClock(), {"retain": retain, "spill": spill, "threads": threads}
-    worker = Worker(lambda federation: Federation(log, federation, clock=clock, writer=writer, **rooms))
+    waits = Disks.from_environ().waits
+    worker = Worker(lambda federation: Federation(log, federation, clock=clock, writer=writer, waits=waits, **rooms))
     ends = Ends(config)
     shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic, clock.now_ms)
     with closing(log), closing(ends), serving("aggregator", health, shown):

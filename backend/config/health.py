@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -9,12 +10,16 @@ from django.views.decorators.http import require_safe
 
 from backend.config import database
 from backend.config.problems import refuse
+from mainstem.disk import Disks
 
 
 @login_not_required
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
-    """200 `{"status": "ok"}` where the database answers, else 503. Kafka is not asked: pages work without it."""
+    """200 `{"status": "ok"}` where the database answers, else 503. Kafka is not asked: pages work without it.
+
+    Where a disk has little room the status is `degraded` and `detail` says it: pages work, and rounds soon wait.
+    """
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
@@ -22,4 +27,5 @@ def health(request: HttpRequest) -> HttpResponse:
         if database.unmigrated(error):
             return refuse(request, 503, "The database was never migrated: `prepare` does it.")
         return refuse(request, 503, database.unavailable(error) or f"The database answers with an error: {error}")
-    return JsonResponse({"status": "ok"})
+    little = Disks(settings.HOME, settings.DISK_FLOOR).said()
+    return JsonResponse({"status": "degraded", "detail": " ".join(little)} if little else {"status": "ok"})

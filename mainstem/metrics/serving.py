@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from mainstem.disk import Disks
 from mainstem.errors import ConfigError
 from mainstem.metrics import names
 from mainstem.metrics.beat import beating
@@ -40,6 +41,21 @@ class HealthCollector(Collector):
         ready = family(names.READY)
         ready.add_metric([], self._health.ready)
         yield from (info, ages, ready)
+
+
+class DisksCollector(Collector):
+    """How much room there is where this process' files are."""
+
+    def __init__(self, disks: Disks) -> None:
+        self._disks = disks
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        free, floor = family(names.DISK_FREE), family(names.DISK_FLOOR)
+        for disk in self._disks.look():
+            free.add_metric([disk.name], disk.free)
+        floor.add_metric([], self._disks.floor)
+        yield from (free, floor)
 
 
 def family(metric: names.Metric) -> GaugeMetricFamily:
@@ -101,7 +117,7 @@ def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int |
 
 @contextlib.contextmanager
 def _listening(part: str, health: Health, port: int, collectors: Iterable[Collector]) -> Iterator[None]:
-    ours = (HealthCollector(part, health), *collectors)
+    ours = (HealthCollector(part, health), DisksCollector(Disks.from_environ()), *collectors)
     try:
         server = make_server(os.environ.get(HOST, ""), port, application(health), _Server, _Silent)
     except OSError as error:

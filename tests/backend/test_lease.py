@@ -148,7 +148,7 @@ def test_a_launcher_stands_by_and_takes_over(caplog: pytest.LogCaptureFixture, m
 LOGINS = {"MAINSTEM_ADMIN_PASSWORD": "correct-horse-battery", "MAINSTEM_TOKEN": "a-token", "MAINSTEM_LEASE": "ours"}
 
 
-def up(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: int | None = None, **more: str) -> str:
+def up(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: int | None = None, **more: Any) -> str:
     """What `mainstem up` does to the database; what it says of it."""
     settings.HOME = tmp_path
     for name, value in {**LOGINS, **more}.items():
@@ -166,7 +166,11 @@ def test_a_second_platform_is_refused_and_changes_nothing(
     it has both, and the first gets its own back when it comes again."""
     assert up(settings, tmp_path, monkeypatch, process.pid) == "changed"
     assert up(settings, tmp_path, monkeypatch, process.pid) == ""
-    strange = {"MAINSTEM_ADMIN_PASSWORD": "another-password", "MAINSTEM_TOKEN": "another", "MAINSTEM_LEASE": "theirs"}
+    strange: dict[str, Any] = {
+        "MAINSTEM_ADMIN_PASSWORD": "another-password",
+        "MAINSTEM_TOKEN": "another",
+        "MAINSTEM_LEASE": "theirs",
+    }
     with pytest.raises(CommandError, match=r"`mainstem up` in /home/of/it, process \d+ on .* has had this database"):
         up(settings, tmp_path, monkeypatch, **strange)
     with pytest.raises(CommandError, match="give this one a database of its own with DATABASE_URL"):
