@@ -101,9 +101,11 @@ class Disks:
             found.setdefault(device, Disk(name, path, free, total, self.floor))
         return list(found.values())
 
-    def worst(self) -> Disk | None:
-        """The one with the least room; None where there is none to look at."""
-        return min(self.look(), key=lambda disk: disk.free, default=None)
+    def kafka(self) -> Disk | None:
+        """The one of the broker's data; None where they do not lie here."""
+        if self._home is None or not (self._home / "kafka").is_dir():
+            return None
+        return next(reversed(self.look()), None)
 
     def said(self) -> list[str]:
         """A sentence for each that has little room."""

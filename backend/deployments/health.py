@@ -1,4 +1,4 @@
-"""How the platform is, for the overview: Kafka, the projection, the outbox, Jobs, disks. Asked once for all who look."""
+"""How the platform is, for the overview: Kafka, the projection, outbox, Jobs, disks. Asked once for all who look."""
 
 from __future__ import annotations
 

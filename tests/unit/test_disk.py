@@ -30,8 +30,6 @@ def test_little_room_is_said_before_it_is_gone(tmp_path: Path) -> None:
     ]
     assert full.waits().startswith("the disk of MAINSTEM_HOME is almost full: rounds wait until 1.0 GB of it is free")
     assert full.waits() == disks(tmp_path, 5).waits(), "a progress record a second, otherwise"
-    worst = full.worst()
-    assert worst is not None and worst.state == "full"
 
 
 def test_each_file_system_is_looked_at_once(tmp_path: Path) -> None:
@@ -39,10 +37,12 @@ def test_each_file_system_is_looked_at_once(tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
     assert [disk.name for disk in Disks(tmp_path).look()] == ["MAINSTEM_HOME"]
     assert Disks(tmp_path / "absent").look() == Disks(None).look() == []
-    assert Disks(None).worst() is None
+    assert Disks(None).kafka() is Disks(tmp_path / "absent").kafka() is None
+    assert Disks(tmp_path).kafka() == Disks(tmp_path).look()[0]
     (tmp_path / "kafka").rmdir()
     (tmp_path / "kafka").symlink_to("/proc")
     assert [disk.name for disk in Disks(tmp_path).look()] == ["MAINSTEM_HOME", "Kafka"]
+    assert Disks(tmp_path).kafka() == Disks(tmp_path).look()[1]
 
 
 def test_the_floor_is_a_setting() -> None:
