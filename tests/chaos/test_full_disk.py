@@ -38,6 +38,7 @@ def test_a_full_disk_and_kills_change_no_bit(machine: Machine) -> None:
     """Not a byte is left for 20 s, in which broker, aggregator, launcher and web are killed: `mainstem up` lives and
     names the disk; with room again all its parts run and the run ends with the bytes of one that nothing disturbed."""
     demo = machine.demo()
+    machine.until(lambda: machine.api.get("deployments/")["results"], 240)
     machine.until(lambda: machine.rounds(machine.newest()) >= 1, 240)
     with filled(machine.home.root / "ballast"):
         for part in ("aggregator", "kafka", "web", "launchers"):
