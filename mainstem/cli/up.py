@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         return 2
     home.make()
     logs.configure("platform", home=home.root, as_json=options.log_json or None, screen=False)
+    logging.raiseExceptions = False  # a full disk would put a traceback on the terminal for each line that is not kept
     choice = Options(port=options.port, kafka_port=options.kafka_port, log_json=options.log_json)
     result: str | None = None
     code = 0
