@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from mainstem.disk import no_room
 from mainstem.processes import die_with_parent
 
 GRACE_SECONDS = 10.0
@@ -124,11 +125,16 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _write_patiently(path: Path, text: str, ending: list[float]) -> None:
-    """Wait for room on a full disk, until we are told to end: without these files a Job that is well counts as lost."""
+    """Wait for room on a full disk, until we are told to end: without these files a Job that is well counts as lost.
+
+    Whatever else the disk says (the directory is gone) is raised: it would be said for ever.
+    """
     while True:
         try:
             write_atomically(path, text)
-        except OSError:
+        except OSError as error:
+            if not no_room(error):
+                raise
             if ending:
                 return
             time.sleep(ROOM_SECONDS)

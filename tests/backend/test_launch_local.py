@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -258,3 +259,14 @@ def test_a_disk_without_room_for_a_job_is_no_failure_of_it(
         with monkeypatch.context() as patched, pytest.raises(error, match=said):
             patched.setattr(Path, "touch", refuse)
             job.launch(NAME, SPEC)
+
+
+def test_a_supervisor_whose_directory_is_gone_ends(launcher: Callable[[str], LocalLauncher], tmp_path: Path) -> None:
+    """It waits for room, and for nothing else: otherwise it would stay for ever."""
+    job = launcher(SLEEPER)
+    job.launch(NAME, SPEC)
+    child = child_of(tmp_path)
+    supervisor = int((tmp_path / NAME / "pid").read_text())
+    shutil.rmtree(tmp_path / NAME)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: gone(supervisor))
