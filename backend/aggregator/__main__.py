@@ -20,6 +20,7 @@ from backend.aggregator.worker import SLOTS, Worker
 from mainstem import logs, topics
 from mainstem.backoff import Backoff
 from mainstem.clock import SystemClock
+from mainstem.disk import Disks
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.group import GroupReader
@@ -87,10 +88,11 @@ def work(
     slots: int,
     session_timeout_ms: int,
 ) -> None:
-    """Follow the announcements until `leave` is set; raises ConfigError where the metrics' port is taken."""
+    """Follow the announcements until `leave` is set; raises ConfigError over a setting, or where a port is taken."""
     writer = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
     log, health = MeteredLog(config), Health()
     clock, rooms = SystemClock(), {"retain": retain, "spill": spill, "threads": threads}
+    waits = Disks.from_environ().waits
 
     def answered() -> bool:
         return answers(config)
@@ -102,7 +104,7 @@ def work(
             health.failed("looking for topics", error, answered)
 
     def federation(name: str) -> Federation:
-        return Federation(log, name, clock=clock, writer=writer, **rooms)
+        return Federation(log, name, clock=clock, writer=writer, waits=waits, **rooms)
 
     worker = Worker(federation, log.existing, slots=slots, looked=looked)
     ends = Ends(config)

@@ -9,7 +9,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from backend.aggregator.clocks import Clocks
 from backend.aggregator.inbox import Inbox
@@ -76,7 +76,7 @@ class Federation:
 
     `retain` is how many bytes of chunks stay in memory until their manifest comes; a quarter of it goes to checked
     updates, and as much to models. `spill` is how many bytes of checked updates a temporary file takes. Whatever does
-    not fit is read again from the log. `threads` fold at a time.
+    not fit is read again from the log. `threads` fold at a time. While `waits` gives a reason, no round goes on.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Federation:
         retain: int = 32 << 20,
         spill: int = 4 << 30,
         threads: int = 1,
+        waits: Callable[[], str] = str,
     ) -> None:
         self.federation = federation
         self._log, self._clock, self._writer = log, clock, writer
@@ -107,6 +108,7 @@ class Federation:
         self._progress: tuple[int, Progress | None] = (-PROGRESS_MS, None)
         self.trouble = ""
         """What kept the one before this from going on, until the run has a new head."""
+        self._waits, self._waiting = waits, ""
         self._logger = logging.getLogger("mainstem.aggregator")
 
     # ------------------------------------------------------------ one turn
@@ -118,6 +120,25 @@ class Federation:
             raise LogError(f"federation {self.federation} has no opened record yet")
         if head.ended:
             return False
+        if self._must_wait():
+            time.sleep(timeout)
+        else:
+            self._digest_what_came(head, timeout)
+            self._tick()
+        self._report()
+        self._meters.refused(self.machine)
+        self.sight.see(self.machine, self._progress[1], time.monotonic(), self._round_ms(), self._clocks.ahead_ms)
+        return True
+
+    def _must_wait(self) -> bool:
+        """As if no worker were here: only commands are answered. The log's time judges what came meanwhile."""
+        waits = self._waits()
+        if waits != self._waiting:
+            self._waiting = waits
+            self._logger.warning("federation %s: %s", self.federation, waits or "there is room again, rounds go on")
+        return bool(waits)
+
+    def _digest_what_came(self, head: Head, timeout: float) -> None:
         if self._inbox is None:
             self._inbox = Inbox(self._log, head.opened.topics.aggregator, self._retain)
         self._inbox.seek(self.machine.position)
@@ -126,11 +147,6 @@ class Federation:
             if seen is None or not self._digest(seen):
                 break
             seen = self._inbox.peek(0)
-        self._tick()
-        self._report()
-        self._meters.refused(self.machine)
-        self.sight.see(self.machine, self._progress[1], time.monotonic(), self._round_ms(), self._clocks.ahead_ms)
-        return True
 
     def _digest(self, seen: Seen) -> bool:
         """Feed one record; whether the next one may follow without a look at the head's position."""
@@ -335,7 +351,7 @@ class Federation:
         last_ms, last = self._progress
         if now < last_ms + PROGRESS_MS or self.machine.head is None or self.machine.head.ended:
             return
-        trouble = self.trouble or self._clocks.said(self.machine.time)
+        trouble = self._waiting or self.trouble or self._clocks.said(self.machine.time)
         current = progress_of(self.machine, self._round_ms(), self._failures, trouble)
         if current != last:
             self._control.append(current)

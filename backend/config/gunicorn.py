@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from typing import Any
 
+from mainstem.metrics import beat
 from mainstem.metrics.port import HOST, port_of
 
 bind = [os.environ.get("MAINSTEM_BIND", "0.0.0.0:8000")]
@@ -40,6 +41,11 @@ if _port is not None:
         def _remove() -> None:
             if os.getpid() == _owner:
                 shutil.rmtree(_directory, ignore_errors=True)
+
+
+def when_ready(server: Any) -> None:
+    """The master's sign of life; it looks after its workers itself (`timeout`)."""
+    beat.start()
 
 
 def post_worker_init(worker: Any) -> None:

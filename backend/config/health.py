@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -10,6 +11,7 @@ from django.views.decorators.http import require_safe
 from backend.config import database
 from backend.config.problems import refuse
 from backend.config.soundness import Watch
+from mainstem.disk import Disks
 
 _watch = Watch()
 
@@ -19,7 +21,8 @@ _watch = Watch()
 def health(request: HttpRequest) -> HttpResponse:
     """200 `{"status": "ok"}` where the database answers and no table is known to be damaged, else 503.
 
-    Kafka is not asked: pages work without it.
+    Kafka is not asked: pages work without it. Where a disk has little room the status is `degraded` and `detail` says
+    it: pages work, and rounds soon wait.
     """
     try:
         with connection.cursor() as cursor:
@@ -31,4 +34,5 @@ def health(request: HttpRequest) -> HttpResponse:
         return refuse(request, 503, database.unavailable(error) or f"The database answers with an error: {error}")
     if faults:
         return refuse(request, 503, faults[0])
-    return JsonResponse({"status": "ok"})
+    little = Disks(settings.HOME, settings.DISK_FLOOR).said()
+    return JsonResponse({"status": "degraded", "detail": " ".join(little)} if little else {"status": "ok"})

@@ -7,6 +7,7 @@ from typing import Any
 
 from backend.config import environment as env
 from backend.gate import peers
+from mainstem.disk import floor_of
 
 HOME = env.home()
 """The state directory: database, caches, Jobs."""
@@ -124,6 +125,8 @@ MAX_BODY_BYTES = env.number("MAINSTEM_MAX_BODY_BYTES", 32 << 20)
 """Largest request body that is no file upload, where long ones are taken (`backend.gate.bodies`)."""
 MAX_UPLOAD_BYTES = env.number("MAINSTEM_MAX_UPLOAD_BYTES", 1 << 30)
 """Largest multipart request: a `.keras` file with its form fields."""
+DISK_FLOOR = floor_of()
+"""Bytes: with less room on a disk, rounds wait."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 4

@@ -1,4 +1,4 @@
-"""How the platform is, for the overview: Kafka, the projection, the outbox, the Jobs. Asked once for all who look."""
+"""How the platform is, for the overview: Kafka, the projection, outbox, Jobs, disks. Asked once for all who look."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from backend.deployments.kafka import cloud_config, message_log
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, OutboxEntry, State
 from backend.deployments.sign import Sign
+from mainstem.disk import Disks, size
 from mainstem.errors import MainstemError
 from mainstem.kafka.overview import broker_count
 from mainstem.topics import control_topic
@@ -35,7 +36,7 @@ def signs() -> list[Sign]:
     global _found
     with _lock:
         if time.monotonic() - _found[0] > FRESH_SECONDS:
-            _found = (time.monotonic(), [*_kafka(), _outbox(), _jobs()])
+            _found = (time.monotonic(), [*_kafka(), _outbox(), _jobs(), *_disks()])
         return _found[1]
 
 
@@ -80,3 +81,12 @@ def _jobs() -> Sign:
     counts = dict(jobs().order_by().values_list("state").annotate(n=Count("id")))
     said = ", ".join(f"{counts[state]} {state}" for state in ("running", "pending", "failed") if counts.get(state))
     return Sign("Jobs", "ok", said or "none runs")
+
+
+def _disks() -> list[Sign]:
+    """Of this machine; where Kafka runs elsewhere, its own is not seen."""
+    states = {"ok": "ok", "low": "waiting", "full": "away"}
+    return [
+        Sign("Disk", states[disk.state], disk.said or f"{size(disk.free)} left at {disk.name}")
+        for disk in Disks(settings.HOME, settings.DISK_FLOOR).look()
+    ]

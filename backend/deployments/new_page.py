@@ -18,7 +18,7 @@ from backend.accounts.pages import operators_only
 from backend.accounts.roles import user_of
 from backend.catalog.models import Model
 from backend.config import environment as env
-from backend.deployments import services
+from backend.deployments import services, storage
 from backend.deployments.models import Deployment
 from backend.deployments.new_form import DeploymentForm
 from backend.deployments.opening import topics_of
@@ -56,6 +56,7 @@ class Preview:
     fitting: list[Stream]
     others: list[Stream]
     manifest: str
+    storage: dict[str, Any] | None
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -123,6 +124,7 @@ def _preview(federation: str, model: Model, objects: dict[str, Any], streams: li
         fitting=fitting,
         others=[stream for stream in judged if stream.reason][:MOST_SHOWN],
         manifest=_manifest(wanted, fitting[0].source if fitting else None),
+        storage=storage.shown(wanted),
     )
 
 

@@ -15,7 +15,7 @@ from backend.accounts.pages import viewers_only
 from backend.accounts.roles import Role, at_least
 from backend.catalog.models import Model
 from backend.config.query import number_of
-from backend.deployments import runs, services
+from backend.deployments import runs, services, storage
 from backend.deployments.events import values
 from backend.deployments.figures import figure, measured
 from backend.deployments.models import Deployment, Member, Round, State
@@ -196,6 +196,7 @@ def _standing(deployment: Deployment) -> dict[str, Any]:
     return {
         "waits_for": deployment.waits_for(members),
         "notices": notices(deployment),
+        "storage": storage.shown(deployment),
         "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
         "troubles": troubles(deployment)[:MOST],
         "timeline": runs.timeline(deployment),

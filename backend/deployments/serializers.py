@@ -16,6 +16,7 @@ from backend.catalog.services import LARGEST_SEED
 from backend.config import kafka_ml
 from backend.config.fields import FiniteField, JsonField, JsonObjectField, NameField
 from backend.config.serializers import Serializer
+from backend.deployments import storage
 from backend.deployments.models import Deployment, Member
 from backend.deployments.troubles import told
 from backend.launchers.matching import notices
@@ -222,6 +223,17 @@ class FailureSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class StorageSerializer(serializers.Serializer[Any]):
+    """What the rounds to come will write to Kafka, and how much room its disk has."""
+
+    needed_bytes = serializers.IntegerField()
+    updates_bytes = serializers.IntegerField()
+    versions_bytes = serializers.IntegerField()
+    free_bytes = serializers.IntegerField(allow_null=True, help_text="null: Kafka's disk is not one of this machine")
+    detail = serializers.CharField()
+    warning = serializers.CharField(help_text="Empty where there is room enough.")
+
+
 class DeploymentDetailSerializer(DeploymentSerializer):
     """One deployment with its protocol objects, and who is in and whom the round waits for."""
 
@@ -230,11 +242,13 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     waits_for = serializers.SerializerMethodField()
     pending = serializers.SerializerMethodField()
     notices = serializers.SerializerMethodField()
+    storage = serializers.SerializerMethodField()
 
     class Meta(DeploymentSerializer.Meta):
         fields = [
             *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "job", "head", "revision",
             "superseded", "undecodable", "members", "failures", "waits_for", "pending", "notices",
+            "storage",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -252,6 +266,11 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     def get_notices(self, deployment: Deployment) -> list[str]:
         """What its streams lack: records that were announced and cannot be read, a topic that is gone."""
         return notices(deployment)
+
+    @extend_schema_field(StorageSerializer(allow_null=True))
+    def get_storage(self, deployment: Deployment) -> dict[str, Any] | None:
+        """What the run will need beside what is free; null where it has ended."""
+        return storage.shown(deployment)
 
 
 class DestroysSerializer(serializers.Serializer[Any]):

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m backend.launchers",
         description="Opens deployments in Kafka, matches streams with federations, and runs their training Jobs. "
         "On SIGTERM it ends the Jobs of this machine; a cluster's go on. Killed, it leaves all of them running, and "
-        "the next one finds them.",
+        "the next one finds them. A second one on the same database stands by until the first has ended.",
         epilog="MAINSTEM_LAUNCHER: local (processes of this machine, the default) or kubernetes. "
         "MAINSTEM_MAX_JOBS: training processes at a time (default: CPU cores, at least 3; some 0.5 GB each). "
         "MAINSTEM_JOB_BACKOFF_LIMIT: how often in a row a failed Job starts again (default: 3).",
@@ -42,12 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
     try:
         django.setup()
+        from backend.launchers.lease import Holder, Tenure
         from backend.launchers.meters import DatabaseCollector
-        from backend.launchers.process import run
+        from backend.launchers.process import run, stand_by
 
-        health = Health()
+        health, tenure = Health(), Tenure(Holder.launcher())
         with only_one(_home()), serving("launcher", health, DatabaseCollector()):
-            run(stop, EVERY_SECONDS, END_SECONDS, health)
+            try:
+                if stand_by(tenure, stop, EVERY_SECONDS, health):
+                    run(stop, EVERY_SECONDS, END_SECONDS, health, tenure)
+            finally:
+                tenure.give_back()
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from backend.launchers.words import ASKED, TAIL, last_error
-from mainstem.errors import ConfigError
+from mainstem.disk import no_room
+from mainstem.errors import ConfigError, LaunchRefused, MainstemError
 from mainstem.jobs import Exit, JobSpec
 from mainstem.ports import JobStatus
 from mainstem.serving import READY_FILE, ServingSpec
@@ -52,20 +53,24 @@ class LocalLauncher:
         """See `ports.Launcher`: the files are looked at anew each time."""
 
     def launch(self, name: str, spec: JobSpec | ServingSpec, job: Mapping[str, Any] | None = None) -> None:
-        """See `ports.Launcher`. Raises ConfigError where the directory cannot be written."""
+        """See `ports.Launcher`. Raises ConfigError where the directory cannot be written, LaunchRefused where its disk
+        has no room now."""
         home = self._home(name)
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigError(f"the Job's directory {home} cannot be written: {error.strerror}") from error
+            raise _unwritable(home, error) from error
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # it runs, or is just ending
             self._forget(home)
-            (home / "started").touch()
+            try:
+                (home / "started").touch()
+            except OSError as error:
+                raise _unwritable(home, error) from error
             self._children[name] = subprocess.Popen(
                 [sys.executable, "-m", "backend.launchers.supervise", home, *self._command],
                 cwd=home,
@@ -108,11 +113,12 @@ class LocalLauncher:
         home = self._home(name)
         if not home.is_dir():
             return
-        (home / "stopping").touch()
+        with contextlib.suppress(OSError):  # on a full disk the mark is lost: it ends all the same
+            (home / "stopping").touch()
         self._reap(name)
         if not self._held(home):
             self._forget(home)
-        elif (pid := _pid(home)) is not None:  # the lock is held, so the number is its holder's
+        elif (pid := self._pid(name)) is not None:  # the lock is held, so the number is its holder's
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
@@ -155,6 +161,12 @@ class LocalLauncher:
             **spec.to_environ(),
         }
 
+    def _pid(self, name: str) -> int | None:
+        with contextlib.suppress(OSError, ValueError):
+            return int((self._home(name) / "pid").read_text())
+        child = self._children.get(name)  # on a full disk it waits for room to write its number down
+        return None if child is None else child.pid
+
     def _reap(self, name: str) -> None:
         child = self._children.get(name)
         if child is not None and child.poll() is not None:
@@ -180,10 +192,11 @@ class LocalLauncher:
             (home / file).unlink(missing_ok=True)
 
 
-def _pid(home: Path) -> int | None:
-    with contextlib.suppress(OSError, ValueError):
-        return int((home / "pid").read_text())
-    return None
+def _unwritable(home: Path, error: OSError) -> MainstemError:
+    """A full disk is no fault of the Job's: it is tried again when there may be room."""
+    if why := no_room(error):
+        return LaunchRefused(f"{why}: there is no room for the Job's directory")
+    return ConfigError(f"the Job's directory {home} cannot be written: {error.strerror}")
 
 
 def _exit_code(home: Path) -> int | None:

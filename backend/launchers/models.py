@@ -68,3 +68,27 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return self.part
+
+
+class Lease(models.Model):
+    """Who looks after this database: one launcher, and the platform that it belongs to. See `backend.launchers.lease`.
+
+    There is one row, made by the first who came and kept after the last.
+    """
+
+    name = models.CharField(max_length=16, primary_key=True)
+    owner = models.CharField(max_length=64, blank=True)
+    """A random name of whoever holds it; empty where it was given back."""
+    told = models.CharField(max_length=300, blank=True)
+    """What that is, for people."""
+    place = models.CharField(max_length=200, blank=True)
+    """Machine, boot and PID namespace: within it a process is known by its number and start."""
+    pid = models.IntegerField(default=0)
+    start = models.BigIntegerField(null=True)
+    since = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    login = models.CharField(max_length=64, blank=True)
+    """Of which secrets the first logins were made last, as a keyed hash."""
+
+    def __str__(self) -> str:
+        return self.told

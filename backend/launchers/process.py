@@ -1,4 +1,7 @@
-"""The launcher process' loops: outbox to Kafka, sample data, streams, replicas, Jobs. None waits for another."""
+"""The launcher process' loops: outbox to Kafka, sample data, streams, replicas, Jobs. None waits for another.
+
+They turn while this process has the lease of the database: before that it stands by, and without it it ends.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,19 @@ from django.utils import timezone
 
 from backend.deployments.kafka import cloud_config, message_log, stream_log
 from backend.deployments.outbox import publish_pending
+from backend.launchers import lease
+from backend.launchers.lease import Tenure
 from backend.launchers.local import LocalLauncher
 from backend.launchers.local_fleet import LocalFleet
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
-from backend.launchers.models import Report
+from backend.launchers.models import Job, Report
 from backend.launchers.options import Options, cluster_fleet, cluster_launcher, local_fleet, local_launcher
+from backend.launchers.plan import LAUNCHED
 from backend.launchers.reconciler import Reconciler
 from backend.launchers.serving import ServingReconciler
 from backend.launchers.surveyor import Surveyor
 from backend.streams.injections import Injector
-from mainstem.errors import LogError
+from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.overview import answers
 from mainstem.metrics.health import Health
 
@@ -35,17 +41,44 @@ CLUSTER_SECONDS = 2.0
 """Between two looks at a cluster's Jobs: each costs the API server two lists."""
 
 
-def run(stop: threading.Event, every: float, end_seconds: float, health: Health) -> None:
+def stand_by(tenure: Tenure, stop: threading.Event, every: float, health: Health) -> bool:
+    """Wait for the lease; False where `stop` comes first. Who waits is ready: a rolling update ends the other then."""
+    told = False
+    while not stop.is_set():
+        health.turn()
+        held = tenure.held()
+        close_old_connections()
+        if held:
+            log.info("this launcher has the lease of the database")
+            return True
+        if tenure.other is not None:
+            health.ready = True
+            if not told:
+                told = True
+                log.warning("%s; this launcher stands by until that one ends", lease.sentence(tenure.other))
+        stop.wait(every)
+    return False
+
+
+def run(stop: threading.Event, every: float, end_seconds: float, health: Health, tenure: Tenure) -> None:
     """Run the loops until `stop`, then end what runs on this machine; what runs on a cluster goes on without us.
 
-    `every` is the seconds between two rounds of a loop.
+    `every` is the seconds between two rounds of a loop. Raises ConfigError where another has taken the lease.
     """
     options = Options.from_environ()
     launcher = local_launcher() if options.cluster is None else cluster_launcher(options.cluster)
     reconciler = Reconciler(launcher, options)
     fleet = local_fleet() if options.cluster is None else cluster_fleet(options.cluster)
     pause = every if options.cluster is None else max(every, CLUSTER_SECONDS)
-    begin = partial(_begin, stop=stop, health=health)
+
+    def begin(name: str, step: Callable[[], object], every: float, **more: Any) -> threading.Thread:
+        """The loop in a thread of its own; each step only while the lease is ours."""
+        more |= {"stop": stop, "health": health}
+        arguments = (name, _guarded(step, tenure, stop), every)
+        thread = threading.Thread(target=repeat, args=arguments, kwargs=more, name=name, daemon=True)
+        thread.start()
+        return thread
+
     outbox = begin(
         "outbox", lambda: publish_pending(message_log()), every, turn=lambda: health.turn("outbox", OUTBOX_SECONDS)
     )
@@ -56,20 +89,31 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     )
     begin("reports", lambda: report(health), REPORT_SECONDS)
     health.ready = True
-    repeat("Jobs", reconciler.tick, pause, stop=stop, health=health, turn=health.turn)
+    repeat("Jobs", _guarded(reconciler.tick, tenure, stop), pause, stop=stop, health=health, turn=health.turn)
     serving.join(end_seconds)
     if isinstance(fleet, LocalFleet) and (left := fleet.shut_down(end_seconds)):
         log.warning("these replicas did not end: %s", ", ".join(left))
     if isinstance(launcher, LocalLauncher):
-        reconciler.shut_down(partial(launcher.end, seconds=end_seconds))
+        end = partial(launcher.end, seconds=end_seconds)
+        if tenure.lost:  # their rows are another's now, which has started them anew
+            end(list(Job.objects.filter(state__in=LAUNCHED).values_list("name", flat=True)))
+        else:
+            reconciler.shut_down(end)
     outbox.join(end_seconds)  # the daemon that injects dies with us, and its child with it
+    if tenure.lost and tenure.other is not None:
+        raise ConfigError(f"{lease.sentence(tenure.other)}: it took the lease while this launcher could not renew it")
 
 
-def _begin(name: str, step: Callable[[], object], every: float, **more: Any) -> threading.Thread:
-    """`repeat` in a thread of its own."""
-    thread = threading.Thread(target=repeat, args=(name, step, every), kwargs=more, name=name, daemon=True)
-    thread.start()
-    return thread
+def _guarded(step: Callable[[], object], tenure: Tenure, stop: threading.Event) -> Callable[[], None]:
+    """The step while the lease is ours; the end of all loops where another has it."""
+
+    def guarded() -> None:
+        if tenure.held():
+            step()
+        elif tenure.lost:
+            stop.set()
+
+    return guarded
 
 
 def repeat(

@@ -18,12 +18,16 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
+from mainstem.disk import no_room
 from mainstem.processes import die_with_parent
 
 GRACE_SECONDS = 10.0
 NICENESS = 5
 """Training yields to what people wait for."""
+ROOM_SECONDS = 0.5
+"""Between two attempts to write to a disk that is full."""
 LOG_BYTES = 2 << 20
 """Of one log file; the one before it is kept as `log.1`."""
 
@@ -33,11 +37,13 @@ class BoundedLog:
 
     def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self._path, self._limit = path, limit
-        self._file = path.open("ab")
+        self._file: IO[bytes] | None = None
 
     def write(self, data: bytes) -> None:
         """Append; a full disk loses output, never the Job."""
         with contextlib.suppress(OSError):
+            if self._file is None:
+                self._file = self._path.open("ab")
             if self._file.tell() + len(data) > self._limit:
                 self._file.close()
                 self._path.replace(self._path.with_name("log.1"))
@@ -58,7 +64,7 @@ def supervise(directory: Path, command: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    write_atomically(directory / "pid", str(os.getpid()))
+    _write_patiently(directory / "pid", str(os.getpid()), ending)
     try:
         child = subprocess.Popen(
             command,
@@ -75,7 +81,7 @@ def supervise(directory: Path, command: list[str]) -> int:
         code = _attend(child, log, ending)
     ended = f"--- killed by signal {-code}" if code < 0 else f"--- exit code {code}"
     log.write(f"{ended} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
-    write_atomically(directory / "exit", json.dumps({"code": code}))
+    _write_patiently(directory / "exit", json.dumps({"code": code}), ending)
     return code
 
 
@@ -116,6 +122,24 @@ def _nap() -> bool:
 def _signal_group(group: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _write_patiently(path: Path, text: str, ending: list[float]) -> None:
+    """Wait for room on a full disk, until we are told to end: without these files a Job that is well counts as lost.
+
+    Whatever else the disk says (the directory is gone) is raised: it would be said for ever.
+    """
+    while True:
+        try:
+            write_atomically(path, text)
+        except OSError as error:
+            if not no_room(error):
+                raise
+            if ending:
+                return
+            time.sleep(ROOM_SECONDS)
+        else:
+            return
 
 
 def write_atomically(path: Path, text: str) -> None:

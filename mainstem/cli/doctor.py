@@ -20,7 +20,8 @@ from pathlib import Path
 from mainstem.cli.api import Api
 from mainstem.cli.output import Output
 from mainstem.cli.where import kafka_config
-from mainstem.errors import BrokerError, MainstemError
+from mainstem.disk import FLOOR, LOW, Disk, floor_of, size
+from mainstem.errors import BrokerError, ConfigError, MainstemError
 from mainstem.kafka import java
 from mainstem.kafka.cache import cache_directory
 from mainstem.kafka.jars import KAFKA_VERSION, jars_present
@@ -37,7 +38,7 @@ PACKAGES = {
     "rest_framework": "backend", "gunicorn": "backend", "keras": "training", "tensorflow": "training",
     "requests": "cli", "rich": "cli", "sklearn": "inject",
 }  # fmt: skip
-DISK_BYTES, MEMORY_BYTES = 2 << 30, 2 << 30
+MEMORY_BYTES = 2 << 30
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 _COLOURS = {OK: "green", NOTE: "yellow", MISSING: "bold red"}
@@ -110,16 +111,26 @@ def _java(home: Home) -> Iterator[Finding]:
 
 
 def _disk(home: Home) -> Iterator[Finding]:
+    try:
+        floor = floor_of()
+    except ConfigError as error:
+        yield Finding("disk", MISSING, str(error), f"set {FLOOR} right, or leave it out")
+        return
     for what, path in (("disk, state", home.root), ("disk, cache", cache_directory())):
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
-        free = shutil.disk_usage(existing).free
+        usage = shutil.disk_usage(existing)
+        disk = Disk(what, existing, usage.free, usage.total, floor)
+        detail = f"{size(disk.free)} free at {existing}"
         if not os.access(existing, os.W_OK):
             fix = "choose another directory with MAINSTEM_HOME or MAINSTEM_CACHE"
             yield Finding(what, MISSING, f"{existing} cannot be written", fix)
-        elif free < DISK_BYTES:
-            yield Finding(what, MISSING, f"{free / 1e9:.1f} GB free at {existing}", "free at least 2 GB there")
+        elif disk.state == "full":
+            fix = f"free at least {size(LOW * floor)} there: below {size(floor)} ({FLOOR}) rounds wait"
+            yield Finding(what, MISSING, detail, fix)
+        elif disk.state == "low":
+            yield Finding(what, NOTE, detail, f"below {size(floor)} ({FLOOR}) rounds wait: free some")
         else:
-            yield Finding(what, OK, f"{free / 1e9:.0f} GB free at {existing}")
+            yield Finding(what, OK, detail)
 
 
 def _memory(home: Home) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import IO
 from mainstem import logs
 from mainstem.cli.output import Output, Preparation
 from mainstem.platform.home import Home
-from mainstem.platform.supervisor import Stopped
+from mainstem.platform.supervisor import Stopped, quietly
 from mainstem.platform.up import Options, Platform, Ready
 from mainstem.processes import die_with_parent
 
@@ -39,17 +40,18 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         return 2
     home.make()
     logs.configure("platform", home=home.root, as_json=options.log_json or None, screen=False)
+    logging.raiseExceptions = False  # a full disk would put a traceback on the terminal for each line that is not kept
     choice = Options(port=options.port, kafka_port=options.kafka_port, log_json=options.log_json)
     result: str | None = None
     code = 0
     try:
         platform = Platform(home, choice, output.say, lambda: Preparation(output))
         with platform.up() as ready:
-            _tell(ready, output)
+            quietly("telling where it is", lambda: _tell(ready, output))
             if options.demo:
                 code, result = _demo(platform, ready, output, hold=options.once)
             if not options.once:
-                output.say("Ctrl-C stops all of it.")
+                platform.say("Ctrl-C stops all of it.")
                 platform.watch()
     except Stopped:  # how a platform that stays up ends; but a demo that was to end by itself has no result
         code = 130 if options.once and result is None else code

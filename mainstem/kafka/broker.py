@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from mainstem import disk
 from mainstem.errors import BrokerError
 from mainstem.kafka import java, storage
 from mainstem.processes import die_with_parent, free_port, port_is_free
@@ -135,6 +136,10 @@ class Broker:
             self._lock = _locked(self.directory)
         try:
             self._launch(port, record)
+        except OSError as error:
+            self.kill()
+            why = disk.no_room(error) or error.strerror
+            raise BrokerError(f"Kafka cannot be started in {self.directory}: {why}") from error
         except BaseException:
             self.kill()
             raise
@@ -180,7 +185,8 @@ class Broker:
         if "Address already in use" in text:
             return "its port is already in use"
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
-        return f"{' | '.join(lines[-4:])[-1500:] or 'it printed nothing'} (all of it is in {self.log_file})"
+        told = " | ".join(lines[-4:])[-1500:] or "it printed nothing"
+        return f"{disk.lament(self.directory)}{told} (all of it is in {self.log_file})"
 
     def _end(self, sig: signal.Signals, timeout: float) -> None:
         try:

@@ -57,6 +57,8 @@ HTTP_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 INFO = _gauge("info", "1, with the part's name and Mainstem's version.", "part", "version")
 LOOP_AGE = _gauge("loop_age_seconds", "Since a loop of the process last turned.", "loop")
 READY = _gauge("ready", "1 where the part can do its work now.")
+DISK_FREE = _gauge("disk_free_bytes", "Room on the disks below the part's MAINSTEM_HOME.", "disk")
+DISK_FLOOR = _gauge("disk_floor_bytes", "Below this rounds wait (MAINSTEM_DISK_FLOOR_BYTES).")
 
 # aggregator
 ROUNDS_COMMITTED = _counter("rounds_committed", "Rounds that this worker committed.")

@@ -15,8 +15,10 @@ from prometheus_client import REGISTRY, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from mainstem.disk import Disks
 from mainstem.errors import ConfigError
 from mainstem.metrics import names
+from mainstem.metrics.beat import beating
 from mainstem.metrics.health import Health
 from mainstem.metrics.port import HOST, PORT, port_of
 
@@ -39,6 +41,21 @@ class HealthCollector(Collector):
         ready = family(names.READY)
         ready.add_metric([], self._health.ready)
         yield from (info, ages, ready)
+
+
+class DisksCollector(Collector):
+    """How much room there is where this process' files are."""
+
+    def __init__(self, disks: Disks) -> None:
+        self._disks = disks
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        free, floor = family(names.DISK_FREE), family(names.DISK_FLOOR)
+        for disk in self._disks.look():
+            free.add_metric([disk.name], disk.free)
+        floor.add_metric([], self._disks.floor)
+        yield from (free, floor)
 
 
 def family(metric: names.Metric) -> GaugeMetricFamily:
@@ -87,13 +104,21 @@ class _Silent(WSGIRequestHandler):
 def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int | None]:
     """Serve the default registry and `collectors` until the block ends; the port, None where it is not set.
 
-    It listens on all addresses, or on MAINSTEM_METRICS_HOST. Raises ConfigError where it cannot.
+    It listens on all addresses, or on MAINSTEM_METRICS_HOST. Raises ConfigError where it cannot. Meanwhile the process
+    beats for who started it, as long as none of its loops hangs.
     """
     port = port_of()
-    if port is None:
-        yield None
-        return
-    ours = (HealthCollector(part, health), *collectors)
+    with beating(lambda: not health.stuck()):
+        if port is None:
+            yield None
+        else:
+            with _listening(part, health, port, collectors):
+                yield port
+
+
+@contextlib.contextmanager
+def _listening(part: str, health: Health, port: int, collectors: Iterable[Collector]) -> Iterator[None]:
+    ours = (HealthCollector(part, health), DisksCollector(Disks.from_environ()), *collectors)
     try:
         server = make_server(os.environ.get(HOST, ""), port, application(health), _Server, _Silent)
     except OSError as error:
@@ -103,7 +128,7 @@ def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int |
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
-        yield port
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from mainstem import disk
 from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.probe import Pulse
+from mainstem.metrics.beat import BEAT
 from mainstem.processes import die_with_parent
 
 OUTPUT_LIMIT = 1 << 20  # bytes of a child's captured output from which a start begins a new file
@@ -38,6 +41,14 @@ class Child(Protocol):
         """None while it runs; as `Popen.returncode` after."""
         ...
 
+    def heard(self) -> bool:
+        """Whether it has given a sign of life since this was asked last."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL, also to a process that is frozen; its death is seen as any other."""
+        ...
+
     def stop(self, timeout: float) -> None:
         """SIGTERM, and SIGKILL after `timeout` seconds; returns when it has ended."""
         ...
@@ -57,6 +68,7 @@ class ProcessChild:
         self.output = logs / f"{name}.out"
         self.log_file = logs / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._beats: int | None = None
 
     @staticmethod
     def of_module(name: str, module: str, *arguments: str, environment: Mapping[str, str], logs: Path) -> ProcessChild:
@@ -72,40 +84,69 @@ class ProcessChild:
         """See `Child.start`."""
         if self.output.exists() and self.output.stat().st_size > OUTPUT_LIMIT:
             self.output.replace(self.output.with_suffix(".out.1"))
-        with open(self.output, "ab") as output:
-            self._process = subprocess.Popen(
-                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which stops them in order
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
-            )  # fmt: skip
+        beats, pipe = os.pipe()
+        try:
+            os.set_blocking(beats, False)
+            with open(self.output, "ab") as output:
+                self._process = subprocess.Popen(
+                    self.command, env=self.environment | {BEAT: str(pipe)}, pass_fds=(pipe,),
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which stops in order
+                    preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
+                )  # fmt: skip
+        except BaseException:
+            os.close(beats)
+            raise
+        finally:
+            os.close(pipe)
+        self._listen_to(beats)
+
+    def _listen_to(self, beats: int | None) -> None:
+        if self._beats is not None:
+            os.close(self._beats)
+        self._beats = beats
 
     def exit_code(self) -> int | None:
         """See `Child.exit_code`."""
         return self._process.poll() if self._process else None
 
-    def stop(self, timeout: float) -> None:
-        """See `Child.stop`. After a SIGKILL the rest of its session is killed too, so that no worker stays behind."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
+    def heard(self) -> bool:
+        """See `Child.heard`."""
+        heard = False
+        with contextlib.suppress(BlockingIOError):
+            while self._beats is not None and os.read(self._beats, 1 << 12):
+                heard = True
+        return heard
+
+    def kill(self) -> None:
+        """See `Child.kill`. The rest of its session is killed too, so that no worker stays behind."""
+        if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+
+    def stop(self, timeout: float) -> None:
+        """See `Child.stop`."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                self._process.wait()
+        self._listen_to(None)
 
     def last_words(self) -> str:
         """See `Child.last_words`."""
+        trouble = disk.lament(self.output.parent)
         newest = max(
             (path for path in (self.output, self.log_file) if path.exists() and path.stat().st_size),
             key=lambda path: path.stat().st_mtime,
             default=None,
         )
         if newest is None:
-            return "it printed nothing"
+            return f"{trouble}it printed nothing"
         lines = [line for line in newest.read_text(errors="replace").splitlines() if line.strip()]
-        return f"{lines[-1].strip()[:300]} (more in {newest})"
+        return f"{trouble}{lines[-1].strip()[:300] if lines else 'it printed blanks'} (more in {newest})"
 
 
 class BrokerChild:
@@ -115,6 +156,7 @@ class BrokerChild:
 
     def __init__(self, broker: EmbeddedKafka) -> None:
         self.broker = broker
+        self._pulse: Pulse | None = None
 
     @property
     def pid(self) -> int | None:
@@ -124,6 +166,8 @@ class BrokerChild:
     def start(self) -> None:
         """See `Child.start`; waits until the broker answers."""
         self.broker.start()
+        if self._pulse is None and self.broker.port is not None:
+            self._pulse = Pulse(self.broker.port)
 
     def exit_code(self) -> int | None:
         """See `Child.exit_code`."""
@@ -131,8 +175,20 @@ class BrokerChild:
 
     def stop(self, timeout: float) -> None:
         """See `Child.stop`."""
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
         self.broker.stop(timeout)
+
+    def heard(self) -> bool:
+        """See `Child.heard`."""
+        return self._pulse is not None and self._pulse.heard()
+
+    def kill(self) -> None:
+        """See `Child.kill`."""
+        if self.broker.process is not None and self.broker.running:
+            self.broker.process.kill()
 
     def last_words(self) -> str:
         """See `Child.last_words`."""
-        return f"its log is {self.broker.log_file}"
+        return f"{disk.lament(self.broker.directory)}its log is {self.broker.log_file}"

@@ -75,11 +75,6 @@ class Home:
         """SQLite, unless DATABASE_URL says otherwise."""
         return self.root / "db.sqlite3"
 
-    @property
-    def migrated(self) -> Path:
-        """A stamp: for which code the database was prepared last."""
-        return self.root / "migrated"
-
     # -- who holds it, what runs --------------------------------------------------------------------------------
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

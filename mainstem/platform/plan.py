@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from mainstem.errors import ConfigError
@@ -20,6 +18,7 @@ from mainstem.site import site_of
 
 HOST = "127.0.0.1"
 PORT, KAFKA_PORT = 8000, 9092
+LEASE = "MAINSTEM_LEASE"  # the variable with the random name of who has the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,13 @@ def _is_secret(name: str) -> bool:
     )  # fmt: skip
 
 
-def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresses, logs: Path) -> list[ProcessChild]:
-    """The platform's own processes in starting order; each gets the secrets that it needs and no other."""
+def processes(
+    base: dict[str, str], secrets: dict[str, str], addresses: Addresses, logs: Path, lease: str = ""
+) -> list[ProcessChild]:
+    """The platform's own processes in starting order; each gets the secrets that it needs and no other.
+
+    `lease` names who has taken the database for all of them.
+    """
     key = {name: secrets[name] for name in ("MAINSTEM_SECRET_KEY",)}
     token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
     apart = {name: value for name, value in base.items() if name != "DATABASE_URL"}  # it may hold a password
@@ -82,13 +86,14 @@ def processes(base: dict[str, str], secrets: dict[str, str], addresses: Addresse
         "--config", "python:backend.config.gunicorn", "--graceful-timeout", "5", "--log-level", "warning",
         "backend.config.wsgi:application",
     ]  # fmt: skip
+    held = {LEASE: lease} if lease else {}
     bound = {"MAINSTEM_BIND": f"{HOST}:{addresses.port}", "MAINSTEM_WEB_WORKERS": "1"}
     parts = {
         "web": ("gunicorn", web, base | key | bound),
         "control_logger": ("control_logger", [], apart | token),
         "data_control_logger": ("data_control_logger", [], apart | token),
         "aggregator": ("backend.aggregator", [], apart),
-        "launchers": ("backend.launchers", [], base | key),
+        "launchers": ("backend.launchers", [], base | key | held),
     }
     ports = _metrics_ports(base, list(parts))
     if site_of(base) is not None:
@@ -117,14 +122,7 @@ MIGRATE = manage("migrate", "--no-input", "--verbosity", "0")
 BOOTSTRAP = manage("bootstrap")  # the admin's password and the loggers' token, from the environment
 
 
-def database_stamps(base: dict[str, str], secrets: dict[str, str]) -> dict[str, str]:
-    """For each of the two commands a hash of what it depends on, so that it runs only when that has changed.
-
-    So a password that was changed in the UI outlives an update of the code.
-    """
-    code = hashlib.sha256(metadata.version("django").encode() + base["DATABASE_URL"].encode())
-    backend = Path(__file__).parents[2] / "backend"
-    for path in sorted(backend.rglob("migrations/*.py")):
-        code.update(f"{path.relative_to(backend)}\0".encode() + path.read_bytes())
-    login = hashlib.sha256("\0".join([base["DATABASE_URL"], *sorted(secrets.values())]).encode())
-    return {"migrate": code.hexdigest(), "bootstrap": login.hexdigest()}
+def claim(home: Home, addresses: Addresses) -> list[str]:
+    """The command that takes the database for this process (MAINSTEM_LEASE), and prepares it."""
+    told = f"`mainstem up` in {home.root} ({addresses.web})"
+    return manage("claim", "--pid", str(os.getpid()), "--told", told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -13,9 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from secrets import token_hex
 from types import FrameType
 
-from mainstem import topics
+from mainstem import disk, topics
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
@@ -28,14 +28,16 @@ from mainstem.platform.children import BrokerChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.plan import Addresses
 from mainstem.platform.secret_settings import Secrets
-from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor
-from mainstem.processes import identity
+from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor, quietly
+from mainstem.processes import die_with_parent, identity
 
 READY_SECONDS = 600.0  # what cannot start ends by itself, which is seen at once
 MIGRATE_SECONDS = 1800.0
 KAFKA_SECONDS = 15.0
+REFUSED = "CommandError: "  # before the sentence of a command of the backend's own
 LEFTOVER_SECONDS = 20.0
 TICK = 0.2
+LOOK_SECONDS = 5.0  # between two looks at the disks, and two attempts to write down what runs
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +76,13 @@ class Platform:
     ) -> None:
         self.home = home
         self.options = options
-        self.say = say
-        self.progress = progress
         self.supervisor = Supervisor(say)
+        self.say = self.supervisor.say
+        self.progress = progress
         self._running: Running | None = None
+        self._untold = False
+        self._disks = disk.Disks(home.root, disk.floor_of())
+        self._said: dict[str, disk.State] = {}
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Ready]:
@@ -98,14 +103,26 @@ class Platform:
                 self.supervisor.stop()
                 if self._running is not None:
                     self._running.ready = False
-                    self._running.processes = {}
-                    self.home.tell(self._running)
+                    self._tell()
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Look after the processes until `until` says so, or until SIGINT or SIGTERM raises `Stopped`."""
+        looked = float("-inf")
         while not until():
             self.supervisor.tick()
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                self._look_at_disks()
+                if self._untold:
+                    self._tell()
             time.sleep(TICK)
+
+    def _look_at_disks(self) -> None:
+        """Say once that a disk gets full, that it is, and that there is room again."""
+        for one in self._disks.look():
+            before, self._said[one.name] = self._said.get(one.name, "ok"), one.state
+            if one.state != before:
+                self.say(f"{one.said or f'The disk of {one.name} has room again: {disk.size(one.free)}.'} ({one.path})")
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _start(self, began: float) -> Ready:
@@ -119,6 +136,23 @@ class Platform:
         self._tell()
         base = plan.environment(self.home, addresses, log_json=self.options.log_json)
 
+        lease = token_hex(16)
+        claiming = base | secrets.values | {plan.LEASE: lease}
+        with self._database(claiming, plan.claim(self.home, addresses)) as prepared:
+            self._kafka(addresses, base)
+            prepared()
+        self.supervisor.check_alive()
+        step = time.monotonic()
+        for child in plan.processes(base, secrets.values, addresses, self.home.logs, lease):
+            self.supervisor.start(child)
+        self._create_topics(base)
+        self._wait_for_web(addresses)
+        self.say(f"web, loggers, aggregator, launcher  ({time.monotonic() - step:.1f} s)")
+        self._running.ready = True
+        self._tell()
+        return Ready(self.home, addresses, secrets, time.monotonic() - began)
+
+    def _kafka(self, addresses: Addresses, base: dict[str, str]) -> None:
         if addresses.kafka_port is not None:
             step = time.monotonic()
             with self.progress() as progress:
@@ -130,16 +164,6 @@ class Platform:
             config = client_config(addresses.kafka, base.get("KML_CLOUD_CLIENT_CONFIG"))
             brokers = broker_count(config, KAFKA_SECONDS)
             self.say(f"Kafka        {addresses.kafka}, {brokers} broker{'s' * (brokers != 1)}")
-        self._prepare_database(base, secrets.values)
-        step = time.monotonic()
-        for child in plan.processes(base, secrets.values, addresses, self.home.logs):
-            self.supervisor.start(child)
-        self._create_topics(base)
-        self._wait_for_web(addresses)
-        self.say(f"web, loggers, aggregator, launcher  ({time.monotonic() - step:.1f} s)")
-        self._running.ready = True
-        self._tell()
-        return Ready(self.home, addresses, secrets, time.monotonic() - began)
 
     def _addresses(self, last: Running | None) -> Addresses:
         port = plan.choose_port(self.options.port, last.port if last else None, plan.PORT, "--port")
@@ -157,9 +181,11 @@ class Platform:
         return Addresses(port, f"{plan.HOST}:{kafka_port}", kafka_port)
 
     def _tell(self) -> None:
-        if self._running is not None:
-            self._running.processes = {name: (pid, identity(pid)) for name, pid in self.supervisor.pids().items()}
-            self.home.tell(self._running)
+        """Write down what runs; where the disk does not take it now, `watch` does it later."""
+        running = self._running
+        if running is not None:
+            running.processes = {name: (pid, identity(pid)) for name, pid in self.supervisor.pids().items()}
+            self._untold = not quietly("writing down what runs", lambda: self.home.tell(running))
 
     def _end_leftovers(self, last: Running) -> None:
         """After a SIGKILL of the supervisor the kernel ends its children; wait for them, and help in the end."""
@@ -175,42 +201,39 @@ class Platform:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _prepare_database(self, base: dict[str, str], secrets: dict[str, str]) -> None:
-        stamps, done = plan.database_stamps(base, secrets), self._database_done(base)
-        if stamps == done:
-            return
+    @contextlib.contextmanager
+    def _database(self, environment: dict[str, str], command: list[str]) -> Iterator[Callable[[], None]]:
+        """Take and prepare the database beside what else is done; what is yielded waits for it, or raises."""
         step = time.monotonic()
-        for name, command in (("migrate", plan.MIGRATE), ("bootstrap", plan.BOOTSTRAP)):
-            if done.get(name) != stamps[name]:
-                self.supervisor.check_alive()
-                self._manage(command, base | secrets)
-        self.home.migrated.write_text(json.dumps(stamps))
-        self.say(f"database     brought up to date  ({time.monotonic() - step:.1f} s)")
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
+        ) as process:  # fmt: skip
 
-    def _database_done(self, base: dict[str, str]) -> dict[str, str]:
-        if base["DATABASE_URL"] == f"sqlite:///{self.home.database}" and not self.home.database.exists():
-            return {}
-        try:
-            stored: dict[str, str] = json.loads(self.home.migrated.read_text())
-        except (OSError, ValueError):
-            return {}
-        return stored
+            def wait() -> None:
+                try:
+                    out, errors = process.communicate(timeout=MIGRATE_SECONDS)
+                except subprocess.TimeoutExpired as error:
+                    limit = f"within {MIGRATE_SECONDS:.0f} s: does another process hold it?"
+                    raise PlatformError(f"the database could not be prepared {limit}") from error
+                if process.returncode:
+                    raise PlatformError(self._unprepared(out + errors, process.returncode))
+                if out.strip():
+                    self.say(f"database     brought up to date  ({time.monotonic() - step:.1f} s)")
 
-    def _manage(self, command: list[str], environment: dict[str, str]) -> None:
-        try:
-            done = subprocess.run(
-                command, env=environment, check=False, capture_output=True, text=True, timeout=MIGRATE_SECONDS
-            )
-        except subprocess.TimeoutExpired as error:
-            raise PlatformError(
-                f"the database could not be prepared within {MIGRATE_SECONDS:.0f} s: does another process hold it?"
-            ) from error
-        if done.returncode:
-            log_file = self.home.logs / "database.out"
-            log_file.write_text(done.stdout + done.stderr)
-            lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            reason = lines[-1] if lines else f"exit code {done.returncode}"
-            raise PlatformError(f"the database could not be prepared: {reason} (more in {log_file})")
+            try:
+                yield wait
+            finally:
+                process.kill()
+
+    def _unprepared(self, told: str, code: int) -> str:
+        lines = [line.strip() for line in told.splitlines() if line.strip()]
+        if lines and lines[-1].startswith(REFUSED):
+            return lines[-1].removeprefix(REFUSED)
+        log_file = self.home.logs / "database.out"
+        quietly("keeping what the database said", lambda: log_file.write_text(told))
+        reason = disk.lament(self.home.root) + (lines[-1] if lines else f"exit code {code}")
+        return f"the database could not be prepared: {reason} (more in {log_file})"
 
     def _create_topics(self, base: dict[str, str]) -> None:
         cloud, data = base["KML_CLOUD_BOOTSTRAP_SERVERS"], base["DATA_BOOTSTRAP_SERVERS"]

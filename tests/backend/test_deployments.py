@@ -207,3 +207,22 @@ def test_list_and_filters(admin: APIClient, configuration: Configuration) -> Non
     assert ordered["results"][0]["name"] == "alpha" and ordered["next"]
     by_id = admin.get(f"/api/deployments/{made.json()['id']}/").json()
     assert by_id == admin.get(f"/api/deployments/{made.json()['federation']}/").json()
+
+
+@pytest.mark.django_db
+def test_what_a_run_will_need_stands_beside_what_is_free(
+    admin: APIClient, configuration: Configuration, settings: Any
+) -> None:
+    """The API says it, and warns; where Kafka's disk is another machine's nobody knows what is free."""
+    asked = {"configuration": configuration.pk, "rounds": 3000, "min_clients": 10}
+    made = admin.post("/api/deployments/", asked).json()
+    assert (made["storage"]["updates_bytes"], made["storage"]["versions_bytes"]) == (3000 * 10 * 40, 3000 * 40)
+    assert made["storage"]["free_bytes"] is None and made["storage"]["warning"] == ""
+    assert "updates of 10 clients in 3,000 rounds" in made["storage"]["detail"]
+    (settings.HOME / "kafka").mkdir()
+    settings.DISK_FLOOR = 1 << 60
+    shown = admin.get(f"/api/deployments/{made['federation']}/").json()["storage"]
+    assert shown["free_bytes"] > 0
+    assert shown["warning"].startswith("This run needs about 1.3 MB in Kafka: ")
+    Deployment.objects.update(state="finished")
+    assert admin.get(f"/api/deployments/{made['federation']}/").json()["storage"] is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 
 from backend.launchers.local import LocalLauncher
 from backend.launchers.supervise import LOG_BYTES
-from mainstem.errors import ConfigError
+from mainstem.errors import ConfigError, LaunchRefused
 from mainstem.jobs import JobSpec
 from mainstem.ports import JobStatus
 from tests.support.patience import PATIENCE, until
@@ -239,3 +241,55 @@ def test_a_command_that_cannot_start_fails(tmp_path: Path) -> None:
     job.launch(NAME, SPEC)
     until(lambda: job.status(NAME).state == "failed")
     assert "cannot start" in job.log(NAME)
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, which takes nothing: ENOSPC")
+def test_a_full_disk_fails_no_job(launcher: Callable[[str], LocalLauncher], tmp_path: Path) -> None:
+    """Its supervisor waits until it can write down that the Job runs, and how it ended; meanwhile it can be stopped."""
+    home = tmp_path / NAME
+    home.mkdir()
+    for file in ("pid.new", "exit.new"):
+        (home / file).symlink_to(FULL)
+    job = launcher("print('trained')")
+    job.launch(NAME, SPEC)
+    assert job.status(NAME).state == "running"
+    (home / "pid.new").unlink()  # there is room
+    until(lambda: "exit code 0" in job.log(NAME))
+    assert job.status(NAME).state == "running"
+    (home / "exit.new").unlink()
+    until(lambda: job.status(NAME).state == "succeeded")
+    (home / "pid.new").symlink_to(FULL)
+    job.launch(NAME, SPEC)
+    assert job.end([NAME], PATIENCE) == []
+
+
+def test_a_disk_without_room_for_a_job_is_no_failure_of_it(
+    launcher: Callable[[str], LocalLauncher], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused for now, as a cluster's quota would; a directory that cannot be written at all is an error."""
+    job = launcher("")
+    for number, error, said in (
+        (errno.ENOSPC, LaunchRefused, "the disk is full: there is no room for the Job's directory"),
+        (errno.EACCES, ConfigError, "cannot be written"),
+    ):
+
+        def refuse(*_: object, number: int = number, **__: object) -> None:
+            raise OSError(number, "no")
+
+        with monkeypatch.context() as patched, pytest.raises(error, match=said):
+            patched.setattr(Path, "touch", refuse)
+            job.launch(NAME, SPEC)
+
+
+def test_a_supervisor_whose_directory_is_gone_ends(launcher: Callable[[str], LocalLauncher], tmp_path: Path) -> None:
+    """It waits for room, and for nothing else: otherwise it would stay for ever."""
+    job = launcher(SLEEPER)
+    job.launch(NAME, SPEC)
+    child = child_of(tmp_path)
+    supervisor = int((tmp_path / NAME / "pid").read_text())
+    shutil.rmtree(tmp_path / NAME)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: gone(supervisor))

@@ -234,3 +234,14 @@ def test_who_may_and_names(user: Callable[[str], Any], form: dict[str, Any], con
     source = logged_in(user("admin")).post(PREVIEW, form | {"name": XSS, "optimizer": XSS}).content.decode()
     assert "<script>alert" not in source and "<img src=x" not in source
     assert re.search(r"&lt;script&gt;", source)
+
+
+def test_the_preview_says_what_the_run_will_need(browser: Client, form: dict[str, Any], settings: Any) -> None:
+    """Before it is opened; and warns where the disk has not so much."""
+    form |= {"rounds": "3000", "min_clients": "10"}
+    page = text(browser.post(PREVIEW, form, headers=FRAGMENT))
+    assert "updates of 10 clients in 3,000 rounds" in page and "is not known here" in page
+    (settings.HOME / "kafka").mkdir()
+    settings.DISK_FLOOR = 1 << 60
+    page = text(browser.post(PREVIEW, form, headers=FRAGMENT))
+    assert "are free" in page and "give keep_updates" in page

@@ -9,6 +9,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from backend.catalog import api as catalog_api
+from backend.deployments import health
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
@@ -125,3 +126,17 @@ def test_security_headers(client_of: Clients) -> None:
 def test_health_is_open(client_of: Clients) -> None:
     """Whoever asks for the health gets it, without a login."""
     assert client_of(None).get("/api/health/").json() == {"status": "ok"}
+
+
+def test_health_tells_of_a_disk_that_gets_full(client_of: Clients, settings: Any) -> None:
+    """The backend works still, so it answers 200; whoever asks hears it, without a path."""
+    settings.DISK_FLOOR = 1 << 60
+    answer = client_of(None).get("/api/health/")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["detail"].startswith("The disk of MAINSTEM_HOME is almost full: ")
+    assert str(settings.HOME) not in answer.json()["detail"]
+    (sign,) = health._disks()
+    assert (sign.name, sign.state, sign.text) == ("Disk", "away", answer.json()["detail"])
+    settings.DISK_FLOOR = 0
+    assert health._disks()[0].state == "ok"

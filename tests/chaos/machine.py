@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,29 +20,35 @@ from mainstem.platform.home import Home
 from mainstem.processes import descendants, die_with_parent, free_port
 from tests.chaos.stage import ROOT
 
+UP = (sys.executable, "-m", "mainstem.cli", "up")
 UP_SECONDS = 300.0
 """A machine that does much else may be slow to bring a platform up."""
 
 
 class Machine:
-    """A platform in a directory of its own."""
+    """A platform in a directory of its own; with `volume_mb` that is a file system of so many MiB, which only the
+    platform sees where it lies: others reach it through its process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, volume_mb: int = 0, **environment: str) -> None:
         self.directory = directory
         self.home = Home(directory / "home")
-        self.environment = {**os.environ, "MAINSTEM_HOME": str(self.home.root)}
+        self.environment = {**os.environ, "MAINSTEM_HOME": str(self.home.root), **environment}
         self.environment.pop("MAINSTEM_API", None)
         self.output = directory / "up.out"
+        self.home.root.mkdir()
         with open(self.output, "wb") as out:
             ports = ["--port", str(free_port()), "--kafka-port", str(free_port())]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mainstem.cli", "up", *ports],
+                [*(inside(self.home.root, volume_mb) if volume_mb else ()), *UP, *ports],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=out,
                 stderr=out,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
             )
+        if volume_mb:
+            self.home = Home(Path(f"/proc/{self.process.pid}/root{self.home.root}"))
+            self.environment["MAINSTEM_HOME"] = str(self.home.root)
         try:
             self.until(lambda: bool(self.home.running() and self.home.running().ready), UP_SECONDS)  # type: ignore[union-attr]
         except BaseException:
@@ -133,6 +140,28 @@ class Machine:
         self.log.close()
         self.process.send_signal(signal.SIGINT)
         self.process.wait(60)
+
+
+def inside(directory: Path, volume_mb: int) -> list[str]:
+    """What to put before a command that shall see a small file system at `directory`, with or without root."""
+    mount = f"mount -t tmpfs -o size={volume_mb}m,mode=0700 small {shlex.quote(str(directory))}"
+    return [
+        "unshare",
+        "--mount",
+        *(["--map-root-user"] * (os.geteuid() != 0)),
+        "sh",
+        "-c",
+        f'{mount} && exec "$@"',
+        "-",
+    ]
+
+
+def can_mount() -> bool:
+    """Whether this machine lets the tests have a small file system of their own."""
+    try:
+        return subprocess.run([*inside(Path("/tmp"), 1), "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def finished(demo: subprocess.Popen[str]) -> dict[str, Any]:

@@ -114,6 +114,15 @@ def test_the_platform_lives_through_kills_and_ends_whole(up: Up) -> None:
     assert second.returncode == 1
     assert "already runs in" in second.stderr
 
+    theirs = up.environment | {
+        "DATABASE_URL": f"sqlite:///{up.home.database}", "KML_CLOUD_BOOTSTRAP_SERVERS": first.kafka,
+    }  # fmt: skip
+    stranger = [*up.command[:-1], str(up.home.root.parent / "stranger"), "--port", str(free_port())]
+    refused = subprocess.run(stranger, env=theirs, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert refused.returncode == 1
+    assert f"`mainstem up` in {up.home.root} ({first.api}), process {first.pid} on " in refused.stderr
+    assert "give this one a database of its own with DATABASE_URL" in refused.stderr
+
     status = json.loads(up.other("status", "--json").stdout)
     assert status["running"]
     assert status["problem"] is None

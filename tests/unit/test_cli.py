@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -156,6 +157,25 @@ def test_doctor_finds_what_is_missing_and_says_the_fix(
     assert found["packages"]["state"] == "missing"
     assert "keras" in found["packages"]["detail"]
     assert "requirements/local.txt" in found["packages"]["fix"]
+
+
+def test_doctor_says_when_a_disk_gets_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Beside the setting: little is a note, too little for rounds is missing; a wrong setting is one as well."""
+
+    def found(floor: str) -> dict[str, str]:
+        monkeypatch.setenv("MAINSTEM_DISK_FLOOR_BYTES", floor)
+        main(["doctor", "--json", "--home", str(tmp_path)])
+        entries = json.loads(capsys.readouterr().out)
+        return next(entry for entry in entries if entry["what"].startswith("disk"))
+
+    free = shutil.disk_usage(tmp_path).free
+    assert found(str(free // 8))["state"] == "ok"
+    low, full = found(str(free // 2)), found(str(free * 2))
+    assert (low["state"], full["state"]) == ("note", "missing")
+    assert "(MAINSTEM_DISK_FLOOR_BYTES) rounds wait" in low["fix"] and "rounds wait" in full["fix"]
+    assert found("much")["state"] == "missing"
 
 
 def test_the_api_logs_in_and_reads_pages(backend: str) -> None:

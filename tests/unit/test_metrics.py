@@ -16,13 +16,14 @@ from prometheus_client import REGISTRY
 from backend.aggregator.meters import FederationsCollector, Meters, Sight
 from mainstem import topics
 from mainstem.control import Entry
+from mainstem.disk import Disks
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.metered import kind_of
 from mainstem.messages import MemberState, Progress, Refused, Tick
 from mainstem.metrics import names
 from mainstem.metrics.health import Health
 from mainstem.metrics.port import port_of
-from mainstem.metrics.serving import serving
+from mainstem.metrics.serving import DisksCollector, serving
 from mainstem.platform.plan import Addresses, processes
 from mainstem.ports import Record
 from mainstem.processes import free_port
@@ -272,6 +273,16 @@ def test_a_logger_tells_how_far_it_is_behind() -> None:
     with pytest.raises(LogError):
         metered_source.batch(0)
     assert not health.ready
+
+
+def test_a_part_shows_the_room_on_its_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below its MAINSTEM_HOME; a part without one has no disk to show, but the floor."""
+    monkeypatch.setenv("MAINSTEM_DISK_FLOOR_BYTES", "7")
+    for home, shown in ((str(tmp_path), ["MAINSTEM_HOME"]), ("", [])):
+        monkeypatch.setenv("MAINSTEM_HOME", home)
+        free, floor = DisksCollector(Disks.from_environ()).collect()
+        assert [sample.labels["disk"] for sample in free.samples] == shown
+        assert all(sample.value > 0 for sample in free.samples) and floor.samples[0].value == 7
 
 
 def test_the_parts_of_one_machine_have_a_port_each(tmp_path: Path) -> None:

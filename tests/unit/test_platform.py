@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -17,9 +18,9 @@ from mainstem.errors import BrokerError, ConfigError
 from mainstem.platform import plan, secret_settings
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home, Running
-from mainstem.platform.supervisor import PlatformError, Supervisor
+from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor
 from mainstem.processes import free_port, identity
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 
 
 class FakeChild:
@@ -30,17 +31,26 @@ class FakeChild:
         self.journal = journal
         self.code: int | None = None
         self.refuses = 0
+        self.error: Exception = BrokerError("the port is taken")
+        self.lives = True
         self.pid: int | None = 1
 
     def start(self) -> None:
         if self.refuses:
             self.refuses -= 1
-            raise BrokerError("the port is taken")
+            raise self.error
         self.code = None
         self.journal.append(f"start {self.name}")
 
     def exit_code(self) -> int | None:
         return self.code
+
+    def heard(self) -> bool:
+        return self.lives
+
+    def kill(self) -> None:
+        self.code = -signal.SIGKILL
+        self.journal.append(f"kill {self.name}")
 
     def stop(self, timeout: float) -> None:
         self.journal.append(f"stop {self.name}")
@@ -107,6 +117,119 @@ def test_a_child_that_cannot_start_again_is_tried_again() -> None:
     clock.now += 1.1
     supervisor.tick()
     assert said[-1] == "kafka runs again"
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def full(*_: object) -> None:
+    """What takes nothing more."""
+    raise FULL
+
+
+def test_a_full_disk_ends_nothing_that_is_watched() -> None:
+    """Whatever the supervisor says, writes down or reads, and whatever cannot be started: it goes on, and tries again
+    until there is room. A signal goes through all of that."""
+    clock, child = FakeClock(), FakeChild("kafka", [])
+    supervisor = Supervisor(full, clock)
+    supervisor.changed = full
+    supervisor.start(child)
+    child.code, child.refuses, child.error = 1, 19, FULL
+    child.last_words = full  # type: ignore[assignment,method-assign]
+    for _ in range(20):
+        supervisor.tick()
+        clock.now += 30.1
+    supervisor.tick()
+    assert child.exit_code() is None
+    assert child.journal == ["start kafka", "start kafka"]
+
+    def stopped() -> None:
+        raise Stopped("SIGTERM")
+
+    supervisor.changed = stopped
+    child.code = 1
+    with pytest.raises(Stopped):
+        supervisor.tick()
+
+
+def test_the_disk_is_named_where_it_is_the_disk() -> None:
+    """What is said of a child that cannot be started again is not the name of an error."""
+    clock, said = FakeClock(), list[str]()
+    supervisor = Supervisor(said.append, clock)
+    child = FakeChild("kafka", [])
+    supervisor.start(child)
+    child.code, child.refuses, child.error = 1, 1, FULL
+    supervisor.tick()
+    clock.now += 1
+    supervisor.tick()
+    assert said[-1] == "kafka could not be started again: the disk is full; next try in 1 s"
+
+
+def test_a_child_that_hangs_is_killed_and_started_again() -> None:
+    """Silence is counted from its last sign of life; a child that starts may take longer, and a supervisor that was
+    frozen together with everything else blames nobody."""
+    clock, said, journal = FakeClock(), list[str](), list[str]()
+    supervisor = Supervisor(said.append, clock, hang=60)
+    child = FakeChild("aggregator", journal)
+    supervisor.start(child)
+    supervisor.tick()
+    child.lives = False
+    clock.now += 3600  # all of it was frozen
+    for _ in range(59):
+        supervisor.tick()
+        clock.now += 1
+    assert journal == ["start aggregator"]
+    for _ in range(3):
+        supervisor.tick()
+        clock.now += 1
+    assert journal == ["start aggregator", "kill aggregator", "start aggregator"]
+    assert "aggregator hangs: no sign of life for 60 s. It is killed." in said
+    for _ in range(300):
+        supervisor.tick()
+        clock.now += 1
+    assert journal[3:] == []
+
+
+def test_a_real_child_that_is_frozen_comes_back(tmp_path: Path) -> None:
+    """SIGSTOP: it beats no more, is killed though it is stopped, and another one beats in its place."""
+    code = "import time; from mainstem.metrics.beat import beating\nwith beating(): time.sleep(600)"
+    child = ProcessChild("aggregator", [sys.executable, "-c", code], os.environ, tmp_path)
+    supervisor = Supervisor(lambda text: None, hang=2.5)
+    supervisor.start(child)
+    try:
+
+        def beats() -> bool:
+            supervisor.tick()
+            return supervisor._states[0].heard
+
+        until(beats)
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)
+
+        def another() -> bool:
+            supervisor.tick()
+            return child.pid not in (None, first) and supervisor._states[0].heard
+
+        until(another)
+    finally:
+        supervisor.stop()
+
+
+def test_a_loop_that_stands_gives_no_sign_of_life(tmp_path: Path) -> None:
+    """A part beats as long as its loops turn, with or without a port for its metrics."""
+    code = (
+        "import time; from mainstem.metrics.health import Health; from mainstem.metrics.serving import serving\n"
+        "health = Health()\nhealth.turn(limit=0.0)\n"
+        "with serving('aggregator', health): print('up', flush=True); time.sleep(600)"
+    )
+    child = ProcessChild("stands", [sys.executable, "-c", code], os.environ, tmp_path)
+    child.start()
+    try:
+        until(lambda: child.output.exists() and "up" in child.output.read_text())
+        assert not child.heard()
+    finally:
+        child.stop(0)
 
 
 def test_a_death_while_starting_is_final() -> None:

@@ -14,7 +14,7 @@ from backend.aggregator.federation import Federation
 from mainstem import topics
 from mainstem.control import ControlReader, ControlTopic
 from mainstem.memory_log import MemoryLog
-from mainstem.messages import Command, Failed, Metrics, Opened, Reason, Rejected, Rules, Stopped, Tick, encode
+from mainstem.messages import Command, Failed, Metrics, Opened, Progress, Reason, Rejected, Rules, Stopped, Tick, encode
 from mainstem.ports import Outgoing
 from mainstem.rounds import machine as rounds_machine
 from mainstem.weights import Tensor
@@ -220,3 +220,48 @@ def test_topics_follow_from_the_federation() -> None:
     other = topics.new_federation_id()
     entry = ControlReader(other).feed(0, 0, encode(msgspec.structs.replace(entry.record, federation=other)))
     assert entry.link is None and entry.problem == f"its topics are not those of {other}"
+
+
+def test_rounds_wait_for_room_and_lose_nothing(undisturbed: str) -> None:
+    """While the disk is full no round is committed, which the log says; a command is answered. What came
+    meanwhile counts as if the worker had been away: the same bytes in the end."""
+    log, clock, federation, clients = make()
+    full = [""]
+    driver = Federation(log, federation, clock=clock, writer="w", waits=lambda: full[0])
+
+    def turn() -> None:
+        driver.step(0)
+        for client in clients:
+            turn_of(client)
+        clock.ms += 1_500
+
+    while not rounds_of(log, federation):
+        turn()
+    full[0] = "the disk of Kafka is almost full"
+    before = len(rounds_of(log, federation))
+    for _ in range(20):
+        turn()
+    assert len(rounds_of(log, federation)) == before
+    assert details(log, federation)[-1] == "the disk of Kafka is almost full"
+    assert details(log, federation).count("the disk of Kafka is almost full") <= 3, "it takes room itself"
+    full[0] = ""
+    for _ in range(100):
+        turn()
+    assert details(log, federation)[-1] == ""
+    assert end(log, federation) == "finished"
+    assert rounds_of(log, federation)[-1].weights.sha256 == undisturbed
+
+
+def test_a_run_that_waits_for_room_can_be_stopped() -> None:
+    """Stopping is how a person makes room."""
+    log, clock, federation, _ = make()
+    driver = Federation(log, federation, clock=clock, writer="w", waits=lambda: "the disk is full")
+    driver.step(0)
+    ControlTopic(log, federation).append(Command(federation=federation, action="stop", id="1"))
+    driver.step(0)
+    assert end(log, federation) == "stopped"
+
+
+def details(log: MemoryLog, federation: str) -> list[str]:
+    """What the aggregator told of its troubles, in order."""
+    return [entry.record.detail for entry in ControlTopic(log, federation).sync() if isinstance(entry.record, Progress)]

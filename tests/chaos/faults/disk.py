@@ -42,7 +42,13 @@ def hit(stage: PlatformStage, fault: Fault) -> dict[str, object] | None:
 
 @contextmanager
 def _full(stage: PlatformStage, number: int) -> Iterator[None]:
-    ballast = stage.ground.data / "ballast"
+    with filled(stage.ground.data / "ballast"):
+        yield
+
+
+@contextmanager
+def filled(ballast: Path) -> Iterator[None]:
+    """The file system of this file is full, to the last page."""
     try:
         with open(ballast, "wb") as handle:
             _fill(handle.fileno())

@@ -12,7 +12,8 @@ from django.db import transaction
 
 from backend.accounts.models import ApiToken, User
 from backend.accounts.roles import Role
-from backend.config.environment import secret
+from backend.config.environment import secret, text
+from backend.launchers import lease
 
 ADMIN = "admin"
 LOGGERS = "loggers"
@@ -31,10 +32,19 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it; raises CommandError where neither variable is set, or the password is a weak one."""
+        """Do it; raises CommandError where neither variable is set, where the password is a weak one, or where a running
+        platform has other logins.
+
+        With `--keep-password` the secrets are that platform's own, which were changed.
+        """
         password, token = secret("MAINSTEM_ADMIN_PASSWORD"), secret("MAINSTEM_TOKEN")
         if not password and not token:
             raise CommandError("set MAINSTEM_ADMIN_PASSWORD or MAINSTEM_TOKEN (or their _FILE): nothing to do")
+        login, other = lease.login_of(password, token), lease.living()
+        ours = other is None or other.owner == text(lease.OWNER) or other.login in ("", login)
+        if other is not None and not ours and not options["keep_password"]:
+            raise CommandError(f"these are not the logins of who runs here: {lease.refusal(other)}")
+        lease.note_login(login)
         if password:
             self._admin(password, keep=options["keep_password"])
         if token:
