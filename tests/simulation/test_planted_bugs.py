@@ -9,12 +9,12 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from mainstem import chain, modes
+from mainstem import chain, membership, modes
 from mainstem.chain import Head, Link
 from mainstem.client import ClientMachine
 from mainstem.errors import MainstemError
 from mainstem.membership import Roster
-from mainstem.messages import Lifecycle, Member, Update
+from mainstem.messages import Lifecycle, Member, Rules, Update
 from mainstem.policy import Policy
 from mainstem.rounds import judging, machine, making
 from tests.simulation import test_simulation as simulation
@@ -90,11 +90,31 @@ def test_duplicates_forgotten_at_the_commit(monkeypatch: pytest.MonkeyPatch) -> 
     """A buffered round takes what an earlier one has counted."""
     right = Roster.__init__
 
-    def wrong(self: Roster, members: Iterable[Member] = ()) -> None:
-        right(self, [msgspec.structs.replace(member, counted=None) for member in members])
+    def wrong(
+        self: Roster, members: Iterable[Member] = (), rules: Rules = membership.RULES, forgotten: int | None = None
+    ) -> None:
+        right(self, [msgspec.structs.replace(member, counted=None) for member in members], rules)
 
     monkeypatch.setattr(Roster, "__init__", wrong)
     assert found(simulation.BUFFERED)
+
+
+def test_commits_that_name_who_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes and goes stays in every later record."""
+    monkeypatch.setattr(membership, "_counts_from", lambda member, oldest: True)
+    assert found(simulation.CHURN)
+
+
+def test_silent_clients_that_are_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every round waits for its deadline, for a client that is gone."""
+    monkeypatch.setattr(Roster, "is_given_up", lambda self, member: False)
+    assert found(simulation.SILENT)
+
+
+def test_a_removal_that_a_commit_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's removal has no effect."""
+    monkeypatch.setattr(Roster, "remove", lambda self, client: None)
+    assert found(simulation.REMOVED)
 
 
 def test_accepted_stale_updates(monkeypatch: pytest.MonkeyPatch) -> None:

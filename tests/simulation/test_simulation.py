@@ -11,7 +11,7 @@ import pytest
 from mainstem import topics
 from mainstem.control import ControlTopic, Entry
 from mainstem.lineage import verify
-from mainstem.messages import Base, Joined, Opened, Round, Rules, Selected, Selection, Update, decode_client
+from mainstem.messages import Base, Changed, Joined, Opened, Round, Rules, Selected, Selection, Update, decode_client
 from mainstem.strategies import make
 from mainstem.weights import Tensor, digest, is_chunk, specs_of
 from tests.simulation.world import Weather, World, train
@@ -43,6 +43,12 @@ FASTEST_MUTE = Weather(
     clients=4, mutes=1, deadline_ms=2000, rules=Rules(selection=Selection(name="speed", params={"count": 2}))
 )
 TWINS = Weather(clients=3, twins=2, rounds=4)
+SILENT = Weather(clients=2, mutes=1, deadline_ms=400, quorum=1, rounds=6, rules=Rules(missed_limit=2))
+CHURN = Weather(clients=3, visitors=2, least=2, quorum=2, deadline_ms=2000, rounds=4)
+BUFFERED_CHURN = Weather(
+    clients=4, visitors=1, least=2, rounds=6, deadline_ms=2000, rules=Rules(mode="buffered", buffer=3, max_staleness=2)
+)
+REMOVED = Weather(clients=3, mutes=1, least=2, quorum=2, deadline_ms=100_000, rounds=4, removals=("mute-0", "client-0"))
 MODES = {
     "buffered": BUFFERED,
     "async": ASYNC,
@@ -53,6 +59,12 @@ MODES = {
     "a buffer and a mute client": BUFFERED_MUTE,
     "the fastest and a mute client": FASTEST_MUTE,
     "two processes of one client": TWINS,
+}
+MEMBERS = {
+    "a silent client is given up": SILENT,
+    "clients come and go": CHURN,
+    "clients of a buffer come and go": BUFFERED_CHURN,
+    "an operator removes a client": REMOVED,
 }
 
 
@@ -93,6 +105,9 @@ def run(seed: int, weather: Weather) -> World:
     check_speakers(world, rounds)
     check_staleness(weather, head.lineage, rounds)
     check_selection(entries)
+    check_snapshots(weather, head.lineage, rounds)
+    check_given_up(world, rounds)
+    check_removals(world, entries)
     assert set(world.ended_on.values()) == {head.base.version}, "every client ends on the head"
     assert [p.state for p in verify(world.log, world.federation)] == ["proved"] * (weather.rounds + 1)
     return world
@@ -127,6 +142,56 @@ def check_speakers(world: World, rounds: Sequence[Round]) -> None:
             assert speaking[said.client] == (said.incarnation, said.examples), "a superseded process counts"
 
 
+def check_snapshots(weather: Weather, lineage: Sequence[Base], rounds: Sequence[Round]) -> None:
+    """A commit names nobody who is gone, but whom the next rounds must tell from a stranger."""
+    reach = 0 if weather.rules.mode == "sync" else weather.rules.max_staleness
+    for r in rounds:
+        place = lineage.index(r.base) + 1  # of the version that it makes
+        within = {base.seq for base in lineage[max(0, place - reach) : place]}
+        for member in r.snapshot.members:
+            needed = member.status in ("active", "removed") or member.counted in within
+            assert needed, f"version {r.version} still names {member.client}, who {member.status}"
+
+
+def check_given_up(world: World, rounds: Sequence[Round]) -> None:
+    """After so many deadlines a client that says nothing costs no round its deadline."""
+    said: dict[str, int] = {}
+    topic = topics.aggregator_topic(world.federation)
+    for record in world.log.read(topic, 0, *world.log.bounds(topic, 0)):
+        client = getattr(None if is_chunk(record.headers) else decode_client(record.value), "client", "")
+        said[client] = record.offset
+    limit = world.weather.rules.missed_limit
+    for name in (f"mute-{n}" for n in range(world.weather.mutes)):
+        missed, position = 0, 0
+        for r in rounds:
+            if r.closed.by == "deadline" and position > said[name]:
+                answered = {a.client for a in r.accepted if a.base == r.base}
+                others = {m.client for m in r.snapshot.members if m.status == "active"} - answered - {name}
+                assert others or missed < limit, f"round {r.round} waited for {name} after {missed} deadlines"
+                missed += 1
+            position = r.snapshot.position
+
+
+def check_removals(world: World, entries: Sequence[Entry]) -> None:
+    """Who was removed is in a later commit only as a process that joined after it."""
+    topic = topics.aggregator_topic(world.federation)
+    read = list(world.log.read(topic, 0, *world.log.bounds(topic, 0)))
+    when = {record.offset: record.timestamp_ms for record in read}
+    chain = [e for e in entries if e.link is not None]
+    removed: dict[str, tuple[int, int]] = {}
+    newest = 0
+    for entry in chain:
+        newest = max(newest, entry.timestamp_ms)
+        match entry.record:
+            case Changed(removed=str(client)):
+                removed[client] = (entry.timestamp_ms, newest)
+            case Round() as r:
+                for member in r.snapshot.members:
+                    asked, sure = removed.get(member.client, (0, r.snapshot.time_ms + 1))
+                    if sure <= r.snapshot.time_ms and member.status == "active":
+                        assert when[member.joined] >= asked, f"{member.client} was removed and is in again"
+
+
 def is_update(value: bytes | None) -> bool:
     """Whether a record is an update's manifest."""
     return isinstance(decode_client(value), Update)
@@ -146,7 +211,8 @@ def least(weather: Weather) -> int:
     rules = weather.rules
     if rules.mode == "async" or rules.selection.name != "all":
         return 1
-    return min(weather.clients, rules.buffer if rules.mode == "buffered" else rules.target or weather.clients)
+    clients = weather.least or weather.clients
+    return min(clients, rules.buffer if rules.mode == "buffered" else rules.target or clients)
 
 
 def check_selection(entries: Sequence[Entry]) -> None:
@@ -180,14 +246,25 @@ def test_runs_with_stragglers_prove_every_version() -> None:
         run(seed, SHORT_DEADLINES)
 
 
+def run_all(weather: Weather, runs: int) -> None:
+    """So many seeds; what goes wrong names its own."""
+    for seed in range(FIRST, FIRST + max(1, runs)):
+        try:
+            run(seed, weather)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_keeps_its_rules(mode: str) -> None:
     """Buffers, targets and selections under every fault: nothing is lost, doubled, too stale or waits for ever."""
-    for seed in range(FIRST, FIRST + max(1, RUNS // 3)):
-        try:
-            run(seed, MODES[mode])
-        except AssertionError as error:
-            raise AssertionError(f"seed {seed}: {error}") from error
+    run_all(MODES[mode], RUNS // 3)
+
+
+@pytest.mark.parametrize("members", MEMBERS)
+def test_who_comes_goes_or_says_nothing_holds_nobody_up(members: str) -> None:
+    """Commits stay small, whoever is silent is given up, and whoever was removed stays out."""
+    run_all(MEMBERS[members], RUNS // 10)
 
 
 def test_a_seed_repeats_exactly() -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from backend.aggregator.federation import Federation
 from mainstem.errors import LogError
 from mainstem.memory_log import MemoryCursor, MemoryLog
-from mainstem.messages import Joined, Rules, encode
+from mainstem.messages import ClientRecord, Command, Joined, Left, Rules, encode
 from mainstem.ports import Outgoing, Record
-from mainstem.topics import TopicSpec, aggregator_topic
+from mainstem.topics import TopicSpec, aggregator_topic, control_topic
 from mainstem.weights import Tensor
 from tests.support.federations import LightClient, open_federation
 
@@ -40,6 +40,8 @@ class SimClock:
 
 
 DEFAULT = Rules()
+VISITS = 4
+"""How often a visitor comes and goes."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,13 @@ class Weather:
     deadline_ms: int = 10_000_000
     quorum: int | None = None
     rules: Rules = DEFAULT
+    least: int | None = None
+    """`min_clients`, where it is not everyone."""
     mutes: int = 0
     twins: int = 0
+    visitors: int = 0
+    removals: tuple[str, ...] = ()
+    """Clients one of whom an operator removes."""
 
     @property
     def exact(self) -> bool:
@@ -206,11 +213,11 @@ class World:
         rules = msgspec.structs.replace(
             weather.rules,
             rounds=weather.rounds,
-            min_clients=weather.clients + weather.mutes,
+            min_clients=weather.least or weather.clients + weather.mutes,
             quorum=weather.quorum,
             deadline_ms=weather.deadline_ms,
             wait_limit_ms=10**12,
-            final_wait_ms=2000 if weather.mutes else 1_000_000,
+            final_wait_ms=2000 if weather.mutes or weather.visitors else 1_000_000,
         )
         self.federation = open_federation(
             self.log,
@@ -224,6 +231,8 @@ class World:
             *(Actor(self, f"client-{n}", self._take_part(n)) for n in range(weather.clients)),
             *(Actor(self, f"twin-{n}", self._take_part(n, twin=True)) for n in range(weather.twins)),
             *(Actor(self, f"mute-{n}", self._say_nothing(n)) for n in range(weather.mutes)),
+            *(Actor(self, f"visitor-{n}", self._visit(n)) for n in range(weather.visitors)),
+            *(Actor(self, f"operator-{n}", self._remove) for n in range(bool(weather.removals))),
         ]
 
     # ------------------------------------------------------------ the run
@@ -309,15 +318,47 @@ class World:
 
     def _say_nothing(self, number: int) -> Callable[[SimLog, int], None]:
         def life(log: SimLog, start: int) -> None:
-            record = Joined(federation=self.federation, client=f"mute-{number}", incarnation=str(start), examples=5)
-            while True:
-                try:
-                    log.append(aggregator_topic(self.federation), [Outgoing(encode(record))])
-                    return
-                except LogError:
-                    self.pause()
+            self._say(log, self._joined(f"mute-{number}", str(start)))
 
         return life
+
+    def _visit(self, number: int) -> Callable[[SimLog, int], None]:
+        """Someone who joins and leaves, under a new name each time; killed in between, it is there and says nothing."""
+
+        def life(log: SimLog, start: int) -> None:
+            for visit in range(VISITS):
+                client = f"visitor-{number}-{visit}"
+                self._say(log, self._joined(client, str(start)))
+                for _ in range(self.random.randrange(15)):
+                    self.pause()
+                self._say(log, Left(client=client, incarnation=str(start)))
+
+        return life
+
+    def _remove(self, log: SimLog, start: int) -> None:
+        """An operator, who after a while puts one client out; again after a crash."""
+        for _ in range(self.random.randrange(100)):
+            self.pause()
+        client = self.random.choice(self.weather.removals)
+        order = Command(federation=self.federation, action="remove", id=f"remove-{start}", client=client)
+        while True:
+            try:
+                log.append(control_topic(self.federation), [Outgoing(encode(order))])
+                return
+            except LogError:
+                self.pause()
+
+    def _joined(self, client: str, incarnation: str) -> Joined:
+        return Joined(federation=self.federation, client=client, incarnation=incarnation, examples=5)
+
+    def _say(self, log: SimLog, record: ClientRecord) -> None:
+        """Until it is in the log, perhaps more than once."""
+        while True:
+            try:
+                log.append(aggregator_topic(self.federation), [Outgoing(encode(record))])
+                return
+            except LogError:
+                self.pause()
 
 
 def train(tensors: Sequence[Tensor], base_seq: int, number: int) -> list[Tensor]:
