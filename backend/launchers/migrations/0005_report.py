@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('launchers', '0003_records'),
+        ('launchers', '0004_lease'),
     ]
 
     operations = [

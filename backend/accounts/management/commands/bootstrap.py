@@ -32,8 +32,8 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do it; raises CommandError where neither variable is set, where the password is a weak one, or where a running
-        platform has other logins.
+        """Do it; raises CommandError where neither variable is set, the password is weak, or a running platform has
+        other logins.
 
         With `--keep-password` the secrets are that platform's own, which were changed.
         """
