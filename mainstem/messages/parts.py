@@ -253,8 +253,7 @@ class Refused(Part, frozen=True, kw_only=True):
 class Snapshot(Part, frozen=True, kw_only=True):
     """What the next round needs, complete: a successor starts from here and nowhere else.
 
-    `position` is the next offset to read of the aggregator topic's partition 0, `time_ms` the
-    running maximum of its LogAppendTime.
+    `position` is the next offset to read of the aggregator topic's partition 0, `time_ms` the round time at its close.
     """
 
     position: int
