@@ -61,6 +61,9 @@ def _projection() -> Sign:
     behind = 0
     for federation, folded in open_.values_list("federation", "folded")[:WATCHED]:
         behind = max(behind, message_log().bounds(control_topic(federation), 0)[1] - folded)
+    doubted = Deployment.objects.exclude(doubt="").values_list("federation", flat=True)[:WATCHED]
+    if doubted:
+        return Sign("Log", "waiting", f"it does not hold what was read of {', '.join(doubted)}: it is read again")
     if behind > LATE:
         return Sign("Log", "waiting", f"these pages are {behind} records behind the log: look at the control logger")
     return Sign("Log", "ok", "these pages are up with it")

@@ -1,4 +1,4 @@
-"""The launcher process' loops: outbox to Kafka, sample data, streams, replicas, Jobs. None waits for another."""
+"""The launcher process' loops: outbox to Kafka, log, sample data, streams, replicas, Jobs. None waits for another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 
 from django.db import close_old_connections
 
+from backend.deployments.auditor import Auditor
 from backend.deployments.kafka import message_log, stream_log
 from backend.deployments.outbox import publish_pending
 from backend.launchers.local import LocalLauncher
@@ -48,6 +49,8 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health)
     samples.start()
     surveyor = threading.Thread(target=repeat, args=("streams", Surveyor(stream_log).step, stop, every), daemon=True)
     surveyor.start()
+    auditor = threading.Thread(target=repeat, args=("log", Auditor(message_log).step, stop, every), daemon=True)
+    auditor.start()
     serving = threading.Thread(
         target=repeat,
         args=("serving", ServingReconciler(fleet, options, stream_log).tick, stop, pause),

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from mainstem.cli import demo, status
+from mainstem.cli import demo, doctor, status
 from mainstem.cli.api import Api, ApiError
 from mainstem.cli.main import COMMANDS, main
 from mainstem.cli.output import Output, visible
@@ -156,6 +156,15 @@ def test_doctor_finds_what_is_missing_and_says_the_fix(
     assert found["packages"]["state"] == "missing"
     assert "keras" in found["packages"]["detail"]
     assert "requirements/local.txt" in found["packages"]["fix"]
+
+
+def test_doctor_tells_which_runs_their_logs_contradict(backend: str) -> None:
+    """A run whose topics are gone is missing something; one that was read again is worth a note."""
+    runs = [{"federation": "aaaaaaaa", "lost": "Kafka has no topic x"}, {"federation": "bbbbbbbb", "amended": "On"}]
+    Backend.answers["/api/deployments/"] = (200, {"results": runs, "next": None})
+    with Api(backend, "token") as api:
+        found = [(entry.what, entry.state, entry.detail) for entry in doctor.logs_of_runs(api)]
+    assert found == [("log of aaaaaaaa", "missing", "Kafka has no topic x"), ("log of bbbbbbbb", "note", "On")]
 
 
 def test_the_api_logs_in_and_reads_pages(backend: str) -> None:
