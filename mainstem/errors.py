@@ -44,7 +44,7 @@ OLDER = "Kafka was restored from an older copy, or the topic was made anew"
 """What it means that a log does not hold what was read from it."""
 
 
-class UnknownTopicError(LogError):
+class UnknownTopicError(UnreadableError):
     """Kafka answers, and has no topic of that name."""
 
 
