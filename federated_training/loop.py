@@ -19,7 +19,7 @@ _PAUSE_SECONDS: Final = 0.5
 
 
 _UNREADABLE: Final = 10
-"""Sessions in a row that may end because records which the log names cannot be read."""
+"""Sessions in a row that may end because a topic, or records which the log names, cannot be read."""
 
 
 class JobFailed(MainstemError):

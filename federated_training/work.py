@@ -39,7 +39,7 @@ class Work:
         self._held_out: Part | None = None
         self.note = ""
         """What people should know of the data: the records that are left out, and why."""
-        self._done: tuple[Base, Trained, Metrics | None] | None = None
+        self._done: tuple[Train, Trained, Metrics | None] | None = None
         self._state: tuple[str, int | None, float] = ("waiting", None, 0.0)
 
     # ------------------------------------------------------------ once
@@ -123,7 +123,7 @@ class Work:
     def train(self, opened: Opened, effect: Train) -> None:
         """Evaluate the received model and train from it; `outcome` has what came of it."""
         self.prepare(opened)
-        if self._done is not None and self._done[0] == effect.base:
+        if self._done is not None and self._done[0] == effect:
             return  # trained before Kafka failed: it would come out the same
         self._done = None
         if self._stream is not None and (grown := self._stream.refresh()) is not None:
@@ -135,13 +135,13 @@ class Work:
         evaluation = engine.evaluate(held_out)
         self.now("training", effect.base.seq)
         trained = engine.train(data, effect.base.seq, self._progress)
-        self._done = (effect.base, trained, evaluation)
+        self._done = (effect, trained, evaluation)
         measured = shown(trained.training)
         log.info("trained from version %d in %.1f s: %s", effect.base.version, trained.seconds, measured)
 
     def outcome(self, base: Base) -> tuple[Trained, Metrics | None]:
         """What `train` made of `base`, and the evaluation of the model that it began with."""
-        assert self._done is not None and self._done[0] == base
+        assert self._done is not None and self._done[0].base == base
         return self._done[1], self._done[2]
 
     def evaluate(self, opened: Opened, effect: Evaluate) -> Metrics | None:

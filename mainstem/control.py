@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mainstem.chain import Chain, Head, Link
-from mainstem.errors import DecodeError, LogError
+from mainstem.errors import OLDER, DecodeError, LogError, UnreadableError
 from mainstem.messages import (
     ControlRecord,
     Lifecycle,
@@ -122,10 +122,15 @@ class ControlTopic:
         return self._feed(self._cursor.poll(timeout))
 
     def sync(self, timeout: float = 30.0) -> list[Entry]:
-        """All entries up to the topic's present end; raises LogError where it is not reached in time."""
+        """All entries up to the topic's present end; raises LogError where it is not reached in time.
+
+        UnreadableError where the topic no longer is the one that was read so far.
+        """
         if self._cursor is None:
             self._cursor = self._log.cursor(self.topic, 0, 0)
         _, end = self._log.bounds(self.topic, 0)
+        if end < self._cursor.position:
+            raise UnreadableError(f"{self.topic} ends at offset {end}, before {self._cursor.position}: {OLDER}")
         entries: list[Entry] = []
         while self._cursor.position < end:
             before = self._cursor.position
@@ -158,7 +163,20 @@ class ControlTopic:
         return encode(paged)
 
     def _feed(self, records: Iterable[Record]) -> list[Entry]:
-        return [self._reader.feed(r.offset, r.timestamp_ms, r.value) for r in records]
+        entries = [self._reader.feed(r.offset, r.timestamp_ms, r.value) for r in records]
+        if any(isinstance(entry.record, Lifecycle) and entry.link is None for entry in entries):
+            self._look_back()
+        return entries
+
+    def _look_back(self) -> None:
+        """A record does not follow the head: is it another writer's, or is ours the head of another history?"""
+        head = self.head
+        if head is None:
+            return
+        at = head.link.offset
+        found = next(self._log.read(self.topic, 0, at, at + 1), None)
+        if found is None or found.value is None or sha256(found.value) != head.link.hash:
+            raise UnreadableError(f"{self.topic} holds another record at offset {at} than was read there: {OLDER}")
 
     def close(self) -> None:
         """Free the reader."""

@@ -40,7 +40,11 @@ class UnreadableError(LogError):
     """Records that a manifest or a commit names can no longer be read whole."""
 
 
-class UnknownTopicError(LogError):
+OLDER = "Kafka was restored from an older copy, or the topic was made anew"
+"""What it means that a log does not hold what was read from it."""
+
+
+class UnknownTopicError(UnreadableError):
     """Kafka answers, and has no topic of that name."""
 
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from mainstem.errors import LogError, UnknownTopicError, UnreadableError
-from mainstem.ports import Clock, Outgoing, Record, TopicIdentity
+from mainstem.errors import OLDER, LogError, UnknownTopicError, UnreadableError
+from mainstem.ports import Clock, Holding, Holdings, Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A log as it was once."""
+
+    topics: Mapping[str, list[list[Record]]]
+    ids: Mapping[str, TopicIdentity]
+    first: Mapping[tuple[str, int], int]
 
 
 class MemoryLog:
@@ -65,6 +75,25 @@ class MemoryLog:
         """Which of these topics there are."""
         return self._topics.keys() & set(topics)
 
+    def holdings(self, topics: Collection[str]) -> Holdings:
+        """What there is under these names."""
+        there = {name: self._ids[name].id for name in topics if name in self._ids}
+        found = {name: Holding(id_, *self.bounds(name, 0)) for name, id_ in there.items()}
+        return Holdings("memory", {name: found.get(name) for name in topics})
+
+    def copy(self) -> Copy:
+        """All records and topics as they are now, for `restore`."""
+        with self._changed:
+            topics = {name: [list(log) for log in partitions] for name, partitions in self._topics.items()}
+            return Copy(topics, dict(self._ids), dict(self._first))
+
+    def restore(self, copy: Copy) -> None:
+        """Go back to an older copy, as a Kafka does whose disks are replaced by a backup of them."""
+        with self._changed:
+            self._topics = {name: [list(log) for log in partitions] for name, partitions in copy.topics.items()}
+            self._ids, self._first = dict(copy.ids), dict(copy.first)
+            self._changed.notify_all()
+
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""
         with self._changed:
@@ -97,6 +126,8 @@ class MemoryLog:
         """Records from `position` on, as a cursor asks for them."""
         with self._changed:
             log = self._partitions(topic)[partition]
+            if position > len(log):
+                raise UnreadableError(f"{topic} ends at offset {len(log)}, before {position}: {OLDER}")
             if timeout > 0:
                 self._changed.wait_for(lambda: len(log) > position, timeout)
             return log[position : position + limit]

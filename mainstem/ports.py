@@ -36,7 +36,10 @@ class Outgoing:
 
 
 class Cursor(Protocol):
-    """A reader that moves forward through one partition and sees appends as they come."""
+    """A reader that moves forward through one partition and sees appends as they come.
+
+    One that stands behind the partition's end, which no log that only grows can have, raises UnreadableError.
+    """
 
     @property
     def position(self) -> int:
@@ -81,6 +84,23 @@ class TopicIdentity:
     id: str
     compacted: bool | None = None
     """Whether Kafka deletes records for the sake of later ones with their key; None where it may not be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A topic that is there: its id, and of partition 0 the first readable and the next offset to be written."""
+
+    id: str
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a cluster holds of the topics that were asked for, by name; None of one that it does not have."""
+
+    cluster: str
+    topics: Mapping[str, Holding | None]
 
 
 class Streams(Source, Protocol):

@@ -20,7 +20,7 @@ from backend.aggregator.retention import Retention
 from mainstem import blocks, strategies, updates
 from mainstem.chain import Head
 from mainstem.control import ControlTopic, Entry, problem_of
-from mainstem.errors import AggregationError, LogError, RefusedError, UnreadableError
+from mainstem.errors import AggregationError, LogError, RefusedError, UnknownTopicError, UnreadableError
 from mainstem.messages import (
     Accepted,
     Base,
@@ -139,6 +139,7 @@ class Federation:
         return bool(waits)
 
     def _digest_what_came(self, head: Head, timeout: float) -> None:
+        self._model(head, head.base)  # which everyone starts from: whether it can be read is known at once
         if self._inbox is None:
             self._inbox = Inbox(self._log, head.opened.topics.aggregator, self._retain)
         self._inbox.seek(self.machine.position)
@@ -247,6 +248,8 @@ class Federation:
         except RefusedError as refusal:
             self._logger.warning("update of %s refused: %s", check.update.client, refusal)
             return refusal
+        except UnknownTopicError:
+            raise  # nothing is known of this update: the topic went, or the cluster just starts
         except UnreadableError as error:
             self._logger.warning("update of %s refused: %s", check.update.client, error)
             return RefusedError(Reason.MISSING_CHUNKS, f"its chunks cannot be read: {error}")
@@ -272,7 +275,7 @@ class Federation:
         weights = head.model(base.version)
         assert weights is not None, "only updates of the head's ancestors are accepted"
         self._models.budget = 0 if head.rules.mode == "sync" else self._retain // 4
-        return self._models.get(head.opened.topics.data, weights)
+        return self._models.get(head.opened.topics.data, weights, base.version)
 
     def _tensors(self, weights: Weights) -> list[Tensor]:
         assert self._inbox is not None and self.machine.head is not None

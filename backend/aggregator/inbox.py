@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from mainstem.errors import DecodeError
+from mainstem.errors import OLDER, DecodeError, UnreadableError
 from mainstem.messages import ClientRecord, Update, Weights, decode_client, sha256
 from mainstem.ports import Cursor, MessageLog, Record
 from mainstem.rounds import Seen
@@ -27,9 +27,18 @@ class Inbox:
         self.position = -1
 
     def seek(self, position: int) -> None:
-        """Go on from `position`; does nothing where the reader stands there already."""
+        """Go on from `position`; does nothing where the reader stands there already.
+
+        Raises UnreadableError where the topic does not reach so far, or begins behind it; LogError.
+        """
         if self.position == position:
             return
+        first, end = self._log.bounds(self._topic, 0)
+        if not first <= position <= end:
+            raise UnreadableError(
+                f"the run is to be read on from offset {position} of {self._topic}, which holds {first} to {end}: "
+                f"{OLDER if position > end else 'records were deleted'}; restart it as a new deployment"
+            )
         self.close()
         self._cursor = self._log.cursor(self._topic, 0, position)
         self.position = position

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from mainstem import updates
-from mainstem.errors import LogError, RefusedError
+from mainstem.errors import RefusedError, UnreadableError
 from mainstem.messages import Weights
 from mainstem.ports import MessageLog
 from mainstem.weights import Tensor
@@ -18,15 +18,18 @@ class Models:
         self._log, self.budget = log, 0
         self._kept: OrderedDict[tuple[str, str], tuple[Weights, list[Tensor]]] = OrderedDict()
 
-    def get(self, topic: str, weights: Weights) -> list[Tensor]:
-        """The model's tensors; raises LogError."""
+    def get(self, topic: str, weights: Weights, version: int) -> list[Tensor]:
+        """The tensors of a version; raises UnreadableError where its records are gone or others, LogError."""
         found = self._kept.get((weights.writer, weights.update))
         if found is None or found[0] != weights:
             try:
-                found = (weights, updates.read(self._log, topic, weights, written=True))
-            except RefusedError as error:
+                found = (weights, updates.read(self._log, topic, weights))
+            except (RefusedError, UnreadableError) as error:
                 # the chain stands: unreadable weights are an error to report, never a reason for another head
-                raise LogError(f"the weights of a version cannot be read: {error}") from error
+                raise UnreadableError(
+                    f"the weights of version {version} cannot be read from {topic}: {error}; roll back to a version "
+                    "whose weights are there, or restore the topic from a copy"
+                ) from error
         self.keep(*found)
         return found[1]
 

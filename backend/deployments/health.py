@@ -61,6 +61,9 @@ def _projection() -> Sign:
         if first is not None and (waits := parts.late(first.timestamp_ms)) is not None:
             text = f"a record of federation {federation} has waited for {waits:.0f} s: look at the control logger"
             return Sign("Log", "away", text)
+    doubted = Deployment.objects.exclude(doubt="").values_list("federation", flat=True)[:WATCHED]
+    if doubted:
+        return Sign("Log", "waiting", f"it does not hold what was read of {', '.join(doubted)}: it is read again")
     if behind > LATE:
         return Sign("Log", "waiting", f"these pages are {behind} records behind the log: look at the control logger")
     return Sign("Log", "ok", "these pages are up with it")

@@ -10,14 +10,13 @@ from mainstem.errors import LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.log import KafkaLog
 from mainstem.kafka.overview import Config
-from mainstem.ports import MessageLog
 
 _lock = threading.Lock()
-_log: MessageLog | None = None
+_log: KafkaLog | None = None
 _streams: KafkaLog | None = None
 
 
-def message_log() -> MessageLog:
+def message_log() -> KafkaLog:
     """The shared log; raises LogError where no Kafka is configured. It waits KAFKA_SECONDS before it gives up."""
     global _log
     with _lock:

@@ -35,7 +35,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
         "ended": [_card(deployment) for deployment in ended],
         "refusals": Refusal.objects.select_related("deployment").order_by("-id")[:NEWEST],
         "failed_jobs": jobs().filter(state="failed")[:NEWEST],
-        "failed": rows.filter(Q(state=State.FAILED) | ~Q(error=""))[:NEWEST],
+        "failed": rows.filter(Q(state__in=(State.FAILED, State.LOST)) | ~Q(error=""))[:NEWEST],
         "any": bool(open_ or ended),
         "has_models": Model.objects.exists(),
     }

@@ -1,13 +1,15 @@
 """Keeps control records and folds them into tables: idempotent, in order, and again from the start if one comes late.
 
-The rows are a function of the set of records alone, however they were delivered.
+The rows are a function of the set of records alone, however they were delivered. A record that contradicts a kept one
+puts the run in doubt: which of them the log holds only the log can tell (`rereading`).
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +30,11 @@ from backend.deployments.models import (
     Version,
 )
 from mainstem.control import ControlReader, Entry
+from mainstem.errors import OLDER
 from mainstem.ports import Record
 from mainstem.topics import MODEL_CONTROL, control_topic, federation_of
+
+log = logging.getLogger(__name__)
 
 READERS = 64
 """Federations whose chain a web worker keeps in memory; others are read again from the stored records."""
@@ -81,11 +86,15 @@ def _take_topic(federation: str, cluster_id: str, topic_id: str, batch: Sequence
             if deployment is None:
                 for record in batch:
                     taken.refuse(record, f"federation {federation} was deleted")
-            elif (reason := _claim(deployment, cluster_id, topic_id)) is not None:
-                for record in batch:
-                    taken.refuse(record, reason)
             else:
-                _store_and_fold(deployment, batch, taken)
+                _claim(deployment, cluster_id, topic_id)
+                kept = {row.offset: row for row in ControlRecord.of(deployment).filter(offset__in=_offsets(batch))}
+                if reason := deployment.doubt or _doubt(deployment, (cluster_id, topic_id), kept, batch):
+                    doubt(deployment, reason)
+                    for record in batch:  # once the log is read again, they come with it
+                        taken.refuse(record, reason)
+                else:
+                    store_and_fold(deployment, batch, kept.keys(), taken)
     except BaseException:
         _forget(federation)  # what the reader in memory has seen was not committed
         raise
@@ -105,20 +114,42 @@ def _deployment(federation: str) -> Deployment | None:
     return Deployment.objects.select_for_update().get(pk=made.pk)
 
 
-def _claim(deployment: Deployment, cluster_id: str, topic_id: str) -> str | None:
-    """Why this topic is not the deployment's; None where it is, now if not before."""
+def _claim(deployment: Deployment, cluster_id: str, topic_id: str) -> None:
     if not deployment.topic_id and not deployment.cluster_id:
         deployment.cluster_id, deployment.topic_id = cluster_id, topic_id
-    if (deployment.cluster_id, deployment.topic_id) == (cluster_id, topic_id):
-        return None
-    return f"federation {deployment.federation} is known from another topic of that name (id {deployment.topic_id})"
 
 
-def _store_and_fold(deployment: Deployment, batch: Sequence[Record], taken: Taken) -> None:
+def _offsets(batch: Iterable[Record]) -> list[int]:
+    return [record.offset for record in batch]
+
+
+def _doubt(
+    deployment: Deployment, place: tuple[str, str], kept: Mapping[int, ControlRecord], batch: Iterable[Record]
+) -> str:
+    """Why the kept records and these cannot all be of one log; empty where they can."""
+    if (deployment.cluster_id, deployment.topic_id) != place:
+        return f"federation {deployment.federation} is known from another topic of that name (id {deployment.topic_id})"
+    contradicted = (record for record in batch if record.offset in kept and not kept[record.offset].equals(record))
+    record = next(contradicted, None)
+    return "" if record is None else contradiction(record.topic, record.offset)
+
+
+def contradiction(topic: str, offset: int) -> str:
+    """The sentence of a record that is another one than was kept."""
+    return f"{topic} holds another record at offset {offset} than was read there before: {OLDER}"
+
+
+def doubt(deployment: Deployment, reason: str) -> None:
+    """Believe neither the rows nor what loggers bring, until the log was read again."""
+    if deployment.doubt != reason:
+        log.error("%s; the log of federation %s is read again", reason, deployment.federation)
+        deployment.doubt = reason
+        deployment.save(update_fields=["doubt"])
+
+
+def store_and_fold(deployment: Deployment, batch: Sequence[Record], known: Collection[int], taken: Taken) -> None:
+    """Keep what is new of a batch, beside the `known` offsets, and fold it. The deployment's row is locked."""
     place = {"cluster_id": deployment.cluster_id, "topic_id": deployment.topic_id, "partition": 0}
-    known = set(
-        ControlRecord.objects.filter(**place, offset__in=[r.offset for r in batch]).values_list("offset", flat=True)
-    )
     fresh: dict[int, Record] = {}
     for record in batch:
         if record.offset in known or record.offset in fresh:
@@ -140,9 +171,7 @@ def _store_and_fold(deployment: Deployment, batch: Sequence[Record], taken: Take
         for record in sorted(fresh.values(), key=lambda record: record.offset)
     ]
     ControlRecord.objects.bulk_create(rows)
-    if rows[0].offset < deployment.folded:
-        rows = _start_over(deployment)
-    problems = _fold(deployment, rows)
+    problems = fold_again(deployment) if rows[0].offset < deployment.folded else _fold(deployment, rows)
     for offset, record in fresh.items():
         if offset in problems:
             taken.refuse(record, problems[offset])
@@ -150,25 +179,26 @@ def _store_and_fold(deployment: Deployment, batch: Sequence[Record], taken: Take
             taken.accepted += 1
 
 
-def _start_over(deployment: Deployment) -> list[ControlRecord]:
-    """A record came late: clear what was folded and give every stored record to be folded again."""
+def fold_again(deployment: Deployment) -> dict[int, str]:
+    """Clear what was folded, and fold every kept record; the undecodable ones' reasons by offset."""
     for rows in (deployment.rounds, deployment.versions, deployment.refusals, deployment.members):
         rows.all().delete()
     deployment.refolds += 1
     deployment.folded = deployment.superseded = deployment.undecodable = 0
-    deployment.state = State.WAITING
+    if deployment.state not in (State.DELETING, State.LOST):
+        deployment.state = State.WAITING
     deployment.detail = deployment.phase = deployment.sha256 = ""
     deployment.round = deployment.version = deployment.needed = 0
     deployment.head, deployment.evaluation = {}, None
     deployment.failures, deployment.trouble = [], ""
     deployment.deadline_ms = deployment.opened_ms = deployment.ended_ms = None
     _forget(deployment.federation)
-    return list(ControlRecord.of(deployment))
+    return _fold(deployment, list(ControlRecord.of(deployment)))
 
 
 def _fold(deployment: Deployment, rows: Sequence[ControlRecord]) -> dict[int, str]:
     """Fold rows that follow what was folded; the undecodable ones' reasons by offset."""
-    deleting = deployment.state == State.DELETING
+    fixed = deployment.state if deployment.state in (State.DELETING, State.LOST) else None
     reader = _reader(deployment)
     problems: dict[int, str] = {}
     for row in rows:
@@ -184,8 +214,8 @@ def _fold(deployment: Deployment, rows: Sequence[ControlRecord]) -> dict[int, st
         _write(deployment, changes_of(entry, reader.chain.head))
         deployment.folded = row.offset + 1
     ControlRecord.objects.bulk_update(rows, ["kind", "problem"], batch_size=500)
-    if deleting:
-        deployment.state = State.DELETING
+    if fixed == State.DELETING or (fixed == State.LOST and not deployment.ended):
+        deployment.state = fixed  # no record says so
     deployment.save()
     _remember(deployment, reader)
     return problems

@@ -5,12 +5,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from backend.deployments import projection
+from backend.deployments.auditor import audit
 from backend.streams import intake
 from mainstem.errors import LogError
+from mainstem.kafka.log import KafkaLog
 from mainstem.kafka.relay import GroupSource
 from mainstem.relay.loop import Batch
 from mainstem.topics import CONTROL_PATTERN, DATA_CONTROL, MODEL_CONTROL
@@ -23,18 +26,23 @@ Config = Mapping[str, str | int | float | bool]
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What was read: `accepted` records are new, `duplicates` stood in the database already."""
+    """What was read: `accepted` records are new, `duplicates` stood in the database already.
+
+    `dropped` are runs of which the database held records that the log does not.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     refused: list[dict[str, Any]] = field(default_factory=list)
     streams: int = 0
+    dropped: int = 0
     seconds: float = 0.0
 
 
 def rebuild(cloud: Config, data: Config, say: Callable[[str], object] = lambda text: None) -> Rebuilt:
     """Read everything from the beginning into the tables; what they hold already is left alone. Raises LogError.
 
+    A run whose rows and log contradict each other is read again from its log alone, which drops what is not in it.
     Its consumer group is its own and commits nothing, so the loggers and this do not disturb each other.
     """
     began, done = time.monotonic(), Rebuilt()
@@ -51,6 +59,8 @@ def rebuild(cloud: Config, data: Config, say: Callable[[str], object] = lambda t
             done.streams += intake.take(batch.cluster_id, batch.topic_ids[record.topic], record)[1]
 
     _drain(cloud, [f"^{MODEL_CONTROL}$", CONTROL_PATTERN], control)
+    with closing(KafkaLog(cloud)) as source:
+        done.dropped = audit(source)
     _drain(data, [f"^{DATA_CONTROL}$"], streams)
     done.seconds = time.monotonic() - began
     return done

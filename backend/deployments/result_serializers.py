@@ -89,7 +89,7 @@ class ResultSerializer(serializers.ModelSerializer[Deployment]):
         model = Deployment
         fields = [
             "federation", "name", "state", "detail", "round", "rounds", "version", "sha256", "evaluation", "parent",
-            "strategy", "opened_ms", "ended_ms",
+            "strategy", "opened_ms", "ended_ms", "doubt", "amended", "lost",
         ]  # fmt: skip
 
 
@@ -106,7 +106,7 @@ class ResultDetailSerializer(serializers.ModelSerializer[Deployment]):
         fields = [
             "federation", "name", "state", "detail", "round", "version", "sha256", "evaluation", "parent", "strategy",
             "training", "rules", "data", "input", "head", "opened_ms", "ended_ms", "rounds", "versions", "members",
-            "refusals",
+            "refusals", "doubt", "amended", "lost",
         ]  # fmt: skip
 
     def get_refusals(self, deployment: Deployment) -> list[dict[str, Any]]:

@@ -208,6 +208,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "id", "federation", "name", "state", "detail", "error", "configuration", "model", "model_name", "parent",
             "external", "framework", "round", "rounds", "version", "sha256", "min_clients", "max_clients", "phase",
             "needed", "deadline_ms", "strategy", "evaluation", "opened_ms", "ended_ms", "created_by", "created_at",
+            "doubt", "amended", "lost",
         ]  # fmt: skip
         read_only_fields = fields
 

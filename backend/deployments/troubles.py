@@ -1,4 +1,4 @@
-"""What stands in a run's way, wherever it was said: by its aggregator, by clients that gave up, by their launchers."""
+"""What stands in a run's way, whoever says so: its log, its aggregator, clients that gave up, their launchers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A sentence, and who it is about: a client, or the aggregator. `job` names the client's Job where it told."""
+    """A sentence, and who it is about, or the log; `job` names the client's Job where it told."""
 
     about: str
     detail: str
@@ -46,18 +46,23 @@ def with_troubles(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
 
 def troubles(deployment: Deployment) -> list[Trouble]:
     """All of them, what clients said themselves before what their launcher saw of them."""
+    found = [Trouble("the log", told) for told in (deployment.lost, _doubted(deployment), deployment.amended) if told]
     if deployment.state not in OPEN:
-        return []
+        return found
     if hasattr(deployment, "troubled_jobs"):
         members, launched = deployment.failed_members, deployment.troubled_jobs  # type: ignore[attr-defined]
     else:
         members, launched = _members().filter(deployment=deployment), _jobs().filter(deployment=deployment)
-    found = [Trouble("the aggregator", deployment.trouble)] if deployment.trouble else []
+    found += [Trouble("the aggregator", deployment.trouble)] if deployment.trouble else []
     found += [Trouble(failure["client"], failure["detail"]) for failure in deployment.failures]
     gave_up = {failure["client"] for failure in deployment.failures}  # a commit names who failed no longer
     found += [Trouble(member.client, member.detail) for member in members if member.client not in gave_up]
     said = {trouble.about for trouble in found}
     return found + [Trouble(job.client_id, job.detail, job.name) for job in launched if job.client_id not in said]
+
+
+def _doubted(deployment: Deployment) -> str:
+    return deployment.doubt and f"{deployment.doubt}. What is shown here is read again from the log."
 
 
 def _members() -> QuerySet[Member]:

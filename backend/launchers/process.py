@@ -1,4 +1,4 @@
-"""The launcher process' loops: outbox to Kafka, sample data, streams, replicas, Jobs. None waits for another.
+"""The launcher process' loops: outbox to Kafka, log, sample data, streams, replicas, Jobs. None waits for another.
 
 They turn while this process has the lease of the database: before that it stands by, and without it it ends.
 """
@@ -14,6 +14,7 @@ from typing import Any
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
+from backend.deployments.auditor import Auditor
 from backend.deployments.kafka import cloud_config, message_log, stream_log
 from backend.deployments.outbox import publish_pending
 from backend.launchers import lease
@@ -84,6 +85,7 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health,
     )
     begin("samples", Injector().step, every)
     begin("streams", Surveyor(stream_log).step, every)
+    begin("log", Auditor(message_log).step, every)
     serving = begin(
         "serving", ServingReconciler(fleet, options, stream_log).tick, pause, turn=lambda: health.turn("serving")
     )

@@ -194,7 +194,7 @@ class Reconciler:
     def _standing(self, deployment: Deployment | None) -> Standing:
         if deployment is None or deployment.state == State.DELETING:
             return Standing.GONE
-        if deployment.state in (State.STOPPED, State.FAILED):
+        if deployment.state in (State.STOPPED, State.FAILED, State.LOST):
             return Standing.PAUSED
         if deployment.state != State.FINISHED:
             return Standing.OPEN

@@ -14,10 +14,12 @@ from django.db.models import Q, QuerySet
 
 from backend.launchers.matching import open_federations
 from backend.launchers.models import JobState
+from backend.streams import intake
 from backend.streams.models import DataSource
-from mainstem.errors import MainstemError
+from mainstem.errors import OLDER, MainstemError
 from mainstem.ports import Streams
 from mainstem.survey import Standing, survey
+from mainstem.topics import DATA_CONTROL
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,13 @@ class Surveyor:
 
     def __init__(self, connect: Callable[[], Streams], now: Callable[[], float] = time.time) -> None:
         self._connect, self._now = connect, now
+        self._announced = float("-inf")
 
     def step(self) -> None:
         """Look at the streams that are due, up to the first that Kafka tells nothing of: the next step goes on."""
+        if self._now() > self._announced + AGAIN_SECONDS and DataSource.objects.exists():
+            self._announced = self._now()
+            self._drop_unannounced()
         for pk in list(self._due().order_by("id").values_list("pk", flat=True)):
             source = DataSource.objects.get(pk=pk)
             try:
@@ -43,6 +49,19 @@ class Surveyor:
                 log.warning("stream %s: %s", source.topic[:100], error)
                 self._keep(source, standing=Standing.WAITS, notice=f"Kafka does not tell what it holds: {error}")
                 return
+
+    def _drop_unannounced(self) -> None:
+        """Forget streams whose announcement lies behind the end that the announcements' topic has now."""
+        try:
+            source = self._connect()
+            topic = source.identify(DATA_CONTROL)
+            end = source.bounds(DATA_CONTROL, 0)[1] if topic is not None else 0
+        except MainstemError as error:
+            log.warning("%s: %s", DATA_CONTROL, error)
+            return
+        if topic is not None:
+            for lost in DataSource.objects.filter(topic_id=topic.id, partition=0, offset__gte=end):
+                intake.forget(lost, f"{DATA_CONTROL} ends at offset {end}, before its announcement: {OLDER}")
 
     def _due(self) -> QuerySet[DataSource]:
         """New streams; those that a federation may want that opened since; those that may have changed meanwhile."""

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from backend.streams.models import RAW_BYTES, DataSource
-from mainstem.errors import DecodeError
+from mainstem.errors import OLDER, DecodeError
 from mainstem.ports import Record
 from mainstem.streams import DataAnnouncement
+from mainstem.survey import Standing
 from mainstem.topics import CONTROL_RECORD_LIMIT
+
+log = logging.getLogger(__name__)
 
 _DEEPEST = 64
 
 
 def take(cluster_id: str, topic_id: str, record: Record) -> tuple[DataSource, bool]:
-    """The row of this record, and whether it is new. A record that announces no stream is kept with its `problem`."""
+    """The row of this record, and whether it is new. A record that announces no stream is kept with its `problem`.
+
+    Where another record was read at that place before, it is the log of today that counts: see `forget`.
+    """
     try:
         fields = _fields(record)
     except DecodeError as error:
         value = None if record.value is None else record.value[:RAW_BYTES]
         fields = {"problem": str(error), "value": value, "key": (record.key or b"")[:RAW_BYTES]}
-    return DataSource.objects.get_or_create(
-        cluster_id=cluster_id,
-        topic_id=topic_id,
-        partition=record.partition,
-        offset=record.offset,
-        defaults={"timestamp_ms": record.timestamp_ms, **fields},
-    )
+    fields["timestamp_ms"] = record.timestamp_ms
+    place = {"cluster_id": cluster_id, "topic_id": topic_id, "partition": record.partition, "offset": record.offset}
+    known = DataSource.objects.filter(**place).first()
+    if known is not None and not _same(known, fields):
+        forget(known, f"{record.topic} holds another announcement at its offset {record.offset} now: {OLDER}")
+    return DataSource.objects.get_or_create(**place, defaults=fields)
+
+
+def _same(known: DataSource, fields: Mapping[str, Any]) -> bool:
+    bytes_ = [None if value is None else bytes(value) for value in (known.key, known.value)]
+    return [known.timestamp_ms, *bytes_] == [fields["timestamp_ms"], fields["key"], fields["value"]]
+
+
+def forget(source: DataSource, why: str) -> None:
+    """The log no longer holds this announcement: its row goes, or stays for its Jobs without a place in the log."""
+    log.error("stream %s is no longer announced: %s", source.topic[:100], why)
+    if not source.jobs.exists():
+        source.delete()
+        return
+    away = {"partition": DataSource.NOWHERE, "offset": source.pk, "standing": Standing.GONE, "notice": why}
+    DataSource.objects.filter(pk=source.pk).update(**away)
 
 
 def _fields(record: Record) -> dict[str, Any]:

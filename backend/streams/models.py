@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -17,8 +18,11 @@ RAW_BYTES = 1 << 16
 class DataSource(models.Model):
     """A stream as its announcement describes it, or a record that is none, with the `problem` that it has.
 
-    A record is the same one for ever by (`cluster_id`, `topic_id`, `partition`, `offset`).
+    A record is the same one for ever by (`cluster_id`, `topic_id`, `partition`, `offset`), as long as Kafka is not
+    restored from an older copy. Partition `NOWHERE` is that of announcements which the log then no longer holds.
     """
+
+    NOWHERE: ClassVar[int] = -1
 
     cluster_id = models.CharField(max_length=64)
     topic_id = models.CharField(max_length=64)

@@ -23,7 +23,7 @@ PATIENCE = 4.0
 AT_ONCE = 20
 MOST_BYTES = 32 << 20
 """Of records that are read for one look: chunks are large."""
-OVER = (State.FINISHED, State.FAILED, State.STOPPED)
+OVER = (State.FINISHED, State.FAILED, State.STOPPED, State.LOST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ TRAINING = {"batch_size": 32, "epochs": 5, "optimizer": "adam", "learning_rate":
 WAIT_SECONDS = 600.0
 POLL_SECONDS, JOBS_SECONDS = 0.25, 3.0
 AWAY_SECONDS = 60.0  # so long the backend may be restarting: the run goes on without it
-ENDED = ("finished", "stopped", "failed")
+ENDED = ("finished", "stopped", "failed", "lost")
 
 
 class DemoError(MainstemError):

@@ -177,6 +177,7 @@ def _backend(home: Home) -> Iterator[Finding]:
     try:
         with Api.connect(home) as api:
             yield Finding("backend", OK, f"{api.address} answers and takes the login")
+            yield from logs_of_runs(api)
     except MainstemError as error:
         yield Finding("backend", MISSING, str(error), f"look into {home.logs / 'web.out'}")
 
@@ -198,6 +199,19 @@ def _database(home: Home) -> Iterator[Finding]:
         yield Finding("database", MISSING, fault, fix)
     if not told["faults"]:
         yield Finding("database", OK, f"{told['vendor']}: all {told['tables']} tables can be read")
+
+
+def logs_of_runs(api: Api) -> Iterator[Finding]:
+    """Runs whose log is not what it was; raises ApiError."""
+    sound = True
+    for run in api.pages("deployments/"):
+        for state, name in ((MISSING, "lost"), (NOTE, "doubt"), (NOTE, "amended")):
+            if run.get(name):
+                sound = False
+                fix = f"`mainstem verify {run['federation']}` proves what the log holds; its page tells the rest"
+                yield Finding(f"log of {run['federation']}", state, run[name], fix)
+    if sound:
+        yield Finding("logs of runs", OK, "they hold what was read of them")
 
 
 def _confinement(home: Home) -> Iterator[Finding]:

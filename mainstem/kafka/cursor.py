@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from mainstem.errors import LogError, UnreadableError
+from mainstem.errors import OLDER, LogError, UnreadableError
 from mainstem.ports import Record
 
 PASSING = frozenset(
@@ -32,6 +32,9 @@ PASSING = frozenset(
     )
 )
 """What librdkafka goes on retrying by itself."""
+
+STILL_LOOKS = 6
+"""A reader that found so often that there is more than it gets is stuck: a new one may get it."""
 
 
 def consumer_config(
@@ -77,7 +80,12 @@ def record_of(message: Message) -> Record:
 
 
 class KafkaCursor:
-    """Implements `ports.Cursor` with a consumer of its own, assigned once."""
+    """Implements `ports.Cursor` with a consumer of its own, assigned once.
+
+    After `quiet` seconds without a record it asks `end_of` where the partition ends now (None: not known). librdkafka
+    alone says nothing, for good, where a broker came back with an older copy of its data: it takes the metadata with
+    the smaller leader epoch for outdated. A deleted topic it reports late or never. `end_of` may raise LogError.
+    """
 
     def __init__(
         self,
@@ -87,8 +95,12 @@ class KafkaCursor:
         start: int,
         *,
         committed: bool = False,
+        quiet: float,
+        end_of: Callable[[], int | None],
     ) -> None:
         self._topic, self._partition, self._position = topic, partition, start
+        self._quiet, self._end_of = quiet, end_of
+        self._looked, self._looked_at, self._behind = time.monotonic(), start, 0
         self._consumer: Consumer | None = Consumer(consumer_config(config, committed))
         self._consumer.assign([TopicPartition(topic, partition, start)])
 
@@ -104,7 +116,28 @@ class KafkaCursor:
             messages = self._consume(max(0.0, deadline - time.monotonic()), limit)
             records = [record for message in messages if (record := self._taken(message)) is not None]
             if records or self._position > before or not messages:
+                self._look()
                 return records
+
+    def _look(self) -> None:
+        """Whether the partition still is what was read, where nothing has come for a while."""
+        now = time.monotonic()
+        if self._position != self._looked_at:
+            self._looked, self._looked_at, self._behind = now, self._position, 0
+        if now < self._looked + self._quiet:
+            return
+        end = self._reached()
+        self._looked = time.monotonic()
+        self._behind += end is not None and end > self._position
+        if self._behind >= STILL_LOOKS:
+            raise LogError(f"the reader of {self._topic} stands still at offset {self._position} of {end}")
+
+    def _reached(self) -> int | None:
+        """The partition's end, where it is known; raises UnreadableError where it lies before our position."""
+        end = self._end_of()
+        if end is not None and end < self._position:
+            raise UnreadableError(f"{self._topic} ends at offset {end}, before {self._position}: {OLDER}")
+        return end
 
     def _consume(self, timeout: float, limit: int) -> list[Message]:
         if self._consumer is None:
@@ -125,6 +158,7 @@ class KafkaCursor:
                 # offsets without records (transaction markers) lie behind: the end is where they end
                 self._position = max(self._position, message.offset() or 0)
             elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                self._reached()
                 raise UnreadableError(f"{self._topic} no longer holds offset {self._position}")
             elif error.code() not in PASSING and not error.retriable():
                 raise LogError(f"{self._topic}: {error.str()}")

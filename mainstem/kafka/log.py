@@ -16,15 +16,24 @@ from mainstem.errors import LogError, UnknownTopicError
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
-from mainstem.kafka.identity import identify, ids_of
+from mainstem.kafka.holdings import holdings
+from mainstem.kafka.identity import GONE, identify, ids_of
 from mainstem.kafka.leaders import await_leaders
 from mainstem.kafka.ranges import Ranges
 from mainstem.kafka.renewed import Renewed
-from mainstem.ports import Outgoing, Record, TopicIdentity
+from mainstem.ports import Holdings, Outgoing, Record, TopicIdentity
 from mainstem.topics import TopicSpec
 
-LOOK_SECONDS = 10.0
+ASK_SECONDS = 10.0
 """For which topics there are: who asks asks again."""
+
+LOOK_SECONDS = 1.0
+"""How long a quiet reader waits for Kafka to tell where a partition ends."""
+
+QUIET_SECONDS = 5.0
+"""After so long without a record a reader asks anew where its partition ends."""
+
+_NO_TOPIC = GONE | {KafkaError._UNKNOWN_PARTITION}
 
 
 class KafkaLog:
@@ -33,17 +42,23 @@ class KafkaLog:
     Producers are idempotent with acks=all. `timeout` is how many seconds an append or a read may take without
     progress before it raises LogError. `committed` leaves out records of transactions that are open or aborted: right
     for streams of others. The protocol needs no transactions, and one left open would stall every such reader.
+    `quiet` is after how many seconds without a record a cursor looks whether its partition still reaches so far.
     """
 
     reader: type[KafkaCursor] = KafkaCursor
 
     def __init__(
-        self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0, committed: bool = False
+        self,
+        config: Mapping[str, str | int | float | bool],
+        *,
+        timeout: float = 30.0,
+        committed: bool = False,
+        quiet: float = QUIET_SECONDS,
     ) -> None:
         self._config: dict[str, str | int | float | bool] = dict(config)
         self._timeout = timeout
         self._limits = {"operation_timeout": timeout, "request_timeout": timeout}
-        self._committed = committed
+        self._committed, self._quiet = committed, quiet
         self._lock = threading.Lock()
         self._appender = Appender(self._config, timeout)
         self._admin = Administrator(self._config)
@@ -73,7 +88,15 @@ class KafkaLog:
         count = self.partitions(topic, partition + 1)
         if partition >= count:
             raise LogError(f"{topic} has {count} partitions; there is no partition {partition}")
-        return self.reader(self._config, topic, partition, start, committed=self._committed)
+        return self.reader(
+            self._config,
+            topic,
+            partition,
+            start,
+            committed=self._committed,
+            quiet=self._quiet,
+            end_of=lambda: self._end(topic, partition),
+        )
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """See `ports.MessageLog`."""
@@ -92,13 +115,23 @@ class KafkaLog:
                     raise LogError(f"asking for the offsets of {topic}: {error.args[0].str()}") from error
                 time.sleep(0.05)
 
+    def _end(self, topic: str, partition: int) -> int | None:
+        """Where the partition ends; None where Kafka does not tell at once. Raises UnknownTopicError."""
+        try:
+            with self._lock, self._asker.lend() as asker:
+                place = TopicPartition(topic, partition)
+                return int(asker.get_watermark_offsets(place, timeout=LOOK_SECONDS, cached=False)[1])
+        except KafkaException as error:
+            self._leaderless(error, topic, partition)
+            return None
+
     def _leaderless(self, error: KafkaException, topic: str, partition: int) -> bool:
-        """Whether a partition that librdkafka calls unknown does exist.
+        """Whether a partition that librdkafka calls unknown is there; raises UnknownTopicError where its topic is not.
 
         What a client heard while there was no leader it keeps for `metadata.max.age.ms`, 15 minutes: the next
         question goes to a new one.
         """
-        if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+        if error.args[0].code() not in _NO_TOPIC:
             return False
         self._asker.renew()
         try:
@@ -106,8 +139,11 @@ class KafkaLog:
                 found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
         except KafkaException:
             return False
+        if found is None or (found.error is not None and found.error.code() in GONE):
+            self._partitions.pop(topic, None)
+            raise UnknownTopicError(f"topic {topic} does not exist") from error
         time.sleep(0.2)  # clients are not made by the dozen
-        return found is not None and partition in found.partitions
+        return partition in found.partitions
 
     def partitions(self, topic: str, least: int = 1) -> int:
         """See `ports.MessageLog`."""
@@ -128,7 +164,12 @@ class KafkaLog:
     def existing(self, topics: Collection[str]) -> set[str]:
         """Which of these topics there are, all asked for at once; raises LogError."""
         with self._translated(f"looking for {len(topics)} topics") as admin:
-            return {name for name, id_ in ids_of(admin, topics, min(self._timeout, LOOK_SECONDS)).items() if id_}
+            return {name for name, id_ in ids_of(admin, topics, min(self._timeout, ASK_SECONDS)).items() if id_}
+
+    def holdings(self, topics: Collection[str]) -> Holdings:
+        """What there is now under these names, all asked for at once; raises LogError."""
+        with self._translated(f"asking what Kafka holds of {len(topics)} topics") as admin:
+            return holdings(admin, topics, self._timeout)
 
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """See `ports.MessageLog`."""

@@ -7,6 +7,7 @@ uncopied.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -168,5 +169,7 @@ class Outbox:
 
 def _serve(producer: Producer, stop: threading.Event) -> None:
     while not stop.is_set():
-        producer.poll(SERVE)
-    producer.flush(SERVE)
+        with contextlib.suppress(KafkaException):  # a fatal one; each record's own delivery report follows
+            producer.poll(SERVE)
+    with contextlib.suppress(KafkaException):
+        producer.flush(SERVE)

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from mainstem.errors import LogError
+from mainstem.kafka.identity import GONE
 
 Config = Mapping[str, str | int | float | bool]
 
@@ -59,6 +60,22 @@ def bounds(admin: AdminClient, places: Iterable[TopicPartition], timeout: float)
         for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
     )
     return _settled(first), _settled(end)
+
+
+def ends(admin: AdminClient, places: Iterable[TopicPartition], timeout: float) -> Offsets:
+    """The next offset of each place that there is, all asked at once; raises KafkaException."""
+    wanted = [TopicPartition(place.topic, place.partition) for place in places]
+    if not wanted:
+        return {}
+    found: Offsets = {}
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    for place, future in admin.list_offsets(dict.fromkeys(wanted, latest), request_timeout=timeout).items():
+        try:
+            found[place.topic, place.partition] = int(future.result().offset)
+        except KafkaException as error:
+            if error.args[0].code() not in GONE:
+                raise
+    return found
 
 
 def _settled(futures: Mapping[TopicPartition, Future[Any]]) -> Offsets:

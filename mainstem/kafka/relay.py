@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -20,11 +21,16 @@ from confluent_kafka import (
 )
 from confluent_kafka.cimpl import NewTopic
 
-from mainstem.errors import LogError
+from mainstem.errors import OLDER, LogError
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.cursor import record_of
 from mainstem.kafka.identity import GONE, ids_of
+from mainstem.kafka.log import LOOK_SECONDS, QUIET_SECONDS
+from mainstem.kafka.overview import ends
+from mainstem.kafka.reach import Reach
 from mainstem.kafka.renewed import FAILURES
+from mainstem.metrics import names
+from mainstem.metrics.objects import counter
 from mainstem.relay.loop import Batch
 from mainstem.topics import TopicSpec
 
@@ -33,6 +39,8 @@ log = logging.getLogger(__name__)
 MAX_RECORDS = 500
 MAX_BYTES = 900_000
 """Keys and values of one batch; a single larger record travels alone."""
+
+REWINDS = counter(names.RELAY_REWINDS)
 
 _TIMEOUT = 10.0
 _GONE = GONE | {KafkaError._UNKNOWN_PARTITION}
@@ -54,7 +62,8 @@ class GroupSource:
     `announced_by` is a topic whose records say that there are new topics to look for; without it they are
     found within a second. `create` is a topic to create where it is missing. `committed` leaves out records of
     transactions that are open or aborted. Nothing is asked of Kafka before the first `batch`, so Kafka may come later.
-    Not for several threads.
+    Every `quiet` seconds it looks where the topics end: one that has lost its end, since Kafka was restored from an
+    older copy, is read again from its beginning, which no reset policy of the client would do. Not for several threads.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class GroupSource:
         create: TopicSpec | None = None,
         committed: bool = False,
         max_poll_ms: int = 300_000,
+        quiet: float = QUIET_SECONDS,
     ) -> None:
         self._settings: dict[str, Any] = {
             "fetch.wait.max.ms": 100,  # a topic found meanwhile waits for the fetch in flight
@@ -86,7 +96,7 @@ class GroupSource:
             "statistics.interval.ms": 10_000,
             "stats_cb": self._client_statistics,
         }
-        self._consumer = self._member()
+        self._consumer = self._connect()
         self._admin = Administrator({**config, "log_level": 2})
         self._patterns = list(topics)
         self._announced_by = announced_by
@@ -97,7 +107,16 @@ class GroupSource:
         self._overflow: Message | None = None
         self._troubles: set[int] = set()
         self._failures = 0
+        self._quiet, self._looked = quiet, time.monotonic()
+        self._reach = Reach()
+        self._again: set[str] = set()
         self.lag = 0
+
+    def _connect(self) -> Consumer:
+        try:
+            return Consumer(self._settings)
+        except (KafkaException, ValueError, TypeError) as error:
+            raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
 
     def batch(self, timeout: float) -> Batch | None:
         """Up to 500 records or about 0.9 MB, in order; None if none came in time. Raises LogError.
@@ -121,12 +140,6 @@ class GroupSource:
         self._consumer.close()
 
     # ------------------------------------------------------------ inside
-    def _member(self) -> Consumer:
-        try:
-            return Consumer(self._settings)
-        except (KafkaException, ValueError, TypeError) as error:
-            raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
-
     @contextlib.contextmanager
     def _renewed(self) -> Iterator[None]:
         """After a few failures in a row another member takes over: see `renewed`. It reads on where was committed."""
@@ -136,15 +149,14 @@ class GroupSource:
             self._failures += 1
             if self._failures >= FAILURES:
                 log.warning("Kafka has failed %d times in a row: going on with a new connection", self._failures)
-                leaving = threading.Thread(target=self._consumer.close, name="leaving a client", daemon=True)
-                self._consumer = self._member()
-                leaving.start()
-                self._cluster, self._read, self._overflow, self._failures = "", [], None, 0
+                self._leave()
             raise
 
     def _batch(self, timeout: float) -> Batch | None:
         if not self._cluster:
             self._prepare()
+        if time.monotonic() > self._looked + self._quiet:
+            self._look()
         self._fill(timeout)
         if not self._read:
             self._failures = 0
@@ -175,8 +187,56 @@ class GroupSource:
             self._create_topic(self._create)
         if not metadata.cluster_id:
             raise LogError("Kafka does not tell its cluster id")
-        _guard("cannot subscribe", lambda: self._consumer.subscribe(self._patterns))
+        _guard("cannot subscribe", lambda: self._consumer.subscribe(self._patterns, on_assign=self._assigned))
         self._cluster = metadata.cluster_id
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        again = [partition for partition in partitions if partition.topic in self._again]
+        for partition in again:
+            partition.offset = OFFSET_BEGINNING
+            self._again.discard(partition.topic)
+        if again:
+            consumer.incremental_assign(partitions)
+
+    # ------------------------------------------------------------ does the log still reach so far?
+    def _look(self) -> None:
+        """Begin anew where a topic is shorter than it was, or where this client gets no more of it."""
+        try:
+            mine = self._consumer.position(self._consumer.assignment())
+            with self._admin.lend() as admin:
+                found = ends(admin, mine, LOOK_SECONDS)
+            heard = {(p.topic, p.partition): self._consumer.get_watermark_offsets(p, cached=True)[1] for p in mine}
+        except (KafkaException, RuntimeError) as error:
+            log.debug("the ends of the topics are not known now: %s", _text(error))
+            return
+        finally:
+            self._looked = time.monotonic()
+        read = {(p.topic, p.partition): p.offset for p in mine}
+        shorter = self._reach.shorter(found, read, heard)
+        for (topic, partition), (end, before) in shorter.items():
+            log.error("%s:%d ends at offset %d, and reached %d before: %s", topic, partition, end, before, OLDER)
+            REWINDS.inc()
+        self._again |= {topic for topic, _ in shorter}
+        if shorter or self._reach.deaf(found, heard) or KafkaError._ALL_BROKERS_DOWN in self._troubles:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """With another client: who comes back after an outage may hold another log, of which this one may hear nothing.
+
+        What was read and not given out is of the log before, and comes again from what the group has committed.
+        """
+        log.info("reading on with a new client")
+        self._leave()
+        self._prepare()
+
+    def _leave(self) -> None:
+        """Let another client take this one's place, which `_prepare` subscribes; closing may last as long as Kafka."""
+        leaving = threading.Thread(target=self._consumer.close, name="leaving a client", daemon=True)
+        self._consumer = self._connect()
+        leaving.start()
+        self._cluster, self._read, self._overflow, self._failures = "", [], None, 0
+        self._troubles.clear()
+        self._reach = Reach()
 
     def _fill(self, timeout: float) -> None:
         """Read into `_read` what is there; wait at most `timeout` seconds for the first record."""
@@ -197,7 +257,8 @@ class GroupSource:
         error = message.error() if message is not None else None
         if error is None:
             if message is not None:
-                self._troubles.clear()
+                self._reach.read(*_place(message))
+                self._troubles &= {KafkaError._ALL_BROKERS_DOWN}  # until a new client reads
             return message
         if error.code() not in _PASSING:
             raise LogError(f"reading failed: {error.str()}")
@@ -304,3 +365,9 @@ def _topic(message: Message) -> str:
 
 def _size(message: Message) -> int:
     return len(message.value() or b"") + len(message.key() or b"")
+
+
+def _place(message: Message) -> tuple[str, int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None and offset is not None, "a record has a place"
+    return _topic(message), partition, offset

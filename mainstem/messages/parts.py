@@ -259,8 +259,8 @@ class Snapshot(Part, frozen=True, kw_only=True):
     """What the next round needs, complete: a successor starts from here and nowhere else.
 
     `position` is the next offset to read of the aggregator topic's partition 0, `time_ms` the round time at its close.
-    `forgotten` is the newest `counted` of those who are gone and no longer named: who joins anew begins with it, so that
-    nothing counts twice.
+    `forgotten` is the newest `counted` of those who are gone and no longer named: who joins anew begins with it, so
+    that nothing counts twice.
     """
 
     position: int

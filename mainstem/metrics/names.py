@@ -99,6 +99,9 @@ RELAY_BYTES = _counter("relay_bytes", "Bytes of keys and values delivered to the
 RELAY_FAILURES = _counter(
     "relay_failures", "Attempts that failed, by what failed: kafka, backend, fault, body.", "what"
 )
+RELAY_REWINDS = _counter(
+    "relay_rewinds", "Partitions that ended before what was read of them: Kafka was restored from an older copy."
+)
 RELAY_LAG = _gauge("relay_lag_records", "Records in Kafka that are not delivered yet.")
 RELAY_BEHIND = _gauge("relay_behind_seconds", "Age of the oldest record that was read and is not delivered; 0: none.")
 
@@ -108,6 +111,9 @@ JOBS = _gauge("jobs", "Training Jobs in the database, by state.", "state")
 INFERENCES = _gauge("inferences", "Deployed versions in the database, by state.", "state")
 OUTBOX = _gauge("outbox_pending", "What is still to be written to Kafka.")
 OUTBOX_AGE = _gauge("outbox_age_seconds", "Age of the oldest of it.")
+HISTORIES_DROPPED = _counter(
+    "histories_dropped", "Runs whose rows were read again from the log, since it no longer held what was folded."
+)
 JOB_LAUNCHES = _counter("job_launches", "Jobs started, by outcome: started, refused, failed.", "outcome")
 JOB_FAILURES = _counter("job_failures", "Jobs that ended in failure, each attempt.")
 LOOP_FAILURES = _counter("loop_failures", "Turns of a launcher's loop that failed.", "loop")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from mainstem.cli import demo, status
+from mainstem.cli import demo, doctor, status
 from mainstem.cli.api import Api, ApiError
 from mainstem.cli.main import COMMANDS, main
 from mainstem.cli.output import Output, visible
@@ -176,6 +176,15 @@ def test_doctor_says_when_a_disk_gets_full(
     assert (low["state"], full["state"]) == ("note", "missing")
     assert "(MAINSTEM_DISK_FLOOR_BYTES) rounds wait" in low["fix"] and "rounds wait" in full["fix"]
     assert found("much")["state"] == "missing"
+
+
+def test_doctor_tells_which_runs_their_logs_contradict(backend: str) -> None:
+    """A run whose topics are gone is missing something; one that was read again is worth a note."""
+    runs = [{"federation": "aaaaaaaa", "lost": "Kafka has no topic x"}, {"federation": "bbbbbbbb", "amended": "On"}]
+    Backend.answers["/api/deployments/"] = (200, {"results": runs, "next": None})
+    with Api(backend, "token") as api:
+        found = [(entry.what, entry.state, entry.detail) for entry in doctor.logs_of_runs(api)]
+    assert found == [("log of aaaaaaaa", "missing", "Kafka has no topic x"), ("log of bbbbbbbb", "note", "On")]
 
 
 def test_the_api_logs_in_and_reads_pages(backend: str) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class State(models.TextChoices):
-    """Where a federation stands. `opening` and `deleting` wait for Kafka; the others are read from the log."""
+    """Where a federation stands. `opening` and `deleting` wait for Kafka, `lost` was open when a topic of it went;
+    the others are read from the log."""
 
     OPENING = "opening", "opening"
     WAITING = "waiting", "waiting for clients"
@@ -26,6 +27,7 @@ class State(models.TextChoices):
     STOPPED = "stopped", "stopped"
     FINISHED = "finished", "finished"
     FAILED = "failed", "failed"
+    LOST = "lost", "without topics"
     DELETING = "deleting", "deleting"
 
 
@@ -97,6 +99,12 @@ class Deployment(models.Model):
     """`client` and `detail` of clients that gave up without being a member, as the newest progress tells."""
     trouble = models.TextField(blank=True)
     """What keeps the aggregator from going on; empty when it does."""
+    doubt = models.TextField(blank=True)
+    """Why the rows are not believed until the log was read again; empty where they are."""
+    amended = models.TextField(blank=True)
+    """What these rows told once and the log does not hold; empty where that never happened."""
+    lost = models.TextField(blank=True)
+    """Which of its topics Kafka does not have; empty where all are there."""
     superseded = models.IntegerField(default=0)
     undecodable = models.IntegerField(default=0)
 
@@ -135,7 +143,7 @@ class Deployment(models.Model):
     @property
     def ended(self) -> bool:
         """Whether no round of it is open."""
-        return self.state in (State.STOPPED, State.FINISHED, State.FAILED, State.DELETING)
+        return self.state in (State.STOPPED, State.FINISHED, State.FAILED, State.LOST, State.DELETING)
 
 
 class OutboxKind(models.TextChoices):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from backend.deployments.models.deployment import Deployment
+from mainstem.ports import Record
 
 
 class ControlRecord(models.Model):
@@ -32,6 +33,11 @@ class ControlRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic}@{self.offset}"
+
+    def equals(self, record: Record) -> bool:
+        """Whether this is what the log holds there: the same bytes, stamped at the same time."""
+        value = None if self.value is None else bytes(self.value)
+        return (self.timestamp_ms, value) == (record.timestamp_ms, record.value)
 
     @classmethod
     def of(cls, deployment: Deployment) -> models.QuerySet[ControlRecord]:
