@@ -51,7 +51,7 @@ def resumed(log: KafkaLog, damage: str) -> tuple[str, str]:
     command(log, federation, "rollback", version=0)
     worker = Worker(lambda name: Federation(log, name, clock=SystemClock(), writer="x"), log.existing)
     record = announcement_of(federation, Rules())
-    worker.announced(Record(topics.MODEL_CONTROL, 0, 1, 0, record.key, record.value))
+    worker.announced(Record(topics.MODEL_CONTROL, 0, 1, 0, record.key, bytes(record.value or b"")))
     try:
         (first, *_) = until(lambda: told(log, federation), what="a word of the aggregator")
     finally:
