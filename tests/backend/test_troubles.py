@@ -169,7 +169,7 @@ def test_from_the_client_s_word_to_the_run(viewer: APIClient) -> None:
 
     clock = Ticking()
     log = MemoryLog(clock)
-    federation = open_federation(log, [], Rules(rounds=1, min_clients=2), federation=FEDERATION)
+    federation = open_federation(log, [np.zeros(1, np.float32)], Rules(rounds=1, min_clients=2), federation=FEDERATION)
     topic = aggregator_topic(federation)
     for record in (
         Failed(client="stranger", incarnation="1", detail="DATA_TOPIC has 5 records"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,7 +227,7 @@ def test_a_deadline_is_kept_by_any_clock(broker_ahead: int, own_ahead: int, rest
     broker = Clocks(broker_ahead)
     log, own = MemoryLog(broker), Own(broker, own_ahead)
     rules = Rules(min_clients=1, quorum=1, deadline_ms=15_000, below_quorum="fail", wait_limit_ms=HOUR)
-    id_ = open_federation(log, [], rules)
+    id_ = open_federation(log, [np.zeros(1, np.float32)], rules)
     joined = Joined(federation=id_, client="a", incarnation="1", examples=1)
     log.append(topics.aggregator_topic(id_), [Outgoing(encode(joined))])
     federation = Federation(log, id_, clock=own, writer="w")
@@ -246,7 +247,7 @@ def test_quick_rounds_need_no_tick_and_quiet_ones_few() -> None:
     """Ticks start a head's time, and come where the silence would soon be longer than counts."""
     broker = Clocks()
     log = MemoryLog(broker)
-    id_ = open_federation(log, [], Rules(min_clients=1))
+    id_ = open_federation(log, [np.zeros(1, np.float32)], Rules(min_clients=1))
     federation = Federation(log, id_, clock=Own(broker, 0), writer="w")
     for _ in range(1200):
         federation.step(0)
