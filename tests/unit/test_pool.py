@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -25,12 +25,15 @@ MODEL: list[Tensor] = [np.linspace(0, 1, 500, dtype=np.float32), np.array(3, np.
 
 @contextmanager
 def aggregated(log: MessageLog, federation: str) -> Iterator[None]:
-    """An aggregator beside it, until the run ends."""
-    driver = Federation(log, federation, clock=SystemClock(), writer="w")
+    """An aggregator beside it, until the run ends; after an error it resumes from the log, as its worker does."""
 
     def drive() -> None:
-        while driver.step(0.05):
-            pass
+        going = True
+        while going:
+            driver = Federation(log, federation, clock=SystemClock(), writer="w")
+            with suppress(LogError):
+                while going:
+                    going = driver.step(0.05)
 
     thread = threading.Thread(target=drive)
     thread.start()
@@ -55,7 +58,7 @@ def test_all_take_part_in_every_round() -> None:
 
 
 def test_a_client_that_meets_an_error_begins_anew() -> None:
-    """The log fails once for each client's download: all of them come back and every round still has them."""
+    """The log fails for each client's download, or the aggregator's: all come back and every round still has them."""
 
     class Flaky(MemoryLog):
         failures = 0
@@ -69,7 +72,7 @@ def test_a_client_that_meets_an_error_begins_anew() -> None:
     log = Flaky(SystemClock())
     federation = open_federation(log, MODEL, Rules(rounds=1, min_clients=4))
     pool = Pool(log, federation, [make("noop", n) for n in range(4)])
-    log.failures = 4
+    log.failures = 5
     with aggregated(log, federation):
         pool.run(threading.Event())
     assert [len(record.accepted) for record in rounds_of(log, federation)] == [4]
