@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -36,7 +36,8 @@ Delivered = Callable[[KafkaError | None, int], None]
 """(error, offset), called once a record with the outbox's lock held."""
 
 
-class _Waiting(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class _Waiting:
     topic: str
     record: Outgoing
     size: int
@@ -76,22 +77,29 @@ class Outbox:
         self.heard = time.monotonic()
         """When the last acknowledgement came."""
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._under_way: set[_Waiting] = set()
         self._nbytes = 0
+        self._dropped = False
         threading.Thread(target=_serve, args=(self._producer, self.stop), name="acknowledgements", daemon=True).start()
 
     def put(self, topic: str, record: Outgoing, delivered: Delivered, urgent: bool) -> None:
         """Send a record as soon as its partition has room; `urgent` ones first. Raises LogError."""
+        if self._dropped:
+            raise LogError(f"{topic}: the producer was given up after another append had failed")
         lane = self._lanes.setdefault((topic, record.partition), _Lane())
         size = 1 + len(record.value or b"")
         (lane.urgent if urgent else lane.others).append(_Waiting(topic, record, size, delivered))
         self._send(lane)
 
     def drop(self) -> None:
-        """Send nothing more and forget what waits; records under way may or may not arrive."""
+        """Send nothing more and tell whoever waits, at once; records under way may or may not arrive."""
         with self.lock:
+            self._dropped = True
             for lane in self._lanes.values():
                 while waiting := lane.urgent or lane.others:
                     waiting.popleft().delivered(KafkaError(KafkaError._PURGE_QUEUE), -1)
+            while self._under_way:
+                self._under_way.pop().delivered(KafkaError(KafkaError._PURGE_INFLIGHT), -1)
         self._producer.purge()
         self.stop.set()
 
@@ -126,6 +134,9 @@ class Outbox:
 
         def delivery(error: KafkaError | None, message: Message) -> None:
             with self.lock:
+                if item not in self._under_way:
+                    return  # dropped
+                self._under_way.discard(item)
                 self.heard = time.monotonic()
                 self._nbytes -= item.size
                 lane.under_way -= 1
@@ -140,6 +151,7 @@ class Outbox:
 
         self._nbytes += item.size
         lane.under_way += 1
+        self._under_way.add(item)
         value = bytes(record.value) if isinstance(record.value, memoryview) else record.value
         headers: list[tuple[str, str | bytes | None]] | None = [*record.headers] or None
         try:
@@ -149,6 +161,7 @@ class Outbox:
         except (KafkaException, BufferError) as error:
             self._nbytes -= item.size
             lane.under_way -= 1
+            self._under_way.discard(item)
             item.delivered(KafkaError(KafkaError._FAIL, str(error)), -1)
             raise LogError(f"{item.topic}: {error}") from error
 
@@ -156,4 +169,4 @@ class Outbox:
 def _serve(producer: Producer, stop: threading.Event) -> None:
     while not stop.is_set():
         producer.poll(SERVE)
-    producer.flush(SERVE)  # whoever waits for a record that was dropped hears of it
+    producer.flush(SERVE)

@@ -79,6 +79,22 @@ def test_a_failed_append_leaves_nobody_waiting(log: KafkaLog) -> None:
     log.close()
 
 
+def test_an_append_whose_producer_was_given_up_fails_at_once(log: KafkaLog) -> None:
+    """Also where all that it had sent so far was acknowledged, so that nothing of it was waiting."""
+
+    def records() -> Iterator[Outgoing]:
+        yield Outgoing(b"first")
+        log.append("outbox", [Outgoing(b"after it: both are acknowledged")])
+        with pytest.raises(LogError):
+            log.append("outbox", [Outgoing(bytes(MESSAGE_LIMIT + 1))])
+        yield Outgoing(b"second")
+
+    with pytest.raises(LogError, match="given up after another append had failed"):
+        log.append("outbox", records())
+    assert len(log.append("outbox", [Outgoing(b"after")])) == 1
+    log.close()
+
+
 def test_a_new_topic_takes_every_record(kafka: EmbeddedKafka) -> None:
     """Records that follow a topic's creation at once are all there, in order, though its leader may not be ready."""
     log = KafkaLog(client_config(kafka.bootstrap_servers), timeout=PATIENCE)
