@@ -80,13 +80,12 @@ class Outbox:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._under_way: set[_Waiting] = set()
         self._nbytes = 0
-        self._dropped = False
         threading.Thread(target=_serve, args=(self._producer, self.stop), name="acknowledgements", daemon=True).start()
 
     def put(self, topic: str, record: Outgoing, delivered: Delivered, urgent: bool) -> None:
         """Send a record as soon as its partition has room; `urgent` ones first. Raises LogError."""
-        if self._dropped:
-            raise LogError(f"{topic}: the producer was given up after another append had failed")
+        if self.stop.is_set():  # nobody would hear of its arrival
+            raise LogError(f"{topic}: the producer was given up after another append had failed, or was closed")
         lane = self._lanes.setdefault((topic, record.partition), _Lane())
         size = 1 + len(record.value or b"")
         (lane.urgent if urgent else lane.others).append(_Waiting(topic, record, size, delivered))
@@ -95,14 +94,13 @@ class Outbox:
     def drop(self) -> None:
         """Send nothing more and tell whoever waits, at once; records under way may or may not arrive."""
         with self.lock:
-            self._dropped = True
+            self.stop.set()
             for lane in self._lanes.values():
                 while waiting := lane.urgent or lane.others:
                     waiting.popleft().delivered(KafkaError(KafkaError._PURGE_QUEUE), -1)
             while self._under_way:
                 self._under_way.pop().delivered(KafkaError(KafkaError._PURGE_INFLIGHT), -1)
         self._producer.purge()
-        self.stop.set()
 
     def close(self, timeout: float) -> None:
         """Wait for what is under way."""
@@ -137,10 +135,8 @@ class Outbox:
             with self.lock:
                 if item not in self._under_way:
                     return  # dropped
-                self._under_way.discard(item)
+                self._arrived(lane, item)
                 self.heard = time.monotonic()
-                self._nbytes -= item.size
-                lane.under_way -= 1
                 error, offset = acknowledged(error, message)
                 lane.answered = lane.answered or error is None
                 item.delivered(error, offset)
@@ -160,11 +156,15 @@ class Outbox:
                 item.topic, value, record.key, record.partition, headers=headers, on_delivery=delivery
             )
         except (KafkaException, BufferError) as error:
-            self._nbytes -= item.size
-            lane.under_way -= 1
-            self._under_way.discard(item)
+            self._arrived(lane, item)
             item.delivered(KafkaError(KafkaError._FAIL, str(error)), -1)
             raise LogError(f"{item.topic}: {error}") from error
+
+    def _arrived(self, lane: _Lane, item: _Waiting) -> None:
+        """It is under way no longer, whatever became of it."""
+        self._under_way.discard(item)
+        self._nbytes -= item.size
+        lane.under_way -= 1
 
 
 def _serve(producer: Producer, stop: threading.Event) -> None:

@@ -14,6 +14,7 @@ from backend.accounts.models import User
 from backend.catalog.models import Configuration
 from backend.deployments import kafka as connection
 from backend.deployments.models import Deployment, FederationId, State
+from backend.deployments.opening import partition_of
 from backend.deployments.outbox import publish_pending
 from backend.streams import injections, topics
 from backend.streams.models import DataSource, Injection, InjectionState
@@ -54,7 +55,8 @@ def test_list_and_messages(user: Callable[[str], Any], federation: str, real_log
     control = text(browser.get(f"/topics/{control_topic(federation)}/"))
     assert "opened" in control and '"architecture"' in control and "Delete" not in control
     assert "chunk of weights" in text(browser.get(f"/topics/FED-{federation}-model_data_topic/"))
-    announced = text(browser.get(f"/topics/{MODEL_CONTROL}/"))
+    partition = partition_of(federation, real_log.partitions(MODEL_CONTROL))
+    announced = text(browser.get(f"/topics/{MODEL_CONTROL}/?partition={partition}"))
     assert f"federation {federation}" in announced
     topic = aggregator_topic(federation)
     real_log.append(topic, [Outgoing(json.dumps({"n": n}).encode()) for n in range(50)])

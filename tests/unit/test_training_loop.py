@@ -226,7 +226,6 @@ def test_a_growing_stream_tells_its_newest_examples_and_leaks_none(world: World)
         values = [np.float32(first + n).tobytes() for n in range(100)]
         world.log.append("stream", [Outgoing(v, key=k.tobytes()) for v, k in zip(values, labels, strict=True)])
 
-    thread, raised = start(world.job(topic="stream", incremental=True))
     train = LightEngine.train
 
     def remember(engine: LightEngine, data: Dataset, base: int, progress: Progress) -> Trained:
@@ -234,10 +233,12 @@ def test_a_growing_stream_tells_its_newest_examples_and_leaks_none(world: World)
         seen.update(float(x) for x in data.training.x[:, 0])
         return train(engine, data, base, progress)
 
+    grow()
     with mock.patch.object(LightEngine, "train", remember):
+        thread, raised = start(world.job(topic="stream", incremental=True))
         for number in range(1, 3):
-            grow()
             sent = world.wait(Update, number)[-1]
+            grow()  # before the commit, so that the next round has them
             world.commit(number, updates.read(world.log, topics.aggregator_topic(world.federation), sent.weights))
         thread.join(PATIENCE)
     assert raised == [] and not thread.is_alive()
