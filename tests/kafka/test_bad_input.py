@@ -346,16 +346,16 @@ def test_pruned_chunks_are_refused(log: KafkaLog, undisturbed: str) -> None:
     """An update that names records which are deleted by now is refused, it does not stop the run."""
     federation = open_federation(log, MODEL, RULES)
     liar = Liar(log, federation)
-    liar.join()
     old = liar.chunks(values(9))
-    liar.send(encode(Left(client="liar", incarnation="1")))
     clients = honest_clients(log, federation)
     train, offsets = clients[1].train, []
 
     def prune_then_train(tensors: Any, seq: int) -> list[Tensor]:
         if seq == 1:
             log.delete_records(liar.topic, 0, rounds_of(log, federation)[0].snapshot.position)
+            liar.join()
             offsets.append(liar.update(old, base=Base(seq=1, version=1)))
+            liar.send(encode(Left(client="liar", incarnation="1")))
         return train(tensors, seq)
 
     clients[1].train = prune_then_train
