@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, Group
 from django.http import HttpRequest
 from rest_framework.request import Request
 
@@ -33,6 +33,11 @@ def role_of(user: User | AnonymousUser) -> Role | None:
         return Role.ADMIN
     names = set(user.groups.values_list("name", flat=True))
     return next((role for role in Role if role in names), None)
+
+
+def give(user: User, role: str) -> None:
+    """The user has this role from now on, and no other; a database that lost the role's group gets it back."""
+    user.groups.set([Group.objects.get_or_create(name=role)[0]])
 
 
 def at_least(user: User | AnonymousUser, role: Role) -> bool:

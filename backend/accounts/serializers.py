@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError as PasswordError
@@ -13,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
 from backend.accounts.models import ApiToken, User
-from backend.accounts.roles import Role, role_of
+from backend.accounts.roles import Role, give, role_of
 from backend.config.fields import NameField
 from backend.config.serializers import ModelSerializer, Serializer
 
@@ -103,7 +102,7 @@ class UserSerializer(ModelSerializer[User]):
         user = User(**validated_data)
         user.set_password(password)
         user.save()
-        user.groups.set(Group.objects.filter(name=role))
+        give(user, role)
         return user
 
     @transaction.atomic
@@ -119,5 +118,5 @@ class UserSerializer(ModelSerializer[User]):
         if role is not None:
             instance.is_superuser = False
             instance.save(update_fields=["is_superuser"])
-            instance.groups.set(Group.objects.filter(name=role))
+            give(instance, role)
         return instance

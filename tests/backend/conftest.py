@@ -26,10 +26,10 @@ os.environ["MAINSTEM_SECRET_KEY"] = "only-for-tests"
 django.setup()
 
 # ruff: noqa: E402  models can be imported only now
-from django.contrib.auth.models import Group
 from rest_framework.test import APIClient
 
 from backend.accounts.models import ApiToken, User
+from backend.accounts.roles import give
 from backend.catalog import services, workshop
 from backend.catalog.models import Configuration, Model
 from backend.deployments import kafka, projection
@@ -58,7 +58,7 @@ def user(db: None) -> Callable[[str], User]:
 
     def make(role: str) -> User:
         made = User.objects.create_user(f"the-{role}", password="correct horse")
-        made.groups.set([Group.objects.get_or_create(name=role)[0]])
+        give(made, role)
         return made
 
     return make

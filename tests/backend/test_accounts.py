@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
@@ -170,6 +171,14 @@ def test_admin_manages_users(admin: APIClient) -> None:
     assert admin.delete(path).status_code == 204
     weak = admin.post("/api/users/", {"username": "bob", "password": "password", "role": "viewer"})
     assert weak.status_code == 400 and weak.json()["errors"][0]["field"] == "password"
+
+
+def test_a_role_is_given_also_where_its_group_was_lost(admin: APIClient) -> None:
+    """As after a flush of the database: the user is what was said, instead of nobody without a word."""
+    Group.objects.filter(name="operator").delete()
+    fields = {"username": "ada", "password": "a long enough one", "role": "operator"}
+    assert admin.post("/api/users/", fields).status_code == 201
+    assert role_of(User.objects.get(username="ada")) == "operator"
 
 
 def test_a_password_is_not_the_name(admin: APIClient) -> None:

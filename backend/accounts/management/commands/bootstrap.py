@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from backend.accounts.models import ApiToken, User
-from backend.accounts.roles import Role
+from backend.accounts.roles import Role, give
 from backend.config.environment import secret, text
 from backend.launchers import lease
 
@@ -74,5 +73,5 @@ class Command(BaseCommand):
         if created:
             user.set_unusable_password()
             user.save()
-        user.groups.set([Group.objects.get_or_create(name=role.value)[0]])
+        give(user, role)
         return user
