@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from federated_training import confine_seccomp
+from federated_training import confine_filter, confine_seccomp
 from mainstem.errors import MainstemError
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -66,7 +66,7 @@ def landlock_version() -> int:
 
 def why_not() -> str | None:
     """Why what people gave cannot be opened on this machine, as a sentence; None when it can."""
-    if not confine_seccomp.supported():
+    if not confine_filter.supported():
         return (
             "A model as source, JSON or file is only opened on 64-bit Linux (x86_64, aarch64), where it can be "
             "confined: choose a template."
@@ -187,7 +187,7 @@ def enter(write: Iterable[Path], *, seconds: int, file_bytes: int, memory: int, 
     restrict_files(python_paths(), write)
     _drop_capabilities(libc)
     try:
-        confine_seccomp.install(libc)
+        confine_seccomp.install()
     except OSError as error:
         raise ConfinementError(f"Installing the system call filter failed: {error.strerror}.") from error
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from mainstem.kafka.identity import GONE
+from mainstem.kafka.identity import ids_of
 from mainstem.kafka.overview import bounds
 from mainstem.ports import Holding, Holdings
 
@@ -17,13 +17,7 @@ def holdings(admin: AdminClient, topics: Collection[str], timeout: float) -> Hol
     cluster = str(admin.describe_cluster(request_timeout=timeout).result().cluster_id)
     if not topics:
         return Holdings(cluster, {})
-    ids: dict[str, str] = {}
-    for name, future in admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout).items():
-        try:
-            ids[name] = str(future.result().topic_id)
-        except KafkaException as error:
-            if error.args[0].code() not in GONE:
-                raise
+    ids = {name: id_ for name, id_ in ids_of(admin, topics, timeout).items() if id_}
     first, end = bounds(admin, [TopicPartition(name, 0) for name in ids], timeout)
     found = {name: Holding(ids[name], first[name, 0], end[name, 0]) for name in ids}
     return Holdings(cluster, {name: found.get(name) for name in topics})

@@ -58,6 +58,10 @@ class Ground:
         """Start the broker where it does not run, from a thread that may write only where permissions allow it."""
         self._starter.submit(self.broker.start).result()
 
+    def stop(self) -> None:
+        """End the broker in order."""
+        self.broker.stop()
+
     def kill(self) -> None:
         """kill -9 of the broker."""
         self.broker.kill()

@@ -35,7 +35,8 @@ class OlderCopy:
     def go_back(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """End the broker and start it with the copy; `meanwhile` is done while it is away."""
         self._end()
-        shutil.rmtree(self._data)
-        shutil.copytree(self._copy, self._data)
+        for entry in self._data.iterdir():  # the directory itself may be where a volume is mounted
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.copytree(self._copy, self._data, dirs_exist_ok=True)
         meanwhile()
         self._broker.start()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from federated_training import confine, confine_calls, confine_seccomp
+from federated_training import confine, confine_calls, confine_filter, confine_seccomp
 from tests.support.patience import PATIENCE
 
 _PROBE = """
@@ -135,7 +135,7 @@ def test_without_landlock_source_is_refused_with_a_sentence(monkeypatch: pytest.
     """Where the kernel cannot confine, the reason is a sentence that names what is missing."""
     monkeypatch.setattr(confine, "landlock_version", lambda: 0)
     assert "Landlock" in str(confine.why_not())
-    monkeypatch.setattr(confine_seccomp, "supported", lambda: False)
+    monkeypatch.setattr(confine_filter, "supported", lambda: False)
     assert "64-bit Linux" in str(confine.why_not())
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from federated_training import confine_network
 from federated_training.confine import ConfinementError
-from federated_training.confine_seccomp import supported
+from federated_training.confine_filter import supported
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not supported(), reason="the filter is for 64-bit Linux")
