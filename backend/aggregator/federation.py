@@ -20,7 +20,7 @@ from backend.aggregator.retention import Retention
 from mainstem import blocks, strategies, updates
 from mainstem.chain import Head
 from mainstem.control import ControlTopic, Entry, problem_of
-from mainstem.errors import AggregationError, LogError, RefusedError, UnknownTopicError, UnreadableError
+from mainstem.errors import OLDER, AggregationError, LogError, RefusedError, UnknownTopicError, UnreadableError
 from mainstem.messages import (
     Accepted,
     Base,
@@ -226,6 +226,8 @@ class Federation:
                 case Append():
                     offset = self._control.append(self._writable(effect.record))
                     entries = self._control.sync()
+                    if not any(entry.link for entry in entries):  # neither ours nor another's that came before it
+                        raise LogError(f"{self._control.topic} does not hold record {offset} any more: {OLDER}")
                     self._meters.appended(offset, entries)
                     self._follow(entries)
 

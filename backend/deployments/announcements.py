@@ -39,7 +39,10 @@ def take(cluster_id: str, topic_id: str, record: Record) -> tuple[bool, str]:
         "value": record.value,
         "problem": problem,
     }
-    _, fresh = ControlRecord.objects.get_or_create(**place, defaults=fields)
+    kept, fresh = ControlRecord.objects.get_or_create(**place, defaults=fields)
+    if not fresh and not kept.equals(record):  # the log went back to an older copy, and holds this one there now
+        kept.delete()
+        fresh = bool(ControlRecord.objects.create(**place, **fields))
     if fresh and not problem:
         _forget(federation) if announcement is None else _note(announcement)
     return fresh, problem

@@ -22,9 +22,17 @@ from backend.streams import intake
 from backend.streams.models import DataSource
 from mainstem.control import ControlTopic
 from mainstem.memory_log import MemoryLog
-from mainstem.messages import Progress, encode
+from mainstem.messages import Progress, Rules, encode
+from mainstem.pool.opening import announcement_of
 from mainstem.ports import Outgoing, Record
-from mainstem.topics import DATA_CONTROL, control_topic, data_control_spec, federation_topics
+from mainstem.topics import (
+    DATA_CONTROL,
+    MODEL_CONTROL,
+    control_topic,
+    data_control_spec,
+    federation_topics,
+    new_federation_id,
+)
 from tests.backend.support import Ticking, logged_in, text
 from tests.backend.test_projection import example, rows
 from tests.support import chains
@@ -296,6 +304,20 @@ def test_a_rebuild_repairs_it() -> None:
     run.rounds(2, "1")
     assert audit(run.log) == 1 and run.row.sha256 == "1" * 64
     assert audit(run.log) == 0
+
+
+def test_an_announcement_that_stands_where_another_was() -> None:
+    """What the log holds there now is kept, and becomes known; the other is nobody's record any more."""
+    for number, name in enumerate(("first", "second")):
+        federation = new_federation_id()
+        value = announcement_of(federation, Rules(), name=name).value
+        assert isinstance(value, bytes)
+        record = Record(MODEL_CONTROL, 3, 7, 1000 + number, federation.encode(), value, {})
+        for again in (0, 1):
+            taken = projection.take("c", [("t", record)])
+            assert (taken.accepted, taken.duplicates, taken.refused) == (1 - again, again, [])
+        assert ControlRecord.objects.get(topic=MODEL_CONTROL).equals(record)
+        assert Deployment.objects.get(federation=federation).name == name
 
 
 def test_a_stream_whose_announcement_is_gone(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,14 +55,23 @@ class Stage:
         except BaseException:
             self.ground.close()
             raise
-        self.log = KafkaLog(client_config(self.broker.bootstrap_servers), timeout=20)
+        self.log = self._connect()
         self.parts: dict[str, Part] = {}
         self.newest = ""
+
+    def _connect(self) -> KafkaLog:
+        return KafkaLog(client_config(self.broker.bootstrap_servers), timeout=20)
+
+    def reconnect(self) -> None:
+        """Go on with another connection: the broker does not know this one's producer any more."""
+        self.log.close()
+        self.log = self._connect()
 
     # ------------------------------------------------------------ parts
     def run(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> Part:
         """Start the part `name`; its output is appended to `<name>.log`."""
         own = dict(environment or {**os.environ, "MAINSTEM_HOME": str(self.directory / "home")})
+        own["PYTHONFAULTHANDLER"] = "1"
         with open(self.directory / f"{name}.log", "ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
@@ -173,8 +182,13 @@ class Stage:
 
     # ------------------------------------------------------------ ends
     def logs(self) -> str:
-        """The ends of all processes' logs."""
-        return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted(self.directory.glob("*.log")))
+        """The ends of all processes' logs, where each stands at last among them; it is their end."""
+        for part in self.parts.values():
+            part.process.send_signal(signal.SIGABRT)
+        for part in self.parts.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                part.process.wait(5)
+        return "\n".join(f"--- {p.name}\n{p.read_text()[-2500:]}" for p in sorted(self.directory.glob("*.log")))
 
     def close(self) -> None:
         """Kill everything."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.chaos.account import nobody_waits, projection_is_the_log, updates_count_once
@@ -22,12 +24,17 @@ def test_an_older_copy_changes_no_bit(platform: PlatformStage) -> None:
     copy = OlderCopy(platform.ground, platform.ground.data, platform.directory / "copy", platform.ground.kill)
     pids = alive(platform)
     platform.mid_round(federation, 2)
+    for client in clients:  # the run must not end meanwhile
+        platform.signal(client, signal.SIGSTOP)
     copy.take()
-    platform.mid_round(federation, 4)
     lost = platform.federation(ROUNDS, CLIENTS)
     until(lambda: lost in [run["federation"] for run in told(platform, "deployments/")["results"]], what="it is shown")
+    for client in clients:
+        platform.signal(client, signal.SIGCONT)
+    platform.mid_round(federation, 4)
 
     copy.go_back()
+    platform.reconnect()
 
     head = platform.wait(federation, lambda head: head.state == "finished", 240)
     assert head.weights.sha256 == undisturbed

@@ -9,13 +9,17 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from backend.aggregator.federation import Federation
 from mainstem import chain, membership, modes
 from mainstem.chain import Head, Link
 from mainstem.client import ClientMachine
-from mainstem.errors import MainstemError
+from mainstem.control import ControlTopic
+from mainstem.errors import MainstemError, UnreadableError
 from mainstem.membership import Roster
-from mainstem.messages import Lifecycle, Member, Rules, Update
+from mainstem.memory_log import MemoryLog
+from mainstem.messages import LARGEST_INTEGER, Lifecycle, Member, Metrics, Rules, Update
 from mainstem.policy import Policy
+from mainstem.ports import Record
 from mainstem.rounds import Seen, judging, machine, making, timing
 from tests.simulation import test_simulation as simulation
 from tests.simulation.world import DEFAULT, Weather
@@ -164,3 +168,31 @@ def test_steps_without_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """One stamp takes a whole deadline."""
     monkeypatch.setattr(timing, "longest_step", lambda rules: 10**12)
     assert found(simulation.CLOCKS)
+
+
+def test_a_head_of_another_history_that_nobody_looks_back_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that went back and has grown over the reader's place: what follows there does not follow its head."""
+    monkeypatch.setattr(ControlTopic, "_look_back", lambda topic: None)
+    assert found(simulation.OLDER_COPY)
+
+
+def test_a_reader_behind_the_end_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is shorter than what was read of it, and a reader that waits for more."""
+    right = MemoryLog.wait
+
+    def wrong(log: MemoryLog, topic: str, partition: int, position: int, timeout: float, limit: int) -> list[Record]:
+        try:
+            return right(log, topic, partition, position, timeout, limit)
+        except UnreadableError:
+            return []
+
+    monkeypatch.setattr(MemoryLog, "wait", wrong)
+    assert found(simulation.OLDER_COPY)
+
+
+def test_sums_that_leave_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that no reader takes, written without a look at it."""
+    monkeypatch.setattr(Federation, "_writable", lambda federation, record: record)
+    monkeypatch.setattr(machine, "weighted", lambda metrics: Metrics(examples=LARGEST_INTEGER + 1))
+    monkeypatch.setattr(simulation, "LIMIT", 20_000)
+    assert found(simulation.ALL_REQUIRED)

@@ -51,6 +51,9 @@ BUFFERED_CHURN = Weather(
     clients=4, visitors=1, least=2, rounds=6, deadline_ms=2000, rules=Rules(mode="buffered", buffer=3, max_staleness=2)
 )
 REMOVED = Weather(clients=3, mutes=1, least=2, quorum=2, deadline_ms=4000, rounds=4, removals=("mute-0", "client-0"))
+OLDER_COPY = Weather(restored=0.0015, crash=0.003, freeze=0.03)
+OLDER_COPY_OF_PARTS = Weather(restored=0.0015, crash=0.003, freeze=0.03, partitions=3)
+OLDER_COPIES = {"one partition": OLDER_COPY, "three partitions": OLDER_COPY_OF_PARTS}
 MODES = {
     "buffered": BUFFERED,
     "async": ASYNC,
@@ -248,6 +251,16 @@ def test_disturbed_runs_end_with_the_undisturbed_bytes(weather: Weather) -> None
     """Everyone required and patient: no fault changes a bit of the result."""
     expected = undisturbed(START, weather)
     for seed in range(FIRST, FIRST + RUNS):
+        world = run(seed, weather)
+        assert final_sha256(world) == expected, f"seed {seed}: {world.faults}"
+
+
+@pytest.mark.parametrize("partitions", OLDER_COPIES)
+def test_a_log_that_goes_back_gives_the_same_bytes(partitions: str) -> None:
+    """Kafka is put back to older copies of its data: whoever read what is gone begins from what there is."""
+    weather = OLDER_COPIES[partitions]
+    expected = undisturbed(START, weather)
+    for seed in range(FIRST, FIRST + RUNS // 10):
         world = run(seed, weather)
         assert final_sha256(world) == expected, f"seed {seed}: {world.faults}"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from backend.aggregator.federation import Federation
 from mainstem.errors import LogError
-from mainstem.memory_log import MemoryCursor, MemoryLog
+from mainstem.memory_log import Copy, MemoryCursor, MemoryLog
 from mainstem.messages import ClientRecord, Command, Joined, Left, Rules, encode
 from mainstem.ports import Outgoing, Record
 from mainstem.topics import TopicSpec, aggregator_topic, control_topic
@@ -47,6 +47,8 @@ class SimClock:
 DEFAULT = Rules()
 VISITS = 4
 """How often a visitor comes and goes."""
+HISTORIES = 3
+"""How often Kafka goes back to an older copy, at most."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Weather:
     visitors: int = 0
     removals: tuple[str, ...] = ()
     """Clients one of whom an operator removes."""
+    restored: float = 0.0
+    """That Kafka goes back to an older copy, of a time that is as likely as any other since the beginning."""
 
     @property
     def exact(self) -> bool:
@@ -112,25 +116,33 @@ class SimLog:
 
     def __init__(self, world: World) -> None:
         self._world, self._log = world, world.log
+        self._history = world.histories
 
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
         """Whole, torn or not at all; the acknowledgement may be lost."""
         world, batch = self._world, list(records)
-        world.pause()
+        self._pause()
         if world.chance(world.weather.lost_before):
             kept = world.random.randrange(len(batch)) if batch and world.chance(world.weather.torn) else 0
             self._write(topic, batch[:kept])
-            world.pause()
+            self._pause()
             raise LogError("simulated: not acknowledged")
         offsets: list[int] = []
         for record in batch:
             offsets += self._write(topic, [record])
             if len(batch) > 1:
-                world.pause()
-        world.pause()
+                self._pause()
+        self._pause()
         if world.chance(world.weather.lost_after):
             raise LogError("simulated: acknowledgement lost")
         return offsets
+
+    def _pause(self) -> None:
+        """A broker with an older copy does not know this producer any more, and says so once."""
+        self._world.pause()
+        if self._history != self._world.histories:
+            self._history = self._world.histories
+            raise LogError("simulated: out of order sequence number")
 
     def _write(self, topic: str, records: Sequence[Outgoing]) -> list[int]:
         offsets = self._log.append(topic, records)
@@ -222,6 +234,8 @@ class World:
         self.clocks_set: list[int] = []
         self.ended_on: dict[str, int | None] = {}
         self.calm = False
+        self._copy: Copy | None = None
+        self.histories = 0
         self._tensors: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32), np.array(3, np.int32)]
         self.rules = msgspec.structs.replace(
             weather.rules,
@@ -258,6 +272,7 @@ class World:
                 raise AssertionError(f"{waiting} are not done after {limit} port calls")
             self.calm = self.steps > limit // 2  # faults cease, so that whatever can end does
             self._let_time_pass()
+            self._go_back()
             able = [a for a in self.actors if not a.done and (self.calm or a.frozen_until <= self.steps)]
             if not able:
                 continue
@@ -285,6 +300,18 @@ class World:
             self.clock.ms += self.random.choice((0, 5_000, 60_000))
             self.clock.ahead_ms = self.random.choice((-7_200_000, -5_000, 0, 5_000, 3_600_000))
             self.clocks_set.append(self.clock.ms)
+
+    def _go_back(self) -> None:
+        """Copies are taken as often as they are put back. Who has ended on what is gone is started once more."""
+        if self.chance(self.weather.restored):
+            self._copy = self.log.copy()
+        if self._copy is not None and self.histories < HISTORIES and self.chance(self.weather.restored):
+            self.log.restore(self._copy)
+            self.histories += 1
+            self.faults.append(f"{self.steps} an older copy")
+            self.ended_on.clear()
+            for actor in self.actors:
+                actor.done = False
 
     # ------------------------------------------------------------ the processes
     def _aggregate(self, number: int) -> Callable[[SimLog, int], None]:
