@@ -12,7 +12,7 @@ from backend.config.fields import JsonField
 from backend.config.serializers import ModelSerializer
 from backend.streams.models import DataSource, Injection
 from mainstem.codecs import FORMATS
-from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
+from mainstem.topics import is_topic_name, reserved
 
 
 class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
@@ -70,7 +70,7 @@ class InjectionSerializer(ModelSerializer[Injection]):
 
     def validate_topic(self, value: str) -> str:
         """The protocol's own topics hold no samples, and Kafka keeps two names for itself."""
-        if value in (MODEL_CONTROL, DATA_CONTROL, ".", "..") or value.startswith("__") or federation_of(value):
+        if reserved(value) or not is_topic_name(value):
             raise serializers.ValidationError(f"{value} is not a topic for samples: choose another name.")
         return value
 
