@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
 from backend.accounts.models import User
 from backend.catalog.services import LARGEST_SEED
+from backend.config import kafka_ml
 from backend.config.fields import FiniteField, JsonField
 from backend.config.serializers import ModelSerializer, Serializer
 from backend.streams.models import DataSource, Injection
@@ -37,6 +38,8 @@ class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
 
 class AnnouncementSerializer(Serializer):
     """A stream to announce: the fields of Kafka-ML's control message, and the only federation that is meant."""
+
+    foreign: ClassVar[kafka_ml.Names] = kafka_ml.DATASOURCES
 
     topic = serializers.CharField(
         max_length=100_000, help_text="topic:partition:start:end,... or a bare name; a topic that is missing is made."

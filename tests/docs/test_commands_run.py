@@ -30,6 +30,10 @@ BEFORE = {
 """What a program leaves to people, by the beginning of its first line."""
 
 
+ONCE = {"/injections/": "waiting", "/results/": "finished"}
+"""What a person sees in the answers before going on in the guide, by what the next block asks for."""
+
+
 def run(page: str) -> list[Block]:
     """The blocks of a page that run here."""
     return [block for block in blocks_of(page) if setup_of(block) in (PLATFORM, PROGRAM)]
@@ -54,8 +58,8 @@ def guided(checkout: Checkout) -> dict[str, str]:
     """What the REST guide's blocks printed, read as a person does: its results once the run is over."""
     said = {}
     for block in run(GUIDE):
-        if "/results/" in block.text:
-            until(lambda: checkout.platform.state("ddy6heod") == "finished", PATIENCE)
+        if wanted := next((state for part, state in ONCE.items() if part in block.text), None):
+            until(lambda wanted=wanted: checkout.platform.state("ddy6heod") == wanted, PATIENCE)  # type: ignore[misc]
         said[block.first] = checkout.types(block)
     return said
 
