@@ -62,7 +62,8 @@ class Checkout:
         names += [name for name in re.findall(r"\b([A-Z_]{2,})=", block.text) if name not in names]
         state = self.root / f".state-{page.replace('/', '-')}"
         script = f"{PRELUDE}\n[ ! -f {state} ] || . {state}\n{self.printed(block.text)}\n"
-        script += f"declare -p {shlex.join(names)} 2>/dev/null > {state} || true\n"
+        if names:
+            script += f"declare -p {shlex.join(names)} 2>/dev/null > {state} || true\n"
         return self._run(["bash", "-c", script], block)
 
     def runs(self, block: Block, before: str) -> str:
