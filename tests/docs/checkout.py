@@ -79,13 +79,20 @@ class Checkout:
         return done.stdout
 
 
+DIAGNOSES = ("0", "1")
+"""The classes of patients.csv, as the page's command names them."""
+
+
 def make_files(at: Path) -> None:
     """The files that docs/streams.md injects, each with 60 rows."""
     random = np.random.default_rng(0)
     labels = np.arange(60) % 5
     np.savez(at / "mine.npz", x=random.normal(size=(60, 4)).astype(np.float32), y=labels)
-    rows = [f"{age},{pressure:.1f},{age % 2}" for age, pressure in enumerate(random.normal(120, 10, 60))]
+    rows = [f"{age},{pressure:.1f},{DIAGNOSES[age % 2]}" for age, pressure in enumerate(random.normal(120, 10, 60))]
     (at / "patients.csv").write_text("age,pressure,diagnosis\n" + "\n".join(rows) + "\n")
+    species = ("Adelie", "Chinstrap", "Gentoo")
+    birds = [f"{species[n % 3]},{'NA' if n == 7 else 40 + n},{('male', 'female')[n % 2]}" for n in range(60)]
+    (at / "penguins.csv").write_text("species,bill_length_mm,sex\n" + "\n".join(birds) + "\n")
     pixels = random.integers(0, 256, (60, 28, 28), np.uint8)
     images = struct.pack(">HBBIII", 0, 8, 3, 60, 28, 28) + pixels.tobytes()
     (at / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
