@@ -88,7 +88,8 @@ def make_files(at: Path) -> None:
     random = np.random.default_rng(0)
     labels = np.arange(60) % 5
     np.savez(at / "mine.npz", x=random.normal(size=(60, 4)).astype(np.float32), y=labels)
-    rows = [f"{age},{pressure:.1f},{DIAGNOSES[age % 2]}" for age, pressure in enumerate(random.normal(120, 10, 60))]
+    pressures = enumerate(random.normal(120, 10, 60))
+    rows = [f"{20 + n * 7 % 60},{pressure:.1f},{DIAGNOSES[n % 2]}" for n, pressure in pressures]
     (at / "patients.csv").write_text("age,pressure,diagnosis\n" + "\n".join(rows) + "\n")
     species = ("Adelie", "Chinstrap", "Gentoo")
     birds = [f"{species[n % 3]},{'NA' if n == 7 else 40 + n},{('male', 'female')[n % 2]}" for n in range(60)]

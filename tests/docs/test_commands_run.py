@@ -25,6 +25,7 @@ BEFORE = {
     "from inject_scripts.sinks.federated_raw_sink import FederatedRawSink": DIGITS,
     "from inject_scripts import FederatedRawSink": "",
     "from mainstem.codecs import codec_for": f"{DIGITS}\nx, y = x_train[0], y_train[0]",
+    "import numpy as np": "",
     "import json": f"{DIGITS}\nsamples = list(zip(x_train, y_train))",
 }
 """What a program leaves to people, by the beginning of its first line."""
