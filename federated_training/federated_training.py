@@ -1,20 +1,24 @@
-"""The training Job: `python -m federated_training`, with its settings in environment variables (see `jobs.JobSpec`).
+"""The training Job: `python -m federated_training`, or this file; its settings are environment variables (`--help`).
 
 Its exit code is one of `jobs.Exit`; a failure is told to the aggregator where it can be reached.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from federated_training import keras_runtime
+if not __package__:  # run as a file: the checkout, not this folder, holds the packages
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from federated_training import keras_runtime, variables
 from federated_training.config import Settings
 from federated_training.engine import Engine
 from federated_training.loop import Job, JobFailed
@@ -33,8 +37,14 @@ class _Terminated(BaseException):
     """SIGTERM, raised wherever the Job happens to be."""
 
 
-def main() -> int:
-    """Run the Job; its exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the Job; its exit code. The only argument that there is is `--help`."""
+    argparse.ArgumentParser(
+        prog="federated_training",
+        description="Train as one client of one federation. Its settings are environment variables:",
+        epilog=variables.help_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
     logs.configure("training", stream=os.fdopen(os.dup(2), "w", buffering=1))
     signal.signal(signal.SIGTERM, _terminate)
     try:

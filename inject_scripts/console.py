@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from inject_scripts.announcement import deployment_key
@@ -17,10 +18,24 @@ from mainstem.codecs import FORMATS
 from mainstem.errors import ConfigError, MainstemError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.stream_producer import StreamProducer
+from mainstem.platform.home import Home
 from mainstem.topics import DATA_CONTROL, check_federation_id
 
-DEFAULT_BOOTSTRAP = "localhost:31162"
+FORWARDED = "localhost:31162"
+"""Where `./port_fwd.sh` opens the cluster's Kafka."""
 DEFAULT_TOPIC = "FED-DEBUG-data_topic"
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def default_bootstrap() -> str:
+    """DATA_BOOTSTRAP_SERVERS, else the Kafka of a platform that runs in MAINSTEM_HOME, here or in the checkout."""
+    if named := os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip():
+        return named
+    for home in (Home.locate(), Home(CHECKOUT / ".mainstem")):
+        running = home.running()
+        if running is not None and home.is_held():
+            return running.kafka
+    return FORWARDED
 
 
 def rate(text: str) -> float:
@@ -60,9 +75,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     kafka = parser.add_argument_group("Kafka")
     kafka.add_argument(
         "--bootstrap",
-        default=os.environ.get("DATA_BOOTSTRAP_SERVERS") or DEFAULT_BOOTSTRAP,
+        default=default_bootstrap(),
         metavar="HOST:PORT",
-        help="brokers (default: DATA_BOOTSTRAP_SERVERS, now %(default)s)",
+        help="brokers (default: DATA_BOOTSTRAP_SERVERS, the platform that runs here, or that of ./port_fwd.sh; now "
+        "%(default)s)",
     )
     kafka.add_argument(
         "--client-config",

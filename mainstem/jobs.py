@@ -70,6 +70,7 @@ class JobSpec:
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> JobSpec:
         """Read the design's variables; raises ConfigError naming the variable and the fix."""
+        _check_case(optional(environ, "CASE"))
         federation = required(environ, "FEDERATED_MODEL_ID")
         input_format = environ.get("INPUT_FORMAT", "RAW").strip().upper()
         if input_format not in FORMATS:
@@ -129,6 +130,23 @@ class JobSpec:
         return {name: value for name, value in values.items() if value is not None}
 
 
+_CASES = {
+    "2": "a stream that grows; here that is INCREMENTAL=true, with a topic's bare name in DATA_TOPIC",
+    "3": "a model in parts at the edge, the fog and the cloud; here a model is trained whole",
+    "4": "a model in parts on a stream that grows; here a model is trained whole, and INCREMENTAL=true lets it grow",
+    "5": "a blockchain; here the federation's own topics are the ledger, and `mainstem verify` proves it",
+}
+"""Kafka-ML's kinds of training that are none here: what each means, and what does it."""
+
+
+def _check_case(case: str | None) -> None:
+    """Kafka-ML's backend gives each Job its CASE: refuse what would be trained otherwise than it asks."""
+    if case in (None, "1"):
+        return
+    means = _CASES.get(case or "", "no kind of training")
+    raise ConfigError(f"CASE is {(case or '')[:40]!r}: {means}. Leave CASE out, or set it to 1")
+
+
 def ids_text(topic_ids: Mapping[str, str]) -> str:
     """DATA_TOPIC_IDS: `topic=id,...`."""
     return ",".join(f"{topic}={id_}" for topic, id_ in topic_ids.items())
@@ -157,5 +175,5 @@ def _count(environ: Mapping[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:
-        raise ConfigError(f"{name} is {text!r}; it must be a whole number above 0")
+        raise ConfigError(f"{name} is {text[:40]!r}; it must be a whole number above 0, or left out: then all is read")
     return int(text)

@@ -15,7 +15,7 @@ from mainstem.environ import checked, optional, required
 from mainstem.errors import ConfigError
 from mainstem.messages import InputSpec
 from mainstem.streams import check_samples
-from mainstem.topics import check_federation_id
+from mainstem.topics import check_federation_id, check_topic_name
 
 FEDERATION_HEADER: Final = "mainstem-federation"
 VERSION_HEADER: Final = "mainstem-version"
@@ -32,7 +32,6 @@ READY_SECONDS: Final = 30.0
 """How old it may be while the replica counts as ready."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MEMBER: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -190,8 +189,7 @@ def check_name(value: str, field: str = "name") -> str:
 
 def check_topic(value: str, field: str) -> str:
     """Return `value` if it can be the name of a topic of samples or of predictions; raises ConfigError."""
-    if not _TOPIC.fullmatch(value) or value in (".", ".."):
-        raise ConfigError(f"{field} is {value[:60]!r}; a topic's name is 1 to 249 characters of A-Z a-z 0-9 . _ -")
+    check_topic_name(value, field)
     if value.startswith(("FED-", "FEDERATED_", "__")):
         raise ConfigError(f"{field} is {value[:60]!r}; names that begin with FED-, FEDERATED_ or __ have a use already")
     return value

@@ -14,6 +14,7 @@ import numpy as np
 from mainstem.codecs import FORMATS, Codec, codec_for, parse_shape
 from mainstem.errors import ConfigError, DecodeError
 from mainstem.messages import Announcement, InputSpec
+from mainstem.topics import is_topic_name
 
 _TEXT_FROM: Final = 5
 """Bytes from which a printable key is text: as a number it would be above 2^37."""
@@ -56,7 +57,7 @@ def parse_ranges(text: str) -> tuple[StreamRange, ...]:
 
 def _parse_range(part: str) -> StreamRange:
     name, *numbers = part.split(":")
-    if not name or len(name) > 249 or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+    if not is_topic_name(name):
         raise ConfigError(f"{part[:80]!r} does not begin with a Kafka topic name")
     if not numbers:
         return StreamRange(name)

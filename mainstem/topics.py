@@ -29,6 +29,7 @@ CONTROL_RECORD_LIMIT = 900_000
 """Control records stay below 1 MB: whatever is longer is paged."""
 
 _ID = re.compile(r"[a-z0-9]{8}")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALPHABET = string.ascii_lowercase + string.digits
 
@@ -59,6 +60,32 @@ def check_client_id(value: str) -> str:
     if not _CLIENT.fullmatch(value):
         raise ConfigError(f"client id {value[:80]!r} must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
     return value
+
+
+def is_topic_name(value: str) -> bool:
+    """Whether Kafka takes a topic of that name."""
+    return _TOPIC.fullmatch(value) is not None and value not in (".", "..")
+
+
+def check_topic_name(value: str, field: str = "topic") -> str:
+    """Return `value` if it can be a topic's name; raises ConfigError."""
+    if not is_topic_name(value):
+        raise ConfigError(f"{field} is {value[:60]!r}; a topic's name is 1 to 249 characters of A-Z a-z 0-9 . _ -")
+    return value
+
+
+def reserved(topic: str) -> str | None:
+    """Why people neither make, fill nor delete a topic of that name; None for one of samples."""
+    if topic in (MODEL_CONTROL, DATA_CONTROL):
+        return "every federation needs it"
+    if (federation := federation_of(topic)) is not None:
+        return f"it is of federation {federation}, whose run is in it; delete the federation to delete it"
+    return "Kafka keeps such names for itself" if topic.startswith("__") else None
+
+
+def is_of_the_cloud(topic: str) -> bool:
+    """Whether a topic of that name is on the cloud's Kafka; all others are where the data streams are."""
+    return topic == MODEL_CONTROL or federation_of(topic) is not None
 
 
 def control_topic(federation: str) -> str:

@@ -61,6 +61,13 @@ _ELSEWHERE: Final = Foreign(
     "elsewhere, one is started by hand (docs/inference.md)."
 )
 
+
+def _addressed(deployment: Any) -> dict[str, Any]:
+    """A number means nobody in particular, as an announcement's key; text is a federation's id."""
+    text = str(deployment)
+    return {} if text.isascii() and text.isdigit() and len(text) != 8 else {"federation": text}
+
+
 MODELS: Final[Names] = {
     "distributed": Foreign(
         here="A model is trained whole here, not in parts at the edge, the fog and the cloud: leave it out.",
@@ -109,6 +116,10 @@ DEPLOYMENTS: Final[Names] = {
         "version from it: leave it out.",
         idle=(False,),
     ),
+}
+DATASOURCES: Final[Names] = {
+    "deployment": Foreign(read=_addressed),
+    "time": Foreign(read=lambda _: {}),  # Kafka's own time of the announcement counts
 }
 INFERENCES: Final[Names] = {
     "model_result": Foreign(here="A version is named by federation and version: GET /api/results/ lists them."),

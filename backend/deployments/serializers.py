@@ -64,6 +64,16 @@ class NamedSerializer(Serializer):
         return super().to_internal_value(data)
 
 
+class MetricsField(serializers.ListField):
+    """Metrics as a list, or as Kafka-ML has them: names in a text, with commas between them."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        """The list."""
+        if isinstance(data, str):
+            data = [name.strip() for name in data.split(",") if name.strip()]
+        return super().to_internal_value(data)
+
+
 class DeploymentCreateSerializer(Serializer):
     """A new deployment. Everything but `configuration` has a default; times are seconds."""
 
@@ -131,7 +141,7 @@ class DeploymentCreateSerializer(Serializer):
     epochs = serializers.IntegerField(min_value=1, max_value=100_000, required=False, help_text="1")
     optimizer = NameOrObjectField(required=False)
     loss = NameOrObjectField(required=False)
-    metrics = serializers.ListField(child=NameOrObjectField(), max_length=20, required=False)
+    metrics = MetricsField(child=NameOrObjectField(), max_length=20, required=False)
     learning_rate = FiniteField(
         required=False, allow_null=True, help_text="Above 0, below 1,000,000; the optimizer's own."
     )

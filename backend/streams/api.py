@@ -19,11 +19,13 @@ from backend.accounts.roles import user_of
 from backend.config.problems import Problem
 from backend.config.query import OFFSET_DIGITS, number_of
 from backend.launchers import matching
-from backend.streams import intake, topics
+from backend.streams import announcing, intake, topics
 from backend.streams.decoding import as_json
 from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
 from backend.streams.models import DataSource, Injection
 from backend.streams.serializers import (
+    AnnouncedSerializer,
+    AnnouncementSerializer,
     DataSourceSerializer,
     FitSerializer,
     InjectionSerializer,
@@ -47,6 +49,14 @@ class DataSourceViewSet(viewsets.ReadOnlyModelViewSet[DataSource]):
     def fits(self, request: Request, pk: str) -> Response:
         """Each open federation with whether this stream fits it, why not, and the Job that trains on it there."""
         return Response(FitSerializer(matching.explain(self.get_object()), many=True).data)
+
+    @extend_schema(request=AnnouncementSerializer, responses={201: AnnouncedSerializer})
+    def create(self, request: Request) -> Response:
+        """Announce a stream, as an injection script does at its end. A topic of samples that is missing is made."""
+        form = AnnouncementSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        announced = announcing.announce(form.validated_data)
+        return Response(AnnouncedSerializer(announced).data, status.HTTP_201_CREATED)
 
 
 class InjectionViewSet(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
 from backend.accounts.models import User
 from backend.catalog.services import LARGEST_SEED
-from backend.config.fields import JsonField
-from backend.config.serializers import ModelSerializer
+from backend.config import kafka_ml
+from backend.config.fields import FiniteField, JsonField
+from backend.config.serializers import ModelSerializer, Serializer
 from backend.streams.models import DataSource, Injection
 from mainstem.codecs import FORMATS
-from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
+from mainstem.topics import is_topic_name, reserved
 
 
 class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
@@ -33,6 +34,39 @@ class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
     def get_raw(self, source: DataSource) -> str:
         """Bytes that are no text show as replacement characters."""
         return bytes(source.value or b"")[:8192].decode("utf-8", "replace")
+
+
+class AnnouncementSerializer(Serializer):
+    """A stream to announce: the fields of Kafka-ML's control message, and the only federation that is meant."""
+
+    foreign: ClassVar[kafka_ml.Names] = kafka_ml.DATASOURCES
+
+    topic = serializers.CharField(
+        max_length=100_000, help_text="topic:partition:start:end,... or a bare name; a topic that is missing is made."
+    )
+    input_format = serializers.ChoiceField(choices=FORMATS, default="RAW")
+    input_config = JsonField(help_text="How a record becomes a sample.")
+    description = serializers.CharField(max_length=1000, default="", allow_blank=True)
+    dataset_restrictions = JsonField(required=False, allow_null=True)
+    validation_rate = FiniteField(min_value=0, max_value=1, default=0)
+    test_rate = FiniteField(min_value=0, max_value=1, default=0)
+    total_msg = serializers.IntegerField(
+        min_value=0, required=False, allow_null=True, help_text="Without it a bare name is a stream that grows."
+    )
+    incremental = serializers.BooleanField(required=False, allow_null=True, default=None)
+    unsupervised_topic = serializers.CharField(max_length=249, required=False, allow_null=True, allow_blank=True)
+    federation = serializers.RegexField(
+        r"\A[a-z0-9]{8}\Z", required=False, allow_blank=True,
+        error_messages={"invalid": "A federation's id is 8 characters of a-z and 0-9."},
+    )  # fmt: skip
+
+
+class AnnouncedSerializer(serializers.Serializer[Any]):
+    """Where the announcement stands in FEDERATED_DATA_CONTROL_TOPIC, and the topics that were made for it."""
+
+    topic = serializers.CharField()
+    made = serializers.ListField(child=serializers.CharField())
+    offset = serializers.IntegerField()
 
 
 class FitSerializer(serializers.Serializer[Any]):
@@ -70,7 +104,7 @@ class InjectionSerializer(ModelSerializer[Injection]):
 
     def validate_topic(self, value: str) -> str:
         """The protocol's own topics hold no samples, and Kafka keeps two names for itself."""
-        if value in (MODEL_CONTROL, DATA_CONTROL, ".", "..") or value.startswith("__") or federation_of(value):
+        if reserved(value) or not is_topic_name(value):
             raise serializers.ValidationError(f"{value} is not a topic for samples: choose another name.")
         return value
 

@@ -29,3 +29,9 @@ def data_servers(home: Home) -> str:
 def kafka_config(home: Home, servers: str | None = None) -> dict[str, str | int | float | bool]:
     """librdkafka settings for the cloud's Kafka, or for `servers`."""
     return client_config(servers or kafka_servers(home), os.environ.get("KML_CLOUD_CLIENT_CONFIG"))
+
+
+def data_config(home: Home) -> dict[str, str | int | float | bool]:
+    """librdkafka settings for the data's Kafka."""
+    apart = os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip()
+    return client_config(apart, os.environ.get("DATA_CLIENT_CONFIG")) if apart else kafka_config(home)

@@ -214,6 +214,7 @@ KAFKA_ML_FORM = {
     "stream_timeout": 60000, "monitoring_metric": None, "change": "", "improvement": 0.05, "unsupervised": False,
     "unsupervised_rounds": 5, "confidence": 0.9, "federated": True, "agg_rounds": 15, "min_data": 1000,
     "agg_strategy": "FedAvg", "data_restriction": "{}", "blockchain": False,
+    "metrics": "accuracy, top_k_categorical_accuracy",
 }  # fmt: skip
 """What Kafka-ML's form of a deployment sends, with its defaults."""
 
@@ -226,6 +227,7 @@ def test_a_deployment_as_kafka_ml_sends_it(admin: APIClient, configuration: Conf
     assert (made["rules"]["rounds"], made["data"]["min_data"], made["strategy"]["name"]) == (15, 1000, "fedavg")
     training = made["training"]
     assert (training["batch_size"], training["epochs"], training["shuffle"]) == (16, 3, False)
+    assert training["metrics"] == ["accuracy", "top_k_categorical_accuracy"]
 
 
 @pytest.mark.parametrize(("name", "foreign"), kafka_ml.DEPLOYMENTS.items())
@@ -243,10 +245,10 @@ def test_each_name_of_kafka_mls_is_answered(
 
 
 def test_each_name_of_kafka_mls_is_in_the_docs() -> None:
-    """The page of the API names them all."""
-    page = Path("docs/rest.md").read_text()
-    tables = (kafka_ml.MODELS, kafka_ml.CONFIGURATIONS, kafka_ml.DEPLOYMENTS, kafka_ml.INFERENCES)
-    assert [name for table in tables for name in table if f"`{name}`" not in page and "kafka_broker" not in name] == []
+    """The page for its users names them all."""
+    page = Path("docs/kafka-ml.md").read_text()
+    tables = (kafka_ml.MODELS, kafka_ml.CONFIGURATIONS, kafka_ml.DEPLOYMENTS, kafka_ml.INFERENCES, kafka_ml.DATASOURCES)
+    assert [name for table in tables for name in table if f"`{name}`" not in page] == []
 
 
 def test_models_and_inferences_as_kafka_ml_sends_them(

@@ -62,7 +62,7 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "results/{federation}/versions/{number}/model.keras": {"get": READ},
     "results/{federation}/versions/{number}/weights.npz": {"get": READ},
     "results/{federation}/versions/{number}/predict/": {"post": ACT},
-    "datasources/": {"get": READ},
+    "datasources/": {"get": READ, "post": ACT},
     "datasources/{pk}/": {"get": READ},
     "datasources/{pk}/fits/": {"get": READ},
     "injections/": {"get": READ, "post": ACT},

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from federated_training.decoders import Decoder, Target
 from federated_training.stream import Stream
+from mainstem.cli.main import main
 from mainstem.jobs import JobSpec
+from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
 from mainstem.messages import Announcement, Data, InputSpec, Topics
 from mainstem.ports import Outgoing, Record
@@ -77,6 +79,18 @@ def digits_of(log: KafkaLog, said: DataAnnouncement, at_least: int = 1) -> tuple
     x, y = stream_of(log, said, InputSpec(shape=(28, 28)), DIGIT_CLASSES).open(at_least=at_least, patience=10)
     assert x.dtype == np.float32
     return x, y.tolist()
+
+
+def test_a_topic_that_the_command_makes(
+    peer: Peer, log: KafkaLog, place: tuple[str, str], kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mainstem topics create`, as docs/kafka-ml.md says: their sink finds it, and nothing waits for a minute."""
+    monkeypatch.setenv("KML_CLOUD_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    monkeypatch.delenv("DATA_BOOTSTRAP_SERVERS", raising=False)
+    topic, control = f"{place[0]}-made", place[1]
+    assert main(["topics", "create", topic]) == 0
+    peer.sink(topic, control, samples(), input_config=MNIST)
+    assert announced(log, control)[1].topic == f"{topic}:0:0:6"
 
 
 def test_raw_sink(peer: Peer, log: KafkaLog, place: tuple[str, str]) -> None:

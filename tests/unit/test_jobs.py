@@ -99,3 +99,28 @@ def test_arbitrary_environment(changes: dict[str, str]) -> None:
     except ConfigError:
         return
     assert JobSpec.from_environ(spec.to_environ()) == spec
+
+
+@pytest.mark.parametrize(
+    ("case", "means"),
+    [
+        ("2", "a stream that grows; here that is INCREMENTAL=true, with a topic's bare name in DATA_TOPIC"),
+        ("3", "a model in parts at the edge, the fog and the cloud; here a model is trained whole"),
+        ("4", "INCREMENTAL=true lets it grow"),
+        ("5", "a blockchain; here the federation's own topics are the ledger, and `mainstem verify` proves it"),
+        ("one", "no kind of training"),
+    ],
+)
+def test_another_case_of_kafka_ml_is_answered(case: str, means: str) -> None:
+    """Its Jobs are told their kind in CASE: 1 is ours, each other one is refused with what does it here."""
+    assert JobSpec.from_environ(ENVIRON | {"CASE": "1"}) == JobSpec.from_environ(ENVIRON)
+    with pytest.raises(ConfigError) as refused:
+        JobSpec.from_environ(ENVIRON | {"CASE": case})
+    assert str(refused.value).startswith(f"CASE is '{case}': ") and means in str(refused.value)
+    assert str(refused.value).endswith("Leave CASE out, or set it to 1")
+
+
+def test_kafka_ml_s_count_of_a_live_stream_is_answered() -> None:
+    """Its backend writes Python's None into TOTAL_MSG of an online stream."""
+    with pytest.raises(ConfigError, match=r"TOTAL_MSG is 'None'; .* or left out: then all is read"):
+        JobSpec.from_environ(ENVIRON | {"TOTAL_MSG": "None"})

@@ -26,7 +26,7 @@ BODY: dict[str, Any] = {
     "total_msg": 500,
 }
 
-names = st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True)
+names = st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True).filter(lambda name: name not in (".", ".."))
 
 
 def decode(key: bytes | None = None, **changes: Any) -> DataAnnouncement:

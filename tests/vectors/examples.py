@@ -235,6 +235,7 @@ def sequence() -> list[msgspec.Struct]:
         rolled_back,
         selected,
         failed,
+        resumed_again,
         finished,
         page,
         paged,
