@@ -70,6 +70,7 @@ class FakeWorkshop:
         files: Mapping[str, bytes | Path] | None = None,
         wanted: Sequence[str] = (),
         seconds: int | None = None,
+        keep: str | None = None,
     ) -> workshop.Result:
         """`workshop.run` without a child process."""
         self.asked += operations

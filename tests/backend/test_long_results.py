@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 
 from backend.deployments import projection
 from backend.deployments.models import ClientRound, Deployment, Member, Refusal, Round, Version
-from tests.backend.test_projection import CLUSTER, FEDERATION, VALUES, records
+from tests.backend.test_projection import CLUSTER, VALUES, records
+from tests.vectors.examples import FEDERATION
 
 pytestmark = pytest.mark.django_db
 
