@@ -4,9 +4,9 @@ Each connection to the Unix socket is one run of `federated_training.workshop`: 
 down its sending side and reads the answer; the requests' directories lie beside the socket, on a volume that both
 containers mount. A request with `keep` goes to a process that is kept for the next one of its kind, and works in the
 directory above the request's. Every other run ends that process first: each takes half a gigabyte and a processor, so
-there is one at a time, and others wait in the socket's queue. Once it listens the server gives up the network, which its
-pod shares, for itself and for every run: what opens people's uploads can open no socket. A caller that hangs up ends
-its run.
+there is one at a time, and others wait in the socket's queue. Once it listens the server gives up the network, which
+its pod shares, for itself and for every run: what opens people's uploads can open no socket. A caller that hangs up
+ends its run.
 """
 
 from __future__ import annotations

@@ -280,9 +280,9 @@ def test_real_workshop(tmp_path: Path) -> None:
 
 @pytest.mark.training
 def test_predictions_start_keras_once(tmp_path: Path) -> None:
-    """The real one: the same process answers again, confined as ever, as exactly as one of its own, also after a refusal.
+    """The real one: the same process answers again, confined, as exactly as one of its own, also after a refusal.
 
-    Another model gets another process; one that was killed is replaced.
+    One that was killed is replaced; what is no prediction is not done there.
     """
     template = {"name": "mlp", "params": {"input_shape": [4], "units": [8], "classes": 3}}
     build = {"op": "build", "kind": "template", "template": template}

@@ -34,7 +34,7 @@ def start(room: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-S", "-c", ECHO]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=room, start_new_session=True,
-        preexec_fn=die_with_parent(signal.SIGKILL),
+        preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
     )  # fmt: skip
 
 
