@@ -95,19 +95,21 @@ def seed_of(*parts: object) -> int:
 
 
 def split(
-    x: Array, y: Array, places: Sequence[Place], *, validation_rate: float, test_rate: float, seed: int
+    x: Array, y: Array, places: Sequence[Place] = (), *, validation_rate: float, test_rate: float, seed: int
 ) -> Dataset:
     """Divide a stream that cannot grow as Kafka-ML does: its last `test_rate` share are test samples.
 
     Of a stream of several partitions the last share of each, since a producer that keys records by their label puts
     each class into a partition of its own. Both rates are shares of it all. The validation samples are drawn from the
-    rest, by a permutation that depends on `seed` and the data alone. Raises ConfigError when nothing is left to train on.
+    rest, by a permutation that depends on `seed` and the data alone. Without `places` all is one partition.
+    Raises ConfigError when nothing is left to train on.
     """
     total = len(x)
     tests, validations = round(total * test_rate), round(total * validation_rate)
     sha256 = fingerprint(x, y)
     parts = np.full(total, _TRAINING)
-    parts[_by_share(places)[max(0, total - tests) :]] = _TEST
+    order = _by_share(places) if places else np.arange(total)
+    parts[order[max(0, total - tests) :]] = _TEST
     rest = np.flatnonzero(parts == _TRAINING)
     drawn = np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(len(rest))[:validations]
     parts[rest[drawn]] = _VALIDATION
