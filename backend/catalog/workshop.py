@@ -22,13 +22,11 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from django.conf import settings
 from rest_framework import status
 
@@ -134,7 +132,7 @@ def _at_kept(keep: str, limit: int) -> Iterator[tuple[Kept, Path]]:
     except TimeoutError as error:
         raise _too_slow(limit) from error
     except EndedError as error:
-        raise _broken("it ran out of memory or was killed") from error
+        raise broken("it ran out of memory or was killed") from error
     if refused is not None:
         raise refused
 
@@ -169,9 +167,9 @@ def _put(target: Path, content: bytes | Path) -> None:
 def _take(directory: Path, name: str) -> bytes:
     path = directory / name
     if path.is_symlink() or not path.is_file():  # the child may be hostile: read nothing from elsewhere
-        raise _broken(f"it wrote no file {name}")
+        raise broken(f"it wrote no file {name}")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise _broken(f"its file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise broken(f"its file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
     return path.read_bytes()
 
 
@@ -198,9 +196,9 @@ def _ask_server(request: Mapping[str, Any], path: str, limit: int) -> list[Mappi
     except TimeoutError as error:
         raise _too_slow(limit) from error
     except OSError as error:
-        raise _broken(f"it does not answer at {path}: {error.strerror or error}") from error
+        raise broken(f"it does not answer at {path}: {error.strerror or error}") from error
     if not answer.tell():
-        raise _broken("it ran out of memory or was killed")
+        raise broken("it ran out of memory or was killed")
     return _parse(answer, io.BytesIO(), 0, len(request["ops"]))
 
 
@@ -281,7 +279,7 @@ def _parse(out: BinaryIO, log: BinaryIO, code: int | None, count: int) -> list[M
         reason = (
             "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
         )
-        raise _broken(reason) from error
+        raise broken(reason) from error
 
 
 def _too_slow(limit: int) -> Problem:
@@ -290,7 +288,8 @@ def _too_slow(limit: int) -> Problem:
     )
 
 
-def _broken(reason: str) -> Problem:
+def broken(reason: str) -> Problem:
+    """The 503 of a workshop that did not do what it is there for."""
     return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"The workshop ended without an answer: {reason[:300]}.")
 
 
@@ -306,33 +305,3 @@ def _check(answer: Mapping[str, Any]) -> None:
         field=str(error.get("field") or ""),
         line=line if isinstance(line, int) else None,
     )
-
-
-def npz(arrays: Sequence[Any]) -> bytes:
-    """Arrays as the workshop reads them: an npz of `t0000`, `t0001`, ... in order."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{f"t{index:04d}": array for index, array in enumerate(arrays)})
-    return buffer.getvalue()
-
-
-def array_of(data: bytes) -> Any:
-    """The array of an `.npy` that the workshop wrote; raises Problem where the bytes are none."""
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("several arrays")
-        return array
-    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
-        raise _broken("its outputs cannot be read") from error
-
-
-def arrays_of(data: bytes) -> list[Any]:
-    """The inverse of `npz`; raises Problem where the bytes are none, or unfold to more than they are."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as members:
-            if sum(member.file_size for member in members.infolist()) > len(data):
-                raise ValueError("compressed")
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return [np.asarray(archive[f"t{index:04d}"]) for index in range(len(archive.files))]
-    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
-        raise _broken("its weights cannot be read") from error

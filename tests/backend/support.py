@@ -13,6 +13,7 @@ import numpy as np
 from django.test import Client
 
 from backend.catalog import workshop
+from backend.catalog.arrays import npz
 
 ARCHITECTURE = json.dumps({"class_name": "Sequential", "config": {"name": "tiny"}})
 WEIGHTS = [np.zeros((4, 2), np.float32), np.ones(2, np.float32)]
@@ -92,4 +93,4 @@ class FakeWorkshop:
             buffer = BytesIO()
             np.save(buffer, np.array([[0.25, 0.75]], np.float32))
             return buffer.getvalue()
-        return workshop.npz(WEIGHTS) if name.endswith(".npz") else b"a keras file"
+        return npz(WEIGHTS) if name.endswith(".npz") else b"a keras file"

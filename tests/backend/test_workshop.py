@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from backend.catalog import scratch, workshop
+from backend.catalog.arrays import array_of, arrays_of, npz
 from backend.catalog.blueprints import TEMPLATES
 from backend.config.problems import Problem
 from mainstem.processes import descendants
@@ -233,14 +234,14 @@ def test_npz_round_trip() -> None:
         np.zeros((0, 4), np.float32),
         np.array(True),
     ]
-    back = workshop.arrays_of(workshop.npz(arrays))
+    back = arrays_of(npz(arrays))
     assert all(np.array_equal(a, b) and b.dtype == np.asarray(a).dtype for a, b in zip(arrays, back, strict=True))
     bad = b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4', ]" + bytes(9)
-    for data in (b"PK nonsense", b"PK\x03\x04 nonsense", workshop.npz(arrays)[:-30], b"", bad):
+    for data in (b"PK nonsense", b"PK\x03\x04 nonsense", npz(arrays)[:-30], b"", bad):
         with pytest.raises(Problem, match="cannot be read"):
-            workshop.arrays_of(data)
+            arrays_of(data)
         with pytest.raises(Problem, match="cannot be read"):
-            workshop.array_of(data)
+            array_of(data)
 
 
 def test_weights_that_unfold_are_refused() -> None:
@@ -249,7 +250,7 @@ def test_weights_that_unfold_are_refused() -> None:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("t0000.npy", bytes(1 << 20))
     with pytest.raises(Problem, match="cannot be read"):
-        workshop.arrays_of(buffer.getvalue())
+        arrays_of(buffer.getvalue())
 
 
 @pytest.mark.training
@@ -296,7 +297,7 @@ def test_predictions_start_keras_once(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         np.save(buffer, x)
         files: dict[str, bytes | Path] = {"weights.npz": built.files["weights.npz"], "x.npy": buffer.getvalue()}
-        return workshop.array_of(workshop.run([operation], files=files, wanted=["y.npy"], keep=keep).files["y.npy"])
+        return array_of(workshop.run([operation], files=files, wanted=["y.npy"], keep=keep).files["y.npy"])
 
     def keras() -> int:
         """The confined process below the child that stays."""
