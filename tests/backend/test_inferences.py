@@ -167,7 +167,7 @@ def test_the_form_and_delivery_of_answers_reach_the_replicas(
     spec = serving_spec(Inference.objects.get(name="theirs"), Options.from_environ())
     environ = spec.to_environ()
     assert (environ["ANSWER_FORM"], environ["ANSWER_DELIVERY"]) == ("values", "at-least-once")
-    assert "values, at-least once" in text(browser("viewer").get("/inference/theirs/"))
+    assert "values, at-least-once" in text(browser("viewer").get("/inference/theirs/"))
     page = browser("operator")
     preview = page.post(f"/inference/deploy/{federation}/0/preview/", TYPED | {"delivery": "at-least-once"})
     assert "after a kill an answer may come twice" in text(preview)
