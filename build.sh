@@ -11,8 +11,8 @@
 #   --compressed       also tell the sizes as a registry keeps them (takes longer)
 #   --list             the images' names
 #
-# A full build also makes what is missing of kustomize/local's secrets, and has kustomize/components/images name these
-# images. What follows -- goes to the builder, such as --no-cache or --network=host.
+# A full build first makes what is missing of kustomize/local's secrets, and at its end has kustomize/components/images
+# name these images. What follows -- goes to the builder, such as --no-cache or --network=host.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -85,6 +85,8 @@ packed() { # packed REFERENCE: bytes of its layers under gzip
 }
 megabytes() { awk -v n="$1" 'BEGIN { printf "%.1f MB", n / 1e6 }'; }
 
+# Before all else: `kubectl apply -k kustomize/local` needs them, and its pods wait for images that come later.
+[ $whole = no ] || kustomize/make-secrets.sh local
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 [ -z "$save" ] || mkdir -p "$save"
@@ -104,7 +106,6 @@ for image in "${images[@]}"; do
 done
 
 if [ $whole = yes ]; then
-    kustomize/make-secrets.sh local
     file=kustomize/components/images/kustomization.yaml
     for image in "${images[@]}"; do
         sed -i.old -e "/^  - name: $image\$/,/newTag/{s#newName: .*#newName: ${registry:+$registry/}$image#;s#newTag: .*#newTag: $tag#;}" "$file"

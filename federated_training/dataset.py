@@ -94,20 +94,37 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("\n".join(map(str, parts)).encode()).digest()[:4], "big")
 
 
-def split(x: Array, y: Array, *, validation_rate: float, test_rate: float, seed: int) -> Dataset:
+def split(
+    x: Array, y: Array, places: Sequence[Place] = (), *, validation_rate: float, test_rate: float, seed: int
+) -> Dataset:
     """Divide a stream that cannot grow as Kafka-ML does: its last `test_rate` share are test samples.
 
-    Both rates are shares of it all. The validation samples are drawn from the rest, by a permutation that depends on
-    `seed` and the data alone. Raises ConfigError when nothing is left to train on.
+    Of a stream of several partitions the last share of each, since a producer that keys records by their label puts
+    each class into a partition of its own. Both rates are shares of it all. The validation samples are drawn from the
+    rest, by a permutation that depends on `seed` and the data alone. Without `places` all is one partition.
+    Raises ConfigError when nothing is left to train on.
     """
     total = len(x)
     tests, validations = round(total * test_rate), round(total * validation_rate)
     sha256 = fingerprint(x, y)
     parts = np.full(total, _TRAINING)
-    rest = max(0, total - tests)
-    parts[rest:] = _TEST
-    parts[np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(rest)[:validations]] = _VALIDATION
+    order = _by_share(places) if places else np.arange(total)
+    parts[order[max(0, total - tests) :]] = _TEST
+    rest = np.flatnonzero(parts == _TRAINING)
+    drawn = np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(len(rest))[:validations]
+    parts[rest[drawn]] = _VALIDATION
     return _divided(x, y, parts, sha256, validation_rate, test_rate)
+
+
+def _by_share(places: Sequence[Place]) -> Array:
+    """The samples' numbers, ordered by how far each is through its partition; of one partition as they are."""
+    numbers: dict[tuple[str, int], list[int]] = {}
+    for number, (topic, partition, _) in enumerate(places):
+        numbers.setdefault((topic, partition), []).append(number)
+    share = np.empty(len(places))
+    for found in numbers.values():
+        share[found] = (2 * np.arange(len(found)) + 1) / (2 * len(found))
+    return np.argsort(share, kind="stable")
 
 
 def split_by_place(

@@ -113,7 +113,7 @@ class Work:
         """What a later start may find grown is divided by place, so that no sample ever changes its part."""
         spec, seed = self._settings.spec, opened.training.seed
         if exact(spec.ranges):
-            return split(x, y, validation_rate=spec.validation_rate, test_rate=spec.test_rate, seed=seed)
+            return split(x, y, places, validation_rate=spec.validation_rate, test_rate=spec.test_rate, seed=seed)
         return split_by_place(x, y, places, validation_rate=spec.validation_rate, test_rate=spec.test_rate, seed=seed)
 
     def _take(self, data: Dataset) -> None:

@@ -8,6 +8,8 @@ TensorFlow and answers `{"answers": [...]}`. `limits` (see `Limits`) may be set 
 What people gave is opened in processes of their own, confined and watched (`workshop_child`): source in
 `workshop_source`, everything else in `workshop_keras`. An operation that ends its process is refused, and the others
 are done. This process never imports Keras and reads only what those two answered, which it takes as a stranger's word.
+With `--stay` it works in its current directory, reads a request of predictions a line and answers each with a line, so
+that TensorFlow is started once. Whoever starts it sees to it that it is asked about one architecture alone.
 Where the machine cannot confine, models are made from templates only; a file that the caller knows to be Mainstem's own
 (`"own": true`) is opened all the same.
 """
@@ -17,7 +19,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +34,10 @@ _MAX_REQUEST: Final = 32 << 20
 _SOURCE_MEMORY: Final = 2 << 30
 _SPARED: Final = 512 << 20
 """Of a container's memory, for all but the process that is at work: its kernel would end more than that one."""
+_LIVES: Final = 4
+"""How many times the time of a run a process that stays may use in all."""
+_MOST_AT_REST: Final = 1 << 30
+"""Bytes of memory that it may have while it waits."""
 _CONTAINER: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _GIVEN: Final = {"json": "config", "keras": "file", "source": "source"}
 """The kinds of model that people give, and the field in which they do."""
@@ -80,10 +87,14 @@ class Limits:
         return min(self.memory_mb << 20, max(_SPARED, _container_memory() - _SPARED))
 
 
-def main() -> int:
-    """Answer the request on stdin."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Answer the request on stdin, or with `--stay` those that come."""
+    return _stay() if list(arguments) == ["--stay"] else _run()
+
+
+def _run() -> int:
     try:
-        request = _read()
+        request = _parsed(sys.stdin.buffer.read(_MAX_REQUEST + 1))
         requests = request["ops"] if isinstance(request.get("ops"), list) else [request]
         directories = sorted({_directory(item) for item in requests})
         limits = Limits.of(request)
@@ -96,6 +107,36 @@ def main() -> int:
         answer = {"answers": answers} if "ops" in request else answers[0]
     json.dump(answer, sys.stdout)
     return 0
+
+
+def _stay() -> int:
+    room, keras = Path.cwd(), None
+    _prepare([room])
+    for line in iter(lambda: sys.stdin.buffer.readline(_MAX_REQUEST + 1), b""):
+        try:
+            request = _parsed(line)
+            requests, limits = request.get("ops"), Limits.of(request)
+            if not isinstance(requests, list) or any(item.get("op") != "predict" for item in requests):
+                raise FieldError("op", "A process that stays does nothing but predict.")
+            if keras is None:
+                keras = Keras([room], replace(limits.keras(), lives=_LIVES))
+            keras.renew()
+            answer: Answer = {"answers": [_asked(keras, {**item, "max_params": limits.params}) for item in requests]}
+        except FieldError as error:
+            answer = error.answer()
+        print(json.dumps(answer), flush=True)
+        if keras is not None and keras.memory > _MOST_AT_REST:
+            break
+    if keras is not None:
+        keras.stop()
+    return 0
+
+
+def _asked(keras: Keras, request: Request) -> Answer:
+    try:
+        return keras.ask(request)
+    except FieldError as error:
+        return error.answer()
 
 
 def _answers(
@@ -139,8 +180,7 @@ def _answer(request: Request, keras: Keras, guest: Guest | FieldError | None) ->
         guest.remove()
 
 
-def _read() -> Request:
-    text = sys.stdin.buffer.read(_MAX_REQUEST + 1)
+def _parsed(text: bytes) -> Request:
     if len(text) > _MAX_REQUEST:
         raise FieldError("request", f"The request is larger than {_MAX_REQUEST >> 20} MiB; send big things as files.")
     try:
@@ -180,4 +220,4 @@ def _prepare(directories: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -70,13 +70,17 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What a process may use: time, bytes of memory, bytes written in all, threads, and files and directories."""
+    """What a process may use: time, bytes of memory, bytes written in all, threads, and files and directories.
+
+    `lives`: how many times its time it may use in all, where it is given it anew.
+    """
 
     time: Allowance = Allowance(60, 300)
     memory: int = 2 << 30
     disk: int = 2 << 30
     threads: int = 512
     entries: int = 5000
+    lives: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,10 @@ class Child:
         self._refusal: FieldError | None = None
         self._stopped = False
         self._written_before, self._judged = 0, not talks
+        self._began, self._busy_before = time.monotonic(), 0.0
         self.usage = Usage()
         self.out_of_time = False
-        bounds = {"seconds": limits.time.seconds, "file_bytes": limits.disk, "memory": limits.memory}
+        bounds = {"seconds": limits.time.seconds * limits.lives, "file_bytes": limits.disk, "memory": limits.memory}
         write = [str(place) for place in places] if confined else None
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-B", "-c", _START, module, json.dumps(write),
@@ -148,6 +153,11 @@ class Child:
             yield inbox, outbox
         finally:
             self._judged = False
+
+    def renew(self) -> bool:
+        """Give it its time anew; False where it has ended, or would use more than all its lives."""
+        self._began, self._busy_before = time.monotonic(), self.usage.busy
+        return self._process.poll() is None and self.usage.busy < self._limits.time.seconds * (self._limits.lives - 1)
 
     def ended(self) -> FieldError | None:
         """Wait for its end; why it was ended, None where it ended by itself."""
@@ -195,7 +205,7 @@ class Child:
             self.stop()
 
     def _watch_until_over(self) -> str | None:
-        started, process, limits = time.monotonic(), self._process, self._limits
+        process, limits = self._process, self._limits
         while process.poll() is None:
             try:
                 now = Usage.of(process.pid)
@@ -204,7 +214,7 @@ class Child:
                     break
                 raise
             self.usage = now
-            over = limits.time.over(time.monotonic() - started, now.busy)
+            over = limits.time.over(time.monotonic() - self._began, now.busy - self._busy_before)
             if over:
                 self.out_of_time = True
                 return f"took more than {over}"

@@ -67,6 +67,18 @@ class Keras:
             if self._over is None:
                 self._child = self._start()
 
+    def renew(self) -> None:
+        """Give what follows the whole time, in another process where this one has ended or has had its lives."""
+        self._began, self._spent, self._over = time.monotonic(), 0.0, None
+        if not self._child.renew():
+            self._child.stop()
+            self._child = self._start()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has, as they were measured last."""
+        return self._child.usage.memory
+
     def stop(self) -> None:
         """End the process; what it had to say to us, a mistake of ours among it, goes to our log."""
         self._child.stop()

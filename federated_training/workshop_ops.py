@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,6 @@ def answer(request: Request, directory: Path, max_params: int) -> Answer:
     operation = _OPERATIONS.get(str(request.get("op")))
     if operation is None:
         raise FieldError("op", f"{str(request.get('op'))[:40]!r} is no operation; there are {', '.join(_OPERATIONS)}.")
-    keras.backend.clear_session()
     try:
         return operation(request, directory, max_params)
     except FieldError:
@@ -33,6 +33,15 @@ def answer(request: Request, directory: Path, max_params: int) -> Answer:
     except Exception as error:  # what was uploaded is anybody's; a mistake of ours shows in the log
         traceback.print_exc()
         raise FieldError("model", f"The workshop cannot read this: {type(error).__name__}: {cause(error)}.") from error
+
+
+_held: dict[str, Any] = {}
+"""The model that predicted last, by its architecture and weights: most questions are to it again."""
+
+
+def _fresh() -> None:
+    _held.clear()
+    keras.backend.clear_session()
 
 
 def _build(request: Request, directory: Path, max_params: int) -> Answer:
@@ -48,6 +57,7 @@ def _build(request: Request, directory: Path, max_params: int) -> Answer:
     maker = makers.get(str(request.get("kind")))
     if maker is None:
         raise FieldError("kind", f"kind must be one of {', '.join(makers)}.")
+    _fresh()
     model, compiled = maker()
     keras_models.try_out(model)
     arrays = keras_models.weights_of(model)
@@ -94,6 +104,7 @@ def _load(model: Any, path: Path, field: str = "weights") -> None:
 
 
 def _model(request: Request, directory: Path, max_params: int) -> Any:
+    _fresh()
     model = keras_models.build(_text(request, "architecture"), max_params=max_params, field="architecture")
     if "weights" in request:
         _load(model, _file(request, directory, "weights"))
@@ -122,7 +133,11 @@ def _export(request: Request, directory: Path, max_params: int) -> Answer:
 
 
 def _predict(request: Request, directory: Path, max_params: int) -> Answer:
-    model = _model(request, directory, max_params)
+    weights = hashlib.sha256(_file(request, directory, "weights").read_bytes()) if "weights" in request else None
+    key = f"{weights and weights.hexdigest()} {max_params} {_text(request, 'architecture')}"
+    if key not in _held:
+        _held[key] = _model(request, directory, max_params)
+    model = _held[key]
     tensor = model.inputs[0]
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     inputs = workshop_files.load_inputs(_file(request, directory, "inputs"), tensor.shape[1:], dtype)

@@ -6,6 +6,7 @@ Runs as `python -m inject_scripts.inject_files` and as a file.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,8 @@ KINDS = ("npz", "csv", "idx", "cifar10")
 EXAMPLES = """examples:
   %(prog)s mine.npz --data-key x --label-key y --classes 5 --test-rate 0.1
   %(prog)s patients.csv --label-column diagnosis --classes 2 --normalize
-  %(prog)s train-images-idx3-ubyte.gz --normalize --data-reshape 784 --limit 5000
+  %(prog)s train-images-idx3-ubyte.gz --normalize --data-reshape 784 --offset 5000 --limit 5000
+  %(prog)s patients.csv --classes 2 --clients 3 --test-rate 0.1
   %(prog)s data_batch_1.bin data_batch_2.bin --normalize --topic cifar
 
 The last samples of the stream are the test samples: shuffle a file that is sorted by class first.
@@ -51,7 +53,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="several only for CIFAR-10 batches")
     data = parser.add_argument_group("samples")
     data.add_argument("--kind", choices=KINDS, help="default: by the name (.npz, .csv, .bin) or the first bytes")
-    data.add_argument("--limit", type=whole(1), metavar="N", help="only the first N rows")
+    data.add_argument("--offset", type=whole(0), default=0, metavar="N", help="leave out the first N rows (0)")
+    data.add_argument("--limit", type=whole(1), metavar="N", help="only the first N rows after them")
+    data.add_argument(
+        "--clients", type=whole(1), default=1, metavar="N", help="streams to make: rows go to each in turn (1)"
+    )
     data.add_argument("--test-rate", type=rate, default=0.0, metavar="R", help="part for test, at the end (0)")
     data.add_argument("--classes", type=whole(2), metavar="N", help="send labels one-hot (IDX, CIFAR-10: 10)")
     data.add_argument(
@@ -140,12 +146,14 @@ def _inject(argv: Sequence[str] | None) -> int:
     from inject_scripts.samples import prepare
     from inject_scripts.taken import take
     from mainstem.codecs import codec_for, parse_dtype
+    from mainstem.errors import ConfigError
 
     options = _options(argv)
     dtype = None if options.dtype == "stored" else parse_dtype(options.dtype, "--dtype")
     source = _source(options, dtype)
     samples = prepare(
         source,
+        offset=options.offset,
         limit=options.limit,
         reshape=options.data_reshape,
         dtype=dtype,
@@ -158,23 +166,32 @@ def _inject(argv: Sequence[str] | None) -> int:
         print("\n".join(taken.lines()), file=sys.stderr)
     config = input_config(options.format, samples.x_shape, samples.x_dtype, samples.y_shape, samples.y_dtype)
     codec = codec_for(options.format, config, classes=samples.classes)
+    clients = options.clients
+    if taken.rows < clients and (clients > 1 or options.offset):
+        left = f"{source.name}: {taken.rows} rows are left after --offset {options.offset}"
+        raise ConfigError(f"{left}, too few for --clients {clients}")
     sender = producer(options)
+    streams: list[dict[str, Any]] = []
     try:
         injector = Injector(sender, codec, announcing(options, config))
-        progress = Progress(source.name, taken.rows, quiet=options.quiet)
-        done = injector.inject(
-            samples.iterate(),
-            topic=options.topic,
-            description=options.description or source.name,
-            test_rate=options.test_rate,
-            progress=progress,
-        )
-        progress.done(done["topic"])
+        for number in range(clients):
+            one = f", client {number + 1} of {clients}" if clients > 1 else ""
+            progress = Progress(f"{source.name}{one}", len(range(number, taken.rows, clients)), quiet=options.quiet)
+            done = injector.inject(
+                itertools.islice(samples.iterate(), number, None, clients),
+                topic=options.topic,
+                description=f"{options.description or source.name}{one}",
+                test_rate=options.test_rate,
+                lane=number,
+                progress=progress,
+            )
+            progress.done(done["topic"])
+            streams.append({"client": number + 1, **done} if clients > 1 else done)
     except BaseException:
         sender.close(wait=False)
         raise
     sender.close()
-    finish(options, [done], input_config=config, taken=taken.as_json())
+    finish(options, streams, input_config=config, taken=taken.as_json())
     return 0
 
 

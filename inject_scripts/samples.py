@@ -38,6 +38,7 @@ class Samples:
 def prepare(
     source: Source,
     *,
+    offset: int = 0,
     limit: int | None = None,
     reshape: str | None = None,
     dtype: np.dtype[Any] | None = None,
@@ -48,8 +49,8 @@ def prepare(
     """Apply the options; raises ConfigError, and DecodeError where `normalize` reads the file.
 
     `dtype` None keeps the file's; a number that it cannot keep is a DecodeError of its row. `subtract` is taken from
-    every label. `normalize` divides unsigned integers by their largest value and
-    scales other features to 0..1 by their extremes in the rows used. With `classes` (or where the
+    every label. `limit` rows are used, after the first `offset`. `normalize` divides unsigned integers by their
+    largest value and scales other features to 0..1 by their extremes in the rows used. With `classes` (or where the
     format has classes) a label becomes a one-hot float32 vector.
     """
     shape = parse_shape(reshape, "--data-reshape") if reshape else source.x_shape or (1,)
@@ -70,12 +71,12 @@ def prepare(
         y_shape, y_dtype = (classes,), np.dtype(np.float32)
 
     def stored() -> Iterator[Row]:
-        return itertools.islice(source.rows(), limit)
+        return itertools.islice(source.rows(), offset, None if limit is None else offset + limit)
 
     scale = _scale(source, stored) if normalize else _same
 
     def rows() -> Iterator[Row]:
-        for number, (x, y) in enumerate(stored(), 1):
+        for number, (x, y) in enumerate(stored(), offset + 1):
             kept = cast(scale(x), x_dtype, f"{source.name}, row {number}: the data").reshape(shape)
             yield (
                 kept,
@@ -83,10 +84,11 @@ def prepare(
             )
 
     def iterate() -> Iterator[Sample]:
-        for number, (x, y) in enumerate(rows(), 1):
+        for number, (x, y) in enumerate(rows(), offset + 1):
             yield x, y if classes is None or y is None else _onehot(y, classes, f"{source.name}, row {number},")
 
-    count = source.count if limit is None or source.count is None else min(limit, source.count)
+    left = None if source.count is None else max(0, source.count - offset)
+    count = left if limit is None or left is None else min(limit, left)
     return Samples(count, shape, x_dtype, y_shape, y_dtype, classes, iterate, rows)
 
 

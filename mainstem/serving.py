@@ -26,6 +26,16 @@ ANSWERED: Final = "ok"
 REFUSED: Final = "refused"
 """The answer's value says why in `error`."""
 
+OUTPUTS: Final = "outputs"
+"""Answers are `{"outputs": ...}`, and `{"error": ...}` where a record is refused."""
+VALUES: Final = "values"
+"""Answers are `{"values": ...}` as Kafka-ML writes them; a record that is refused has none."""
+FORMS: Final = (OUTPUTS, VALUES)
+EXACTLY_ONCE: Final = "exactly-once"
+AT_LEAST_ONCE: Final = "at-least-once"
+"""Without transactions, whose ends old clients take for messages; after a kill an answer may come twice."""
+DELIVERIES: Final = (EXACTLY_ONCE, AT_LEAST_ONCE)
+
 READY_FILE: Final = "ready"
 """In the replica's HOME: touched at each turn of its loop once the model is loaded."""
 READY_SECONDS: Final = 30.0
@@ -62,13 +72,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A record for the output topic. `refused`: it holds no prediction."""
+    """A record for the output topic. `refused`: it holds no prediction; `silent`: it is counted and not written."""
 
     place: Place
     key: bytes | None
     value: bytes
     headers: Headers
     refused: bool
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,8 @@ class ServingSpec:
 
     `sha256` is that of the version's tensors; without it the version is found by its number. `member` names the
     replica among its fellows where it keeps its place (a local process): its successor then ends at once what it left
-    open; without one (a pod) Kafka ends that after `exchange.OPEN_SECONDS`.
+    open; without one (a pod) Kafka ends that after `exchange.OPEN_SECONDS`. `answers` is one of `FORMS`, `delivery` of
+    `DELIVERIES`.
     """
 
     name: str
@@ -117,6 +129,8 @@ class ServingSpec:
     member: str | None = None
     cloud_client_config: str | None = None
     data_client_config: str | None = None
+    answers: str = OUTPUTS
+    delivery: str = EXACTLY_ONCE
 
     @property
     def group(self) -> str:
@@ -151,6 +165,8 @@ class ServingSpec:
             member=member,
             cloud_client_config=optional(environ, "KML_CLOUD_CLIENT_CONFIG"),
             data_client_config=optional(environ, "DATA_CLIENT_CONFIG"),
+            answers=_one_of(environ, "ANSWER_FORM", FORMS),
+            delivery=_one_of(environ, "ANSWER_DELIVERY", DELIVERIES),
         )
 
     def to_environ(self) -> dict[str, str]:
@@ -169,6 +185,8 @@ class ServingSpec:
             "INPUT_CONFIG": self.input_config,
             "KML_CLOUD_CLIENT_CONFIG": self.cloud_client_config,
             "DATA_CLIENT_CONFIG": self.data_client_config,
+            "ANSWER_FORM": None if self.answers == OUTPUTS else self.answers,
+            "ANSWER_DELIVERY": None if self.delivery == EXACTLY_ONCE else self.delivery,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -218,6 +236,14 @@ def samples_codec(input_format: str, input_config: Mapping[str, object] | str, m
     codec = codec_for(input_format, config, wanted=(np.dtype(model.dtype), None))
     check_samples(codec, model)
     return codec
+
+
+def _one_of(environ: Mapping[str, str], name: str, known: Sequence[str]) -> str:
+    """The variable's value, the first of `known` where it is not set."""
+    value = optional(environ, name) or known[0]
+    if value not in known:
+        raise ConfigError(f"{name} is {value[:40]!r}; it must be one of {', '.join(known)}")
+    return value
 
 
 def _version(text: str) -> int:

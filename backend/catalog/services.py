@@ -13,6 +13,7 @@ from rest_framework import status
 
 from backend.accounts.models import User
 from backend.catalog import workshop
+from backend.catalog.arrays import arrays_of
 from backend.catalog.models import Blob, Configuration, Model, ModelKind
 from backend.config.problems import Problem
 from backend.config.strict_json import JsonError, check_keepable
@@ -90,7 +91,7 @@ def _content(upload: UploadedFile[bytes]) -> bytes | Path:
 
 def _check_tensors(tensors: list[dict[str, Any]], weights: bytes) -> None:
     """What the workshop says of the weights must be true of the file, and have a place on the wire."""
-    arrays = workshop.arrays_of(weights)
+    arrays = arrays_of(weights)
     names = [str(tensor["name"]) for tensor in tensors]
     try:
         specs = specs_of(zip(names, arrays, strict=True))

@@ -3,6 +3,9 @@
 Whatever was uploaded is opened there only. It is our child with a private directory, a minimal environment, a wall
 limit, and an end when we end; or, where MAINSTEM_WORKSHOP_SOCKET says so, one that
 `federated_training.workshop_server` starts in a container beside ours, with a directory beside that socket.
+
+Predictions are asked for again and again, so the process that made one stays for a while, for the same architecture:
+what has opened one model never opens another one, and one process at a time has Keras (`mainstem.keeper`).
 """
 
 from __future__ import annotations
@@ -19,18 +22,17 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from django.conf import settings
 from rest_framework import status
 
 from backend.catalog import scratch
 from backend.config.problems import Problem
+from mainstem.keeper import EndedError, Keeper, Kept
 from mainstem.processes import die_with_parent
 
 COMMAND = (sys.executable, "-m", "federated_training.workshop")
@@ -47,7 +49,13 @@ PATIENCE = 5
 GRACE_SECONDS = 5
 """The workshop watches its own limits and answers; only where it does not, it is killed this much later."""
 
+KEPT_PREFIX = "kept-"
+"""Of the directory beside the socket in which a process that stays works."""
+
 _room = threading.BoundedSemaphore(AT_ONCE)
+
+Exchange = Callable[[Mapping[str, Any], Path], list[Mapping[str, Any]]]
+"""A request and its directory -> the answers; raises Problem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,11 @@ def run(
     files: Mapping[str, bytes | Path] | None = None,
     wanted: Sequence[str] = (),
     seconds: int | None = None,
+    keep: str | None = None,
 ) -> Result:
     """Carry out operations in one child; raises Problem.
+
+    With `keep`, the sha256 of an architecture, predictions with it are asked of a child that stays.
 
     `files` are put into the child's directory, those named in `wanted` are taken from it. An operation that the
     workshop refuses is a 400 that names its field, a busy or broken workshop a 503.
@@ -74,19 +85,76 @@ def run(
     if not _room.acquire(timeout=limit):
         raise Problem(status.HTTP_503_SERVICE_UNAVAILABLE, "The workshop is busy with other models: try again later.")
     try:
-        with scratch.directory(_place()) as directory:
+        with _workplace(keep, PATIENCE * limit) as (directory, exchange):
             for file, content in (files or {}).items():
                 _put(directory / file, content)
             request = {
                 "ops": [{**operation, "dir": str(directory)} for operation in operations],
                 "limits": {"seconds": limit, "wall_seconds": PATIENCE * limit},
             }
-            answers = _exchange(request, directory, PATIENCE * limit)
+            answers = exchange(request, directory)
             for answer in answers:
                 _check(answer)
             return Result(answers, {file: _take(directory, file) for file in wanted})
     finally:
         _room.release()
+
+
+@contextlib.contextmanager
+def _workplace(keep: str | None, limit: int) -> Iterator[tuple[Path, Exchange]]:
+    """A directory for one request, and how to ask whoever opens it. A child that stays ends before another starts."""
+    if keep is not None and not settings.WORKSHOP_SOCKET:
+        with _at_kept(keep, limit) as (kept, directory):
+            yield directory, lambda request, _: _ask_kept(kept, request, limit)
+        return
+    if not settings.WORKSHOP_SOCKET:
+        _keeper.end()
+    with _directory(_place() if keep is None else _place() / f"{KEPT_PREFIX}{keep[:32]}") as directory:
+        if settings.WORKSHOP_SOCKET:
+            more = {} if keep is None else {"keep": keep}
+            yield directory, lambda request, _: _ask_server({**request, **more}, settings.WORKSHOP_SOCKET, limit)
+        else:
+            yield directory, lambda request, place: _start_child(request, place, limit)
+
+
+@contextlib.contextmanager
+def _at_kept(keep: str, limit: int) -> Iterator[tuple[Kept, Path]]:
+    """The child that stays, with a directory for one request. What goes wrong ends it; a refusal does not."""
+    refused: Problem | None = None
+    try:
+        with _keeper.at(keep, lambda: scratch.directory(_place())) as kept, scratch.directory(kept.room) as directory:
+            try:
+                yield kept, directory
+            except Problem as problem:
+                if problem.status_code != status.HTTP_400_BAD_REQUEST:
+                    raise
+                refused = problem
+    except TimeoutError as error:
+        raise _too_slow(limit) from error
+    except EndedError as error:
+        raise broken("it ran out of memory or was killed") from error
+    if refused is not None:
+        raise refused
+
+
+@contextlib.contextmanager
+def _directory(room: Path) -> Iterator[Path]:
+    """A request's directory in `room`, which the server removes when what it kept there has ended, perhaps just now."""
+    with contextlib.ExitStack() as stack:
+        for last in (False, False, True):
+            room.mkdir(exist_ok=True)
+            try:
+                directory = stack.enter_context(scratch.directory(room))
+                break
+            except FileNotFoundError:
+                if last:
+                    raise
+        yield directory
+
+
+def _ask_kept(kept: Kept, request: Mapping[str, Any], limit: int) -> list[Mapping[str, Any]]:
+    answer = kept.ask(json.dumps(request).encode(), limit + GRACE_SECONDS)
+    return _parse(io.BytesIO(answer), io.BytesIO(), 0, len(request["ops"]))
 
 
 def _put(target: Path, content: bytes | Path) -> None:
@@ -99,21 +167,15 @@ def _put(target: Path, content: bytes | Path) -> None:
 def _take(directory: Path, name: str) -> bytes:
     path = directory / name
     if path.is_symlink() or not path.is_file():  # the child may be hostile: read nothing from elsewhere
-        raise _broken(f"it wrote no file {name}")
+        raise broken(f"it wrote no file {name}")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise _broken(f"its file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise broken(f"its file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
     return path.read_bytes()
 
 
 def _place() -> Path:
     """Where the directories of requests go."""
     return Path(settings.WORKSHOP_SOCKET).parent if settings.WORKSHOP_SOCKET else Path(tempfile.gettempdir())
-
-
-def _exchange(request: Mapping[str, Any], directory: Path, limit: int) -> list[Mapping[str, Any]]:
-    if settings.WORKSHOP_SOCKET:
-        return _ask_server(request, settings.WORKSHOP_SOCKET, limit)
-    return _start_child(request, directory, limit)
 
 
 def _ask_server(request: Mapping[str, Any], path: str, limit: int) -> list[Mapping[str, Any]]:
@@ -134,9 +196,9 @@ def _ask_server(request: Mapping[str, Any], path: str, limit: int) -> list[Mappi
     except TimeoutError as error:
         raise _too_slow(limit) from error
     except OSError as error:
-        raise _broken(f"it does not answer at {path}: {error.strerror or error}") from error
+        raise broken(f"it does not answer at {path}: {error.strerror or error}") from error
     if not answer.tell():
-        raise _broken("it ran out of memory or was killed")
+        raise broken("it ran out of memory or was killed")
     return _parse(answer, io.BytesIO(), 0, len(request["ops"]))
 
 
@@ -161,6 +223,22 @@ def _start_child(request: Mapping[str, Any], directory: Path, limit: int) -> lis
         finally:
             _end(child)
         return _parse(out, log, child.returncode, len(request["ops"]))
+
+
+def _start_kept(room: Path) -> subprocess.Popen[bytes]:
+    """A child that stays; what it says besides its answers is a mistake of ours, for our own log."""
+    return subprocess.Popen(
+        [*COMMAND, "--stay"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=room,
+        env=_environment(room),
+        start_new_session=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
+    )
+
+
+_keeper = Keeper(_start_kept)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -201,7 +279,7 @@ def _parse(out: BinaryIO, log: BinaryIO, code: int | None, count: int) -> list[M
         reason = (
             "it ran out of memory or was killed" if code == -signal.SIGKILL else (last[-1] if last else "no answer")
         )
-        raise _broken(reason) from error
+        raise broken(reason) from error
 
 
 def _too_slow(limit: int) -> Problem:
@@ -210,7 +288,8 @@ def _too_slow(limit: int) -> Problem:
     )
 
 
-def _broken(reason: str) -> Problem:
+def broken(reason: str) -> Problem:
+    """The 503 of a workshop that did not do what it is there for."""
     return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"The workshop ended without an answer: {reason[:300]}.")
 
 
@@ -226,33 +305,3 @@ def _check(answer: Mapping[str, Any]) -> None:
         field=str(error.get("field") or ""),
         line=line if isinstance(line, int) else None,
     )
-
-
-def npz(arrays: Sequence[Any]) -> bytes:
-    """Arrays as the workshop reads them: an npz of `t0000`, `t0001`, ... in order."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{f"t{index:04d}": array for index, array in enumerate(arrays)})
-    return buffer.getvalue()
-
-
-def array_of(data: bytes) -> Any:
-    """The array of an `.npy` that the workshop wrote; raises Problem where the bytes are none."""
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("several arrays")
-        return array
-    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
-        raise _broken("its outputs cannot be read") from error
-
-
-def arrays_of(data: bytes) -> list[Any]:
-    """The inverse of `npz`; raises Problem where the bytes are none, or unfold to more than they are."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as members:
-            if sum(member.file_size for member in members.infolist()) > len(data):
-                raise ValueError("compressed")
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return [np.asarray(archive[f"t{index:04d}"]) for index in range(len(archive.files))]
-    except Exception as error:  # what a damaged header makes of NumPy's parser is anything
-        raise _broken("its weights cannot be read") from error

@@ -11,7 +11,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Min
 from django.utils import timezone
 
-from backend.catalog import workshop
+from backend.catalog.arrays import arrays_of
 from backend.config.problems import Problem
 from backend.deployments import opening
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
@@ -128,7 +128,7 @@ def _opening(deployment: Deployment) -> opening.Opening:
         data=msgspec.convert(deployment.data, Data),
         input=msgspec.convert(deployment.input, InputSpec),
         specs=msgspec.convert(model.tensors, tuple[TensorSpec, ...]),
-        tensors=workshop.arrays_of(model.weights.read()),
+        tensors=arrays_of(model.weights.read()),
         parent=deployment.parent,
     )
 

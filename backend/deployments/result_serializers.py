@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import prefetch_related_objects
+from django.utils.functional import cached_property
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from backend.deployments.models import ClientRound, ControlRecord, Deployment, Refusal, Round, Version
 from backend.deployments.serializers import MemberSerializer
+
+NEWEST = 50
+"""Rounds, versions and refusals that a run's result shows at once, at most."""
+MOST_CLIENTS = 2000
+"""Clients of all its rounds together."""
+MOST_MEMBERS = 1000
 
 
 class VersionSerializer(serializers.ModelSerializer[Version]):
@@ -93,25 +102,83 @@ class ResultSerializer(serializers.ModelSerializer[Deployment]):
         ]  # fmt: skip
 
 
-class ResultDetailSerializer(serializers.ModelSerializer[Deployment]):
-    """A run with its rounds, versions, members, and the newest refusals."""
+class PartSerializer(serializers.Serializer[Any]):
+    """How much of a list is shown, of how many rows, and where all of them are in pages."""
 
-    rounds = RoundSerializer(many=True, read_only=True)
-    versions = VersionSerializer(many=True, read_only=True)
-    members = MemberSerializer(many=True, read_only=True)
+    shown = serializers.IntegerField()
+    count = serializers.IntegerField()
+    address = serializers.CharField()
+
+
+class ResultDetailSerializer(serializers.ModelSerializer[Deployment]):
+    """A run with its newest rounds, versions and refusals, and its first members: bounded, however long it is.
+
+    Rounds and versions are in their order. `pages` says of each list how much is shown, and where the rest is.
+    """
+
+    rounds = serializers.SerializerMethodField()
+    versions = serializers.SerializerMethodField()
+    members = serializers.SerializerMethodField()
     refusals = serializers.SerializerMethodField()
+    pages = serializers.SerializerMethodField()
 
     class Meta:
         model = Deployment
         fields = [
             "federation", "name", "state", "detail", "round", "version", "sha256", "evaluation", "parent", "strategy",
             "training", "rules", "data", "input", "head", "opened_ms", "ended_ms", "rounds", "versions", "members",
-            "refusals", "doubt", "amended", "lost",
+            "refusals", "pages", "doubt", "amended", "lost",
         ]  # fmt: skip
 
+    @extend_schema_field(RoundSerializer(many=True))
+    def get_rounds(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """The newest: as many whole ones as hold `MOST_CLIENTS` clients between them, one at least."""
+        newest: list[Round] = []
+        clients = 0
+        for row in deployment.rounds.order_by("-seq")[:NEWEST]:
+            clients += row.accepted
+            if newest and clients > MOST_CLIENTS:
+                break
+            newest.append(row)
+        prefetch_related_objects(newest, "clients")
+        return self._kept("rounds", RoundSerializer(newest[::-1], many=True))
+
+    @extend_schema_field(VersionSerializer(many=True))
+    def get_versions(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """The newest."""
+        newest = deployment.versions.defer("weights").order_by("-number")[:NEWEST]
+        return self._kept("versions", VersionSerializer(list(newest)[::-1], many=True))
+
+    @extend_schema_field(MemberSerializer(many=True))
+    def get_members(self, deployment: Deployment) -> list[dict[str, Any]]:
+        """The first."""
+        return self._kept("members", MemberSerializer(deployment.members.all()[:MOST_MEMBERS], many=True))
+
+    @extend_schema_field(RefusalSerializer(many=True))
     def get_refusals(self, deployment: Deployment) -> list[dict[str, Any]]:
-        """The newest hundred."""
-        return list(RefusalSerializer(deployment.refusals.order_by("-offset")[:100], many=True).data)
+        """The newest, the last one first."""
+        return self._kept("refusals", RefusalSerializer(deployment.refusals.order_by("-offset")[:NEWEST], many=True))
+
+    @extend_schema_field(serializers.DictField(child=PartSerializer()))
+    def get_pages(self, deployment: Deployment) -> dict[str, Any]:
+        """By the list's name."""
+        return {
+            name: {
+                "shown": shown,
+                "count": getattr(deployment, name).count(),
+                "address": f"/api/results/{deployment.federation}/{name}/",
+            }
+            for name, shown in self._shown.items()
+        }
+
+    def _kept(self, name: str, rows: serializers.BaseSerializer[Any]) -> list[dict[str, Any]]:
+        found = list(rows.data)
+        self._shown[name] = len(found)
+        return found
+
+    @cached_property
+    def _shown(self) -> dict[str, int]:
+        return {}
 
 
 class ControlRecordSerializer(serializers.ModelSerializer[ControlRecord]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, viewsets
@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from backend.deployments.models import ControlRecord, Deployment, Version
+from backend.config.pagination import Pages
+from backend.deployments.models import ControlRecord, Deployment
 from backend.deployments.result_serializers import (
     ControlRecordSerializer,
     RefusalSerializer,
@@ -23,6 +24,13 @@ from backend.deployments.result_serializers import (
     VersionDetailSerializer,
     VersionSerializer,
 )
+from backend.deployments.serializers import MemberSerializer
+
+
+class RoundPages(Pages):
+    """Of rounds, each with all its clients: fewer in a page than of other rows."""
+
+    max_page_size = 100
 
 
 @extend_schema_view(retrieve=extend_schema(responses=ResultDetailSerializer))
@@ -39,24 +47,21 @@ class ResultViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
         """The long form for one run."""
         return ResultDetailSerializer if self.action == "retrieve" else ResultSerializer
 
-    def get_queryset(self) -> QuerySet[Deployment]:
-        """With everything at once where one run is shown whole."""
-        found = super().get_queryset()
-        if self.action == "retrieve":
-            return found.prefetch_related(
-                "rounds__clients", Prefetch("versions", Version.objects.defer("weights")), "members"
-            )
-        return found
-
     def _page(self, rows: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
         page = self.paginate_queryset(rows)
         return self.get_paginated_response(serializer(page, many=True).data)
 
     @extend_schema(responses=RoundSerializer(many=True), filters=False)
-    @action(detail=True)
+    @action(detail=True, pagination_class=RoundPages)
     def rounds(self, request: Request, federation: str) -> Response:
         """Rounds with their clients, in pages."""
         return self._page(self.get_object().rounds.prefetch_related("clients"), RoundSerializer)
+
+    @extend_schema(responses=MemberSerializer(many=True), filters=False)
+    @action(detail=True)
+    def members(self, request: Request, federation: str) -> Response:
+        """Who takes or took part, in pages."""
+        return self._page(self.get_object().members.all(), MemberSerializer)
 
     @extend_schema(responses=RefusalSerializer(many=True), filters=False)
     @action(detail=True)

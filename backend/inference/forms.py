@@ -9,6 +9,9 @@ from backend.config.forms import Form, area, choice, number, text
 from backend.deployments.models import Deployment
 from backend.inference import services
 from mainstem.codecs import FORMATS
+from mainstem.serving import AT_LEAST_ONCE, EXACTLY_ONCE, OUTPUTS, VALUES
+
+HOW = {"answers": OUTPUTS, "delivery": EXACTLY_ONCE}
 
 
 class InferenceForm(Form):
@@ -26,12 +29,23 @@ class InferenceForm(Form):
         "Format's settings", "JSON: data_type and data_reshape, or data_scheme, as for streams.", required=True, rows=3
     )
 
+    answers = choice(
+        "Answers",
+        [(OUTPUTS, '{"outputs": …}, or {"error": …}'), (VALUES, '{"values": …}, as Kafka-ML writes them')],
+        "In Kafka-ML's form a record that is refused has no answer.",
+    )
+    delivery = choice(
+        "Each answer comes",
+        [(EXACTLY_ONCE, "exactly once"), (AT_LEAST_ONCE, "at least once, without transactions")],
+        "Old clients, such as Kafka-ML's kafka-python 2.0.2, take the ends of transactions for messages of 6 bytes.",
+    )
+
     @staticmethod
     def defaults(deployment: Deployment, version: int) -> dict[str, Any]:
         """What the form shows at first."""
         plain = services.defaults(deployment, version)
         config = json.dumps(plain["input_config"])
-        return {**plain, "replicas": 1, "partitions": 4, "input_format": "RAW", "input_config": config}
+        return {**plain, "replicas": 1, "partitions": 4, "input_format": "RAW", "input_config": config, **HOW}
 
     def body(self, federation: str, version: int) -> dict[str, Any]:
         """What REST would be sent."""

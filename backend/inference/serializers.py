@@ -10,6 +10,7 @@ from backend.config import kafka_ml
 from backend.config.fields import JsonObjectField
 from backend.config.serializers import Serializer
 from backend.inference.models import Inference
+from mainstem.serving import DELIVERIES, EXACTLY_ONCE, FORMS, OUTPUTS
 
 MOST_REPLICAS = 32
 MOST_PARTITIONS = 256
@@ -24,7 +25,8 @@ class InferenceSerializer(serializers.ModelSerializer[Inference]):
         model = Inference
         fields = (
             "name", "federation", "version", "sha256", "replicas", "ready", "state", "detail", "input_topic",
-            "output_topic", "input_format", "input_config", "partitions", "group", "created_by", "created_at",
+            "output_topic", "input_format", "input_config", "answers", "delivery", "partitions", "group",
+            "created_by", "created_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -42,6 +44,8 @@ class InferenceCreateSerializer(Serializer):
     output_topic = serializers.CharField(required=False, max_length=300)
     input_format = serializers.CharField(required=False, default="RAW", max_length=10)
     input_config = JsonObjectField(required=False)
+    answers = serializers.ChoiceField(FORMS, required=False, default=OUTPUTS)
+    delivery = serializers.ChoiceField(DELIVERIES, required=False, default=EXACTLY_ONCE)
     partitions = serializers.IntegerField(required=False, default=4, min_value=1, max_value=MOST_PARTITIONS)
 
 

@@ -59,6 +59,8 @@ def planned(data: Mapping[str, Any]) -> Inference:
         output_topic=_checked("output_topic", check_topic, given["output_topic"]),
         input_format=str(given["input_format"]).strip().upper(),
         input_config=given["input_config"],
+        answers=given["answers"],
+        delivery=given["delivery"],
         partitions=given["partitions"],
         state=ServingState.STARTING if given["replicas"] else ServingState.STOPPED,
     )

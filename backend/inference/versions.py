@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from rest_framework import status
 
 from backend.catalog import exports, workshop
+from backend.catalog.arrays import array_of, npz
 from backend.config.problems import Problem
 from backend.deployments import kafka
 from backend.deployments.columns import plain
@@ -32,7 +34,7 @@ def weights_file(deployment: Deployment, version: Version) -> Path:
 
     Raises LogError where Kafka is away, UnreadableError where the chunks are gone or not what the manifest says.
     """
-    return exports.cached(f"{version.sha256}.npz", lambda: workshop.npz(_tensors(deployment, version)))
+    return exports.cached(f"{version.sha256}.npz", lambda: npz(_tensors(deployment, version)))
 
 
 def _tensors(deployment: Deployment, version: Version) -> list[Any]:
@@ -97,8 +99,9 @@ def predict(deployment: Deployment, version: Version, inputs: Any) -> Mapping[st
         ],
         files={WEIGHTS_FILE: weights_file(deployment, version), "x.npy": buffer.getvalue()},
         wanted=["y.npy"],
+        keep=hashlib.sha256(deployment.architecture.encode()).hexdigest(),
     )
-    outputs = workshop.array_of(result.files["y.npy"])
+    outputs = array_of(result.files["y.npy"])
     return {"shape": list(outputs.shape), "outputs": plain(outputs.tolist())}
 
 

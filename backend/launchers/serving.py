@@ -36,6 +36,8 @@ def serving_spec(inference: Inference, options: Options) -> ServingSpec:
         sha256=inference.sha256,
         cloud_client_config=options.cloud_client_config,
         data_client_config=options.data_client_config,
+        answers=inference.answers,
+        delivery=inference.delivery,
     )
 
 

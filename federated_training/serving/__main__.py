@@ -21,7 +21,7 @@ from mainstem.errors import ConfigError, MainstemError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.exchange import Exchange
 from mainstem.kafka.log import KafkaLog
-from mainstem.serving import READY_FILE, ServingSpec, samples_codec
+from mainstem.serving import EXACTLY_ONCE, READY_FILE, ServingSpec, samples_codec
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,13 @@ def main() -> int:
     log.info("ready: %s version %d, %s -> %s", spec.name, spec.version, spec.input_topic, spec.output_topic)
     Serving(
         lambda: Exchange(
-            data, group=spec.group, source=spec.input_topic, sink=spec.output_topic, member=spec.member, timeout=15.0
+            data,
+            group=spec.group,
+            source=spec.input_topic,
+            sink=spec.output_topic,
+            member=spec.member,
+            timeout=15.0,
+            transactions=spec.delivery == EXACTLY_ONCE,
         ),
         answerer,
         stop,
@@ -72,7 +78,7 @@ def _answerer(spec: ServingSpec, cloud: dict[str, str | int | float | bool]) -> 
             model = Model(connection, manifest)
         finally:
             connection.close()
-    return Answerer(codec, model.predict, spec.federation, spec.version)
+    return Answerer(codec, model.predict, spec.federation, spec.version, spec.answers)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ from mainstem.errors import DecodeError
 from mainstem.serving import (
     ANSWERED,
     FEDERATION_HEADER,
+    OUTPUTS,
     REFUSED,
     SOURCE_HEADER,
     STATUS_HEADER,
+    VALUES,
     VERSION_HEADER,
     Answer,
     Question,
@@ -34,13 +36,13 @@ Predict = Callable[[Array], Array]
 class Answerer:
     """Answers for one version of one federation."""
 
-    def __init__(self, codec: Codec, predict: Predict, federation: str, version: int) -> None:
-        """`codec` gives samples of the model's shape and dtype, as `samples_codec` makes it."""
-        self._codec, self._predict = codec, predict
+    def __init__(self, codec: Codec, predict: Predict, federation: str, version: int, form: str = OUTPUTS) -> None:
+        """`codec` gives samples as the model takes them, see `samples_codec`; `form` is one of `FORMS`."""
+        self._codec, self._predict, self._form = codec, predict, form
         self._ours = ((FEDERATION_HEADER, federation.encode()), (VERSION_HEADER, str(version).encode()))
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
-        """One answer a question: `{"outputs": ...}` as REST's predict has them, or `{"error": "why"}`."""
+        """One answer a question: `{"outputs": ...}` as REST's predict has them (or `values`), or `{"error": "why"}`."""
         samples: list[tuple[Question, Array]] = []
         reasons: dict[int, str] = {}
         for number, question in enumerate(questions):
@@ -60,10 +62,11 @@ class Answerer:
         reason = reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 3] + "..."
         value = msgspec.json.encode({"error": reason.encode("utf-8", "replace").decode()})
         kept = question.headers if headers else ()
-        return Answer(question.place, question.key, value, self._headers(question, kept, REFUSED), refused=True)
+        headers_ = self._headers(question, kept, REFUSED)
+        return Answer(question.place, question.key, value, headers_, refused=True, silent=self._form == VALUES)
 
     def _answered(self, question: Question, output: Array) -> Answer:
-        value = msgspec.json.encode({"outputs": output.tolist()})
+        value = msgspec.json.encode({self._form: output.tolist()})
         headers = self._headers(question, question.headers, ANSWERED)
         return Answer(question.place, question.key, value, headers, refused=False)
 

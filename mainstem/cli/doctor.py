@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mainstem import gpu
 from mainstem.cli.api import Api
 from mainstem.cli.output import Output
 from mainstem.cli.where import kafka_config
@@ -223,6 +224,17 @@ def _confinement(home: Home) -> Iterator[Finding]:
         yield Finding("Landlock", NOTE, "this kernel has none: models as source, JSON or file are refused", fix)
 
 
+def _gpu(home: Home) -> Iterator[Finding]:
+    names, told = gpu.gpus(), gpu.unused()
+    if told is not None:
+        what, _, fix = told.partition("; ")
+        yield Finding("GPU", NOTE, what, fix)
+    elif names:
+        yield Finding("GPU", OK, f"{', '.join(names)}: {gpu.VARIABLE} is {os.environ[gpu.VARIABLE]}")
+    else:
+        yield Finding("GPU", OK, "there is none: training takes the processor")
+
+
 def landlock_version() -> int:
     """The version of Landlock that the kernel offers; 0 where it offers none."""
     if sys.platform != "linux":
@@ -232,5 +244,5 @@ def landlock_version() -> int:
 
 
 CHECKS: tuple[Callable[[Home], Iterator[Finding]], ...] = (
-    _python, _packages, _java, _disk, _memory, _ports, _kafka, _backend, _database, _confinement,
+    _python, _packages, _java, _disk, _memory, _ports, _kafka, _backend, _database, _confinement, _gpu,
 )  # fmt: skip

@@ -11,8 +11,9 @@ DATA_BOOTSTRAP_SERVERS says otherwise.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
-import re
+import pkgutil
 import subprocess
 import sys
 
@@ -35,11 +36,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     """Run the script; its exit code."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", options.script):
-        raise ConfigError(f"--script {options.script!r} is no script's name, such as {DIGITS}")
+    if options.script not in scripts():
+        raise ConfigError(f"--script {options.script[:60]!r} is no script's name; there are {', '.join(scripts())}")
     environment = dict(os.environ)
     words: list[str] = options.rest
     if "--help" not in words and "--bootstrap" not in words:
         environment["DATA_BOOTSTRAP_SERVERS"] = data_servers(home)
     command = [sys.executable, "-m", f"inject_scripts.{options.script}", *words, *(["--json"] if options.json else [])]
     return subprocess.run(command, env=environment, check=False).returncode
+
+
+def scripts() -> list[str]:
+    """The names of the public scripts."""
+    package = importlib.util.find_spec("inject_scripts")
+    places = package.submodule_search_locations if package is not None else None
+    return sorted(module.name for module in pkgutil.iter_modules(places or []) if module.name.startswith("inject_"))

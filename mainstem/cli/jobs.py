@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from urllib.parse import quote
 
-from mainstem.cli.api import Api
+from mainstem.cli.api import Api, ApiError
 from mainstem.cli.output import Output, visible
+from mainstem.errors import ConfigError
 from mainstem.platform.home import Home
 
 HELP = "list training Jobs, or print the log of one"
@@ -20,7 +22,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     """Print them."""
     with Api.connect(home) as api:
         if options.name:
-            log = api.text(f"jobs/{options.name}/log/")
+            log = _log(api, options.name)
         else:
             jobs = list(api.pages("jobs/"))
     if options.name:
@@ -34,3 +36,12 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         columns = ("name", "state", "attempts", "exit_code", "detail")
         output.table("Jobs", columns, [[job.get(name) for name in columns] for job in jobs])
     return 0
+
+
+def _log(api: Api, name: str) -> str:
+    try:
+        return api.text(f"jobs/{quote(name, safe='')}/log/")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        raise ConfigError(f"there is no Job {name[:100]!r}: `mainstem jobs` lists them") from error

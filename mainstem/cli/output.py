@@ -20,6 +20,9 @@ from rich.text import Text
 
 from mainstem.errors import MainstemError
 
+PIPE_WIDTH = 1 << 20
+"""Columns of what is no terminal: a name or a hash that goes to another program is never cut into lines."""
+
 
 class UsageError(MainstemError):
     """The arguments do not make sense together; the exit code is 2."""
@@ -41,7 +44,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.out = Console(file=sys.stdout, highlight=False)
+        self.out = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
         self.err = Console(file=sys.stderr, highlight=False, stderr=True)
 
     def say(self, text: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from mainstem.cli.output import Output
 from mainstem.cli.topic_actions import add_actions
 from mainstem.cli.where import kafka_config
+from mainstem.errors import ConfigError
 from mainstem.kafka.overview import topic_overviews
 from mainstem.platform.home import Home
 from mainstem.topics import federation_of
@@ -34,6 +35,10 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     found = topic_overviews(kafka_config(home))
     if options.federation:
         found = [topic for topic in found if federation_of(topic.name) == options.federation]
+        if not found:
+            raise ConfigError(
+                f"Kafka has no topic of federation {options.federation[:60]!r}: `mainstem topics` lists all"
+            )
     if options.json:
         output.result([asdict(topic) for topic in found])
     else:

@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import IO
 
-from mainstem import logs
+from mainstem import gpu, logs
 from mainstem.cli.output import Output, Preparation
 from mainstem.platform.home import Home
 from mainstem.platform.supervisor import Stopped, quietly
@@ -70,6 +70,8 @@ def _tell(ready: Ready, output: Output) -> None:
     output.say(f"Mainstem is ready ({ready.seconds:.1f} s).")
     output.say(f"  web UI  {web}/\n  login   {login}\n  API     {web}/api/  (described at {web}/api/docs/)")
     output.say(f"  Kafka   {kafka}\n  logs    {ready.home.logs}")
+    if (told := gpu.unused()) is not None:
+        output.say(f"  GPU     {told}")
     if output.as_json:
         output.result({"web": web, "api": f"{web}/api/", "kafka": kafka, "home": str(ready.home.root)})
 

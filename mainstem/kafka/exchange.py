@@ -1,7 +1,9 @@
 """Questions from one topic, answers to another: each question is answered exactly once for whoever reads committed.
 
 The answers to a batch of questions and the position behind them are one Kafka transaction (KIP-98), which the broker
-refuses from a member that has lost its place in the group (KIP-447). So a replica may die at any instruction.
+refuses from a member that has lost its place in the group (KIP-447). So a replica may die at any instruction. For
+readers that take the ends of transactions for messages there is a way without: the position is committed behind answers
+that are acknowledged, so that each question is answered at least once.
 """
 
 from __future__ import annotations
@@ -46,18 +48,21 @@ class Exchange:
         sink: str,
         member: str | None = None,
         timeout: float = 30.0,
+        transactions: bool = True,
     ) -> None:
-        self._source, self._sink, self._timeout = source, sink, timeout
+        self._source, self._sink, self._timeout, self._transactions = source, sink, timeout, transactions
         self._problem: KafkaError | None = None
         self._assignments = 0
         self._membership: Any = None
         self._tallies: dict[int, Tally] = {}
-        transactional = f"{group}-{member or secrets.token_hex(8)}"
+        fenced = {
+            "transactional.id": f"{group}-{member or secrets.token_hex(8)}",
+            "transaction.timeout.ms": OPEN_SECONDS * 1000,
+        }
         self._producer = Producer(
             {
                 **config,
-                "transactional.id": transactional,
-                "transaction.timeout.ms": OPEN_SECONDS * 1000,
+                **(fenced if transactions else {"enable.idempotence": True}),
                 "linger.ms": 2,
                 "message.max.bytes": MESSAGE_LIMIT,
                 "partitioner": "murmur2_random",  # a key's answers stand where Kafka's own clients would put them
@@ -83,7 +88,8 @@ class Exchange:
             }
         )
         try:
-            self._producer.init_transactions(timeout)
+            if transactions:
+                self._producer.init_transactions(timeout)
             self._consumer.subscribe([source], on_assign=self._assigned, on_revoke=self._changed, on_lost=self._changed)
         except KafkaException as error:
             raise LogError(f"{sink}: {_text(error)}") from error
@@ -107,19 +113,21 @@ class Exchange:
         return questions
 
     def answer(self, answers: Sequence[Answer]) -> None:
-        """Write the answers to the last questions and the position behind them, all or nothing.
+        """Write the answers to the last questions and the position behind them, with transactions all or nothing.
 
         Raises TooLongError where a record is refused for its size.
         """
         try:
-            self._begin(answers)
-            self._producer.send_offsets_to_transaction(self._positions(answers), self._membership, self._timeout)
-            self._producer.commit_transaction(self._timeout)
+            if self._transactions:
+                self._producer.begin_transaction()
+            self._write([answer for answer in answers if not answer.silent])
+            self._commit(self._positions(answers))
         except KafkaException as error:
             code = error.args[0].code()
             if code not in _TOO_LONG:
                 raise LogError(f"{self._sink}: {_text(error)}") from error
-            self._abort()
+            if self._transactions:
+                self._abort()
             raise TooLongError(f"{self._sink}: {_text(error)}") from error
         for answer in answers:
             self._tallies[answer.place.partition] = self._tally(answer.place.partition) + Tally(1, int(answer.refused))
@@ -154,10 +162,19 @@ class Exchange:
         self._assignments += 1
 
     # ------------------------------------------------------------ writing
-    def _begin(self, answers: Sequence[Answer]) -> None:
-        """Open a transaction and write the answers into it; raises KafkaException."""
+    def _commit(self, positions: list[TopicPartition]) -> None:
+        """Raises KafkaException."""
+        if self._transactions:
+            self._producer.send_offsets_to_transaction(positions, self._membership, self._timeout)
+            self._producer.commit_transaction(self._timeout)
+            return
+        for kept in self._consumer.commit(offsets=positions, asynchronous=False) or []:
+            if kept.error is not None:
+                raise KafkaException(kept.error)
+
+    def _write(self, answers: Sequence[Answer]) -> None:
+        """Until they are acknowledged; raises KafkaException."""
         self._problem = None
-        self._producer.begin_transaction()
         deadline = time.monotonic() + self._timeout
         for answer in answers:
             while True:

@@ -6,9 +6,11 @@ which is lighter and not what a real deployment does.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ from typing import Protocol
 from mainstem.backoff import Backoff
 from mainstem.chain import Head
 from mainstem.control import ControlTopic
-from mainstem.errors import LogError
+from mainstem.errors import LogError, UnknownTopicError
 from mainstem.pool.client import PoolClient, TrainFunction
 from mainstem.pool.shared import SharedSource
 from mainstem.ports import MessageLog, Source
@@ -29,6 +31,10 @@ THREADS = 100
 
 POLL = 0.5
 """Seconds after which the reader of the control topic looks whether to leave."""
+
+OPENING = 60.0
+"""Seconds for which a federation is waited for that is not open yet: a deployment's topics follow its creation."""
+LOOK = 0.2
 
 
 class OwnSource(Source, Protocol):
@@ -46,8 +52,9 @@ class OwnSource(Source, Protocol):
 class Pool:
     """Clients `{prefix}{first}` .. of one federation; all of them write through `log`.
 
-    `apart` makes the source of one client's downloads; None has them share every download. A client that meets a
-    LogError begins anew as another incarnation, as a restarted Job would.
+    `apart` makes the source of one client's downloads; None has them share every download. They wait `opening` seconds
+    for a federation that is not open yet. A client that meets a LogError begins anew as another incarnation, as a
+    restarted Job would.
     """
 
     def __init__(
@@ -60,8 +67,9 @@ class Pool:
         prefix: str = "client-",
         first: int = 0,
         threads: int = THREADS,
+        opening: float = OPENING,
     ) -> None:
-        self._log, self._federation = log, federation
+        self._log, self._federation, self._opening = log, federation, opening
         self._sources = [apart() for _ in trains] if apart is not None else []
         self._shared = SharedSource(log)
         self._names = [f"{prefix}{first + number}" for number in range(len(trains))]
@@ -83,8 +91,10 @@ class Pool:
         control = ControlTopic(self._log, self._federation)
         try:
             with ThreadPoolExecutor(self._threads, thread_name_prefix="client") as executor:
-                control.sync()
-                self._tell(executor, control.head, leave)
+                head = self._opened(control, leave)
+                if head is None:
+                    return
+                self._tell(executor, head, leave)
                 while not leave.is_set() and not self._failures and not self._done():
                     if any(entry.link for entry in control.poll(POLL)):
                         self._tell(executor, control.head, leave)
@@ -99,9 +109,27 @@ class Pool:
         with self._lock:
             return not self._busy and all(client.gone for client in self.clients)
 
+    def _opened(self, control: ControlTopic, leave: threading.Event) -> Head | None:
+        """The head, as soon as the federation is open; None where `leave` is set first. Raises LogError."""
+        deadline, told = time.monotonic() + self._opening, False
+        while not leave.is_set():
+            with contextlib.suppress(UnknownTopicError):
+                self._log.partitions(control.topic)  # before there is a reader: one of no topic comes to nothing
+                control.sync()
+            if control.head is not None:
+                return control.head
+            if time.monotonic() >= deadline:
+                raise LogError(
+                    f"federation {self._federation} was not opened within {self._opening:g} s: is it a deployment's "
+                    "id? its page says what it waits for"
+                )
+            if not told:
+                logger.warning("federation %s is not open yet; waiting for it", self._federation)
+                told = True
+            leave.wait(LOOK)
+        return None
+
     def _tell(self, executor: ThreadPoolExecutor, head: Head | None, leave: threading.Event) -> None:
-        if head is None:
-            raise LogError(f"federation {self._federation} has no opened record yet")
         with self._lock:
             self._head = head
             idle = [n for n, client in enumerate(self.clients) if n not in self._busy and not client.gone]

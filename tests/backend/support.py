@@ -13,6 +13,7 @@ import numpy as np
 from django.test import Client
 
 from backend.catalog import workshop
+from backend.catalog.arrays import npz
 
 ARCHITECTURE = json.dumps({"class_name": "Sequential", "config": {"name": "tiny"}})
 WEIGHTS = [np.zeros((4, 2), np.float32), np.ones(2, np.float32)]
@@ -70,6 +71,7 @@ class FakeWorkshop:
         files: Mapping[str, bytes | Path] | None = None,
         wanted: Sequence[str] = (),
         seconds: int | None = None,
+        keep: str | None = None,
     ) -> workshop.Result:
         """`workshop.run` without a child process."""
         self.asked += operations
@@ -91,4 +93,4 @@ class FakeWorkshop:
             buffer = BytesIO()
             np.save(buffer, np.array([[0.25, 0.75]], np.float32))
             return buffer.getvalue()
-        return workshop.npz(WEIGHTS) if name.endswith(".npz") else b"a keras file"
+        return npz(WEIGHTS) if name.endswith(".npz") else b"a keras file"

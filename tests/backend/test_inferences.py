@@ -18,7 +18,7 @@ from backend.inference import pages, serving_api
 from backend.inference.models import Inference, ServingState
 from backend.launchers.fleet import Standing
 from backend.launchers.options import Options
-from backend.launchers.serving import ServingReconciler
+from backend.launchers.serving import ServingReconciler, serving_spec
 from mainstem.errors import LaunchRefused, LogError
 from mainstem.memory_log import MemoryLog
 from mainstem.serving import ServingSpec
@@ -28,6 +28,11 @@ from tests.backend.support import XSS, logged_in, text
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
 CONFIG = {"data_type": "float32", "data_reshape": "4"}
+TYPED = {
+    "name": "right", "replicas": "2", "input_topic": "ask", "output_topic": "told", "partitions": "4",
+    "input_format": "RAW", "input_config": '{"data_type": "float32", "data_reshape": "4"}', "answers": "outputs",
+    "delivery": "exactly-once",
+}  # fmt: skip
 TRAFFIC = {"members": 1, "answered": 12, "refused": 3, "lag": 4, "partitions": []}
 
 
@@ -128,6 +133,8 @@ def test_a_version_is_deployed_with_defaults(client_of: Callable[[str | None], A
         ({"name": "Big Letters"}, "name"),
         ({"name": XSS}, "name"),
         ({"replicas": 33}, "replicas"),
+        ({"answers": "pickle"}, "answers"),
+        ({"delivery": "at-most-once"}, "delivery"),
         ({"replicas": "many"}, "replicas"),
         ({"input_topic": "a b"}, "input_topic"),
         ({"input_topic": "FEDERATED_DATA_CONTROL_TOPIC"}, "input_topic"),
@@ -147,6 +154,24 @@ def test_wrong_wishes_name_their_field(admin: APIClient, federation: str, more: 
     assert answer.status_code == 400, answer.content
     assert [error["field"] for error in answer.json()["errors"]] == [field]
     assert not Inference.objects.exists()
+
+
+def test_the_form_and_delivery_of_answers_reach_the_replicas(
+    admin: APIClient, federation: str, browser: Callable[[str], Client]
+) -> None:
+    """Kafka-ML's form without transactions, where it is asked for; the pages say so."""
+    plain = deploy(admin, federation).json()
+    assert (plain["answers"], plain["delivery"]) == ("outputs", "exactly-once")
+    asked = {"name": "theirs", "answers": "values", "delivery": "at-least-once"}
+    assert deploy(admin, federation, **asked).status_code == 201
+    spec = serving_spec(Inference.objects.get(name="theirs"), Options.from_environ())
+    environ = spec.to_environ()
+    assert (environ["ANSWER_FORM"], environ["ANSWER_DELIVERY"]) == ("values", "at-least-once")
+    assert "values, at-least-once" in text(browser("viewer").get("/inference/theirs/"))
+    page = browser("operator")
+    preview = page.post(f"/inference/deploy/{federation}/0/preview/", TYPED | {"delivery": "at-least-once"})
+    assert "after a kill an answer may come twice" in text(preview)
+    assert "take the ends of transactions for messages" in text(page.get(f"/inference/deploy/{federation}/0/"))
 
 
 def test_names_are_given_once(admin: APIClient, federation: str) -> None:
@@ -289,10 +314,7 @@ def test_the_form_deploys_and_keeps_what_was_typed(
     operator, path = browser("operator"), f"/inference/deploy/{federation}/0/"
     page = text(operator.get(path))
     assert f"{federation}-v0-in" in page and "federated-serving" in page
-    typed = {
-        "name": "Wrong Name", "replicas": "2", "input_topic": "ask", "output_topic": "told", "partitions": "4",
-        "input_format": "RAW", "input_config": '{"data_type": "float32", "data_reshape": "4"}',
-    }  # fmt: skip
+    typed = TYPED | {"name": "Wrong Name"}
     again = operator.post(path, typed)
     assert again.status_code == 400 and "Wrong Name" in text(again) and "1 to 40 characters" in text(again)
     wrong = typed | {"name": "right", "input_config": "{"}

@@ -401,7 +401,10 @@ def test_results_over_rest(client_of: Callable[[str], APIClient]) -> None:
     clients = {client["client"]: client for client in shown["rounds"][0]["clients"]}
     assert clients["site-a"]["training"]["values"]["accuracy"] == 0.75
     assert [version["number"] for version in shown["versions"]] == [0, 1] and shown["refusals"][0]["offset"] == 11
-    for part, count in (("rounds", 1), ("versions", 2), ("refusals", 1), ("records", len(VALUES))):
+    assert {name: (part["shown"], part["count"]) for name, part in shown["pages"].items()} == {
+        "rounds": (1, 1), "versions": (2, 2), "members": (3, 3), "refusals": (1, 1),
+    }  # fmt: skip
+    for part, count in (("rounds", 1), ("versions", 2), ("members", 3), ("refusals", 1), ("records", len(VALUES))):
         assert viewer.get(f"/api/results/{FEDERATION}/{part}/").json()["count"] == count
     kinds = [record["kind"] for record in viewer.get(f"/api/results/{FEDERATION}/records/").json()["results"]]
     assert kinds[:4] == ["", "opened", "opened", "progress"]

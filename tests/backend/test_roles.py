@@ -55,6 +55,7 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "results/": {"get": READ},
     "results/{federation}/": {"get": READ},
     "results/{federation}/rounds/": {"get": READ},
+    "results/{federation}/members/": {"get": READ},
     "results/{federation}/refusals/": {"get": READ},
     "results/{federation}/records/": {"get": READ},
     "results/{federation}/versions/": {"get": READ},

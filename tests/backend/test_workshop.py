@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from backend.catalog import scratch, workshop
+from backend.catalog.arrays import array_of, arrays_of, npz
 from backend.catalog.blueprints import TEMPLATES
 from backend.config.problems import Problem
+from mainstem.processes import descendants
 
 pytestmark = pytest.mark.backend
 
@@ -182,6 +184,48 @@ def test_one_at_a_time(child: Child) -> None:
     assert workshop.run([{"op": "x"}]).answers == [{"ok": True}]
 
 
+STAYS = """
+    import itertools
+    for number in itertools.count() if "--stay" in sys.argv else [0]:
+        if number: request = json.loads(sys.stdin.readline() or "0")
+        if not request: break
+        op = request["ops"][0]
+        if op["op"] == "die": os._exit(3)
+        Path(op["dir"], "out").write_bytes(Path(op["dir"], "in").read_bytes() * 2)
+        error = {"field": "inputs", "message": "bad"}
+        done = {"ok": op["op"] != "bad", "error": error, "pid": os.getpid(), "cwd": os.getcwd(), "dir": op["dir"]}
+        print(json.dumps({"answers": [done]}), flush=True)
+"""
+
+
+def test_a_child_that_stays_answers_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For its own model alone: a refusal leaves it, its death is a 503, another model or another run ends it."""
+    script = tmp_path / "stays.py"
+    head = "import json, os, sys\nfrom pathlib import Path\nif True:\n    request = json.loads(sys.stdin.readline())\n"
+    script.write_text(head + STAYS)
+    monkeypatch.setattr(workshop, "COMMAND", (sys.executable, "-S", str(script)))
+
+    def predict(keep: str | None, op: str = "predict") -> dict[str, Any]:
+        done = workshop.run([{"op": op}], files={"in": b"ab"}, wanted=["out"], keep=keep)
+        assert done.files == {"out": b"abab"}
+        return dict(done.answers[0])
+
+    first = predict("a")
+    assert Path(first["dir"]).parent == Path(first["cwd"]) and not Path(first["dir"]).exists()
+    assert predict("a")["pid"] == first["pid"]
+    with pytest.raises(Problem, match="bad"):
+        predict("a", "bad")
+    assert predict("a")["pid"] == first["pid"]
+    other = predict("b")
+    assert other["pid"] != first["pid"] and not _alive(first["pid"]) and not Path(first["cwd"]).exists()
+    with pytest.raises(Problem, match="was killed") as caught:
+        predict("b", "die")
+    assert caught.value.status_code == 503 and not Path(other["cwd"]).exists()
+    third = predict("b")
+    assert predict(None)["pid"] not in (third["pid"], other["pid"])
+    assert not _alive(third["pid"])
+
+
 def test_npz_round_trip() -> None:
     """Arrays of any dtype and shape come back in order; other bytes are refused."""
     arrays: list[Any] = [
@@ -190,14 +234,14 @@ def test_npz_round_trip() -> None:
         np.zeros((0, 4), np.float32),
         np.array(True),
     ]
-    back = workshop.arrays_of(workshop.npz(arrays))
+    back = arrays_of(npz(arrays))
     assert all(np.array_equal(a, b) and b.dtype == np.asarray(a).dtype for a, b in zip(arrays, back, strict=True))
     bad = b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4', ]" + bytes(9)
-    for data in (b"PK nonsense", b"PK\x03\x04 nonsense", workshop.npz(arrays)[:-30], b"", bad):
+    for data in (b"PK nonsense", b"PK\x03\x04 nonsense", npz(arrays)[:-30], b"", bad):
         with pytest.raises(Problem, match="cannot be read"):
-            workshop.arrays_of(data)
+            arrays_of(data)
         with pytest.raises(Problem, match="cannot be read"):
-            workshop.array_of(data)
+            array_of(data)
 
 
 def test_weights_that_unfold_are_refused() -> None:
@@ -206,7 +250,7 @@ def test_weights_that_unfold_are_refused() -> None:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("t0000.npy", bytes(1 << 20))
     with pytest.raises(Problem, match="cannot be read"):
-        workshop.arrays_of(buffer.getvalue())
+        arrays_of(buffer.getvalue())
 
 
 @pytest.mark.training
@@ -233,3 +277,47 @@ def test_real_workshop(tmp_path: Path) -> None:
     )
     assert made.files["model.keras"].startswith(b"PK")
     assert refusal({**builds[0], "template": {"name": "mlp", "params": {"units": 0}}}).field == "template.params.units"
+
+
+@pytest.mark.training
+def test_predictions_start_keras_once(tmp_path: Path) -> None:
+    """The real one: the same process answers again, confined, as exactly as one of its own, also after a refusal.
+
+    One that was killed is replaced; what is no prediction is not done there.
+    """
+    template = {"name": "mlp", "params": {"input_shape": [4], "units": [8], "classes": 3}}
+    build = {"op": "build", "kind": "template", "template": template}
+    built = workshop.run([build], wanted=["weights.npz"])
+    operation = {
+        "op": "predict", "architecture": built.answers[0]["architecture"], "weights": "weights.npz", "inputs": "x.npy",
+        "out": "y.npy",
+    }  # fmt: skip
+
+    def predict(x: Any, keep: str | None) -> Any:
+        buffer = io.BytesIO()
+        np.save(buffer, x)
+        files: dict[str, bytes | Path] = {"weights.npz": built.files["weights.npz"], "x.npy": buffer.getvalue()}
+        return array_of(workshop.run([operation], files=files, wanted=["y.npy"], keep=keep).files["y.npy"])
+
+    def keras() -> int:
+        """The confined process below the child that stays."""
+        (child,) = descendants(workshop._keeper._kept.process.pid)  # type: ignore[union-attr]
+        return child
+
+    x = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    alone = predict(x, None)
+    assert np.array_equal(predict(x, "a" * 64), alone)
+    process = keras()
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    assert status["Seccomp"].strip() == "2" and status["CapEff"].strip() == "0" * 16
+    with pytest.raises(Problem) as caught:
+        predict(x[:, :3], "a" * 64)
+    assert caught.value.field == "inputs"
+    assert np.array_equal(predict(x[:2], "a" * 64), alone[:2]) and keras() == process
+    os.kill(process, 9)
+    with pytest.raises(Problem, match="SIGKILL"):
+        predict(x, "a" * 64)
+    assert np.array_equal(predict(x, "a" * 64), alone) and keras() != process
+    with pytest.raises(Problem, match="nothing but predict"):
+        workshop.run([build], keep="a" * 64)
+    workshop._keeper.end()

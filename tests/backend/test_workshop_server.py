@@ -14,6 +14,7 @@ import pytest
 from backend.catalog import workshop
 from backend.config.problems import Problem
 from federated_training import workshop_server
+from mainstem.processes import identity
 
 pytestmark = pytest.mark.backend
 
@@ -96,3 +97,35 @@ def test_an_absent_server_is_a_sentence(settings: object, tmp_path: Path) -> Non
         workshop.run([{"op": "build"}])
     assert caught.value.status_code == 503
     assert "does not answer" in str(caught.value.detail)
+
+
+def test_what_is_kept_answers_again(server: Server) -> None:
+    """One process for one model, in a directory beside the socket; another model, or another run, ends it first."""
+    path = server("")
+    (path.parent / "run.py").write_text(
+        "import json, os, sys\n"
+        "for line in sys.stdin if '--stay' in sys.argv else [sys.stdin.read()]:\n"
+        "    op = json.loads(line)['ops'][0]\n"
+        "    if op['op'] == 'die': os._exit(3)\n"
+        "    done = {'ok': True, 'pid': os.getpid(), 'inside': os.path.dirname(op['dir']) == os.getcwd()}\n"
+        "    print(json.dumps({'answers': [done]}), flush=True)\n"
+    )
+
+    def ask(keep: str | None, op: str = "predict") -> int:
+        (answer,) = workshop.run([{"op": op}], keep=keep).answers
+        assert answer["inside"] is (keep is not None)
+        return int(answer["pid"])
+
+    def rooms() -> list[str]:
+        return sorted(place.name for place in path.parent.glob("kept-*"))
+
+    first = ask("a" * 64)
+    assert ask("a" * 64) == first and rooms() == ["kept-" + "a" * 32]
+    second = ask("b" * 64)
+    assert second != first and identity(first) is None and rooms() == ["kept-" + "b" * 32]
+    with pytest.raises(Problem, match="was killed") as caught:
+        ask("b" * 64, "die")
+    assert caught.value.status_code == 503
+    third = ask("b" * 64)
+    assert ask(None) != third and identity(third) is None and rooms() == []
+    assert not list(path.parent.glob("mainstem-workshop-*"))

@@ -109,7 +109,7 @@ class Machine:
 
     def rounds(self, federation: str) -> int:
         """Rounds that are committed."""
-        return len(self.api.get(f"results/{federation}/")["rounds"])
+        return int(self.api.get(f"results/{federation}/")["pages"]["rounds"]["count"])
 
     def newest(self) -> str:
         """The newest federation."""

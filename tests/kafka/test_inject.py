@@ -245,6 +245,32 @@ def test_csv_npz_and_cifar_files_become_streams(site: Site, tmp_path: Path, caps
     assert pictures.y is not None and pictures.y.argmax(axis=1).tolist() == [7, 7]
 
 
+def test_rows_of_a_file_go_to_several_clients(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--offset rows are left out, --limit counts the rest, and the clients get them in turn: a range each."""
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{n},{n % 2}\n" for n in range(12)))
+    part = ["--offset", "2", "--limit", "8", "--clients", "3", "--test-rate", "0.34", "--drop", "none", "--json"]
+    assert inject_files.main([str(tmp_path / "t.csv"), *site.options, *part, "--quiet"]) == 0
+    told = summary(capsys)
+    assert [(s["client"], s["topic"]) for s in told["streams"]] == [
+        (1, f"{site.topic}:0:0:3"), (2, f"{site.topic}:0:3:6"), (3, f"{site.topic}:0:6:8"),
+    ]  # fmt: skip
+    announced = site.announced()
+    assert [batch.x.ravel().tolist() for _, batch in announced] == [[2, 5, 8], [3, 6, 9], [4, 7]]
+    assert [a.description for a, _ in announced] == [f"t.csv, client {n} of 3" for n in (1, 2, 3)]
+    assert {a.test_rate for a, _ in announced} == {0.34}
+    for words in (["--offset", "12"], ["--offset", "10", "--clients", "3"]):
+        assert inject_files.main([str(tmp_path / "t.csv"), *site.options, *words, "--drop", "none", "--quiet"]) == 1
+        assert f"rows are left after --offset {words[1]}, too few for --clients" in capsys.readouterr().err
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,4\n5,-1\n")
+    assert (
+        inject_files.main(
+            [str(tmp_path / "bad.csv"), *site.options, "--offset", "1", "--classes", "9", "--drop", "none"]
+        )
+        == 1
+    )
+    assert "row 3" in capsys.readouterr().err
+
+
 def test_a_bad_row_announces_nothing(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The message names the cell; the whole file is read before a record is sent."""
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,six\n")

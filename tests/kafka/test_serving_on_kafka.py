@@ -222,6 +222,40 @@ def test_other_formats(
     assert "error" in answers[b"bad"]
 
 
+def test_answers_as_kafka_ml_writes_them(
+    kafka: EmbeddedKafka, log: KafkaLog, federation: str, model: Any, tmp_path: Path
+) -> None:
+    """`{"values"}` and nothing for a bad record, without transactions: a reader of everything sees answers alone.
+
+    Where a replica was killed each question still has an answer, and the position goes on from the last commit.
+    """
+    more = {"answers": "values", "delivery": "at-least-once", "partitions": 1}
+    with desk(kafka, log, federation, tmp_path, **more) as made:
+        replica = made.start("0")
+        for number in range(5):
+            made.ask(sample(number).tobytes())
+        made.ask(b"too short")
+        assert len(made.answers(5)) == 5, made.said("0")
+        replica.kill()
+        replica.wait()
+        for number in range(5, 8):
+            made.ask(sample(number).tobytes())
+        made.start("0")
+        assert len(made.answers(8)) >= 8
+        first, end = log.bounds(made.spec.output_topic, 0)
+        records = list(log.read(made.spec.output_topic, 0, first, end))
+        assert len(records) == end - first  # no offset is an end of a transaction
+        sources = [record.headers["mainstem-source"].decode().rsplit(":", 1)[1] for record in records]
+        assert sorted({int(source) for source in sources}) == [0, 1, 2, 3, 4, 6, 7, 8]
+        wanted = model[2](np.stack([sample(number) for number in range(8)]))
+        for record, source in zip(records, map(int, sources), strict=True):
+            answer = json.loads(record.value or b"")
+            assert list(answer) == ["values"]
+            assert np.allclose(answer["values"], wanted[source - (source > 5)], atol=1e-6)
+        standing = group_standing(client_config(made.servers), made.spec.group, made.spec.input_topic)
+        assert standing.tally == Tally(9, 1) and standing.lag == 0
+
+
 def test_each_question_is_answered_once_though_replicas_are_killed(
     kafka: EmbeddedKafka, log: KafkaLog, federation: str, tmp_path: Path
 ) -> None:

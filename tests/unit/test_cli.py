@@ -139,9 +139,37 @@ def test_inject_passes_the_script_its_options_in_order(monkeypatch: pytest.Monke
     script = ["inject_scripts.inject_dummy_training_data", "--clients", "3", "--alpha", "0.5", "--json"]
     assert command[1:] == ["-m", *script]
     assert environment["DATA_BOOTSTRAP_SERVERS"] == "127.0.0.1:9099"
-    main(["inject", "--script", "other", "--", "--help"])
-    assert calls[1][0][2:] == ["inject_scripts.other", "--help"]
-    assert main(["inject", "--script", "../etc/passwd"]) == 1
+    main(["inject", "--script", "inject_files", "--", "--help"])
+    assert calls[1][0][2:] == ["inject_scripts.inject_files", "--help"]
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "nosuch", "console", "inject_nosuch"])
+def test_an_unknown_script_is_named_with_those_that_there_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a process is started, whose traceback would say nothing."""
+    assert main(["inject", "--script", name]) == 1
+    told = capsys.readouterr().err
+    assert f"{name!r} is no script's name; there are inject_dummy_training_data, inject_files" in told
+
+
+def test_an_unknown_job_is_named(
+    backend: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever characters it has."""
+    monkeypatch.setenv("MAINSTEM_API", backend)
+    monkeypatch.setenv("MAINSTEM_API_TOKEN", "abc")
+    Backend.answers |= {f"/api/jobs/{name}/log/": (404, {"detail": "Not found."}) for name in ("nosuch", "a%2Fb%20c")}
+    for name in ("nosuch", "a/b c"):
+        assert main(["jobs", name]) == 1
+        assert f"there is no Job {name!r}: `mainstem jobs` lists them" in capsys.readouterr().err
+
+
+def test_what_goes_into_a_pipe_is_never_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row is a line there, however long its names and hashes; a terminal folds them."""
+    output, name, sha256 = Output(), "n" * 300, "0123456789abcdef" * 4
+    output.table("Versions", ("name", "sha256"), [[name, sha256], ["short", sha256]])
+    output.out.print(f"{name} {sha256}")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[2:]] == [[name, sha256], ["short", sha256], [name, sha256]]
 
 
 def test_doctor_finds_what_is_missing_and_says_the_fix(

@@ -56,7 +56,14 @@ def raw(*numbers: float) -> bytes:
 
 
 # ---------------------------------------------------------------- settings
-@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, sha256=None, member="3", cloud_client_config="/x")])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SPEC,
+        replace(SPEC, sha256=None, member="3", cloud_client_config="/x"),
+        replace(SPEC, answers="values", delivery="at-least-once"),
+    ],
+)
 def test_settings_survive_the_environment(spec: ServingSpec) -> None:
     """What is written to the environment is what is read from it."""
     assert ServingSpec.from_environ(spec.to_environ()) == spec
@@ -117,6 +124,15 @@ def test_any_text_is_a_tally(text: str | None) -> None:
 # ---------------------------------------------------------------- answers
 def answerer(predict: Any = sums) -> Answerer:
     return Answerer(CODEC, predict, "ddy6heod", 5)
+
+
+def test_answers_in_kafka_ml_s_form() -> None:
+    """`{"values"}` with key and headers; what is refused is counted and not written."""
+    asked = [question(raw(1, 2, 3, 4), 7, key=b"k"), question(b"short", 8)]
+    first, second = Answerer(CODEC, sums, "ddy6heod", 5, "values").answer(asked)
+    assert json.loads(first.value) == {"values": [10.0, -10.0]} and first.key == b"k" and not first.silent
+    assert second.refused and second.silent
+    assert not any(answer.silent for answer in answerer().answer(asked))
 
 
 def test_answers_keep_key_headers_and_order() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federated_training.config import Settings, stored_client_id
-from federated_training.dataset import lot, split, split_by_place
+from federated_training.dataset import Place, lot, split, split_by_place
 from federated_training.decoders import Decoder, Target
 from federated_training.stream import Stream, await_topics
 from mainstem.clock import SystemClock
@@ -249,12 +249,55 @@ def test_bad_records_are_counted_and_left_out() -> None:
         read(stream_of(bad), spec)
 
 
+def line(total: int) -> list[Place]:
+    """Places in one partition."""
+    return [("stream", 0, offset) for offset in range(total)]
+
+
+def test_every_partition_gives_its_share_to_test() -> None:
+    """Records keyed by their label stand in a partition for each class: the test part has all of them, as often."""
+    log = MemoryLog(SystemClock())
+    log.create_topics([stream_spec("stream", 3)])
+    for number in range(300):
+        out = sample(number)
+        log.append("stream", [Outgoing(out.value, key=out.key, partition=number % 3)])
+    spec = spec_of("stream:0:0:100,stream:1:0:100,stream:2:0:100", total_msg=300)
+    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    x, y = stream.open(patience=0.0)
+    parts = split(x, y, stream.places, validation_rate=0.1, test_rate=0.1, seed=3)
+    assert parts.test.y.sum(axis=0).tolist() == [10, 10, 10]
+    assert sorted(parts.test.x[:, 0].tolist()) == list(range(270, 300))
+    assert (len(parts.training), len(parts.validation)) == (240, 30)
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=6), st.sampled_from([0.05, 0.1, 0.3, 0.5]), st.randoms())
+def test_shares_of_partitions_are_even(sizes: list[int], rate: float, chance: Any) -> None:
+    """Whatever the partitions' sizes and order: so many test samples as there are to be, of each its share within one.
+
+    Those are the last of their partition.
+    """
+    places = [("stream", partition, offset) for partition, size in enumerate(sizes) for offset in range(size)]
+    pieces = [partition for partition, _ in enumerate(sizes)]
+    chance.shuffle(pieces)
+    places.sort(key=lambda place: (pieces.index(place[1]), place[2]))
+    x = np.arange(len(places), dtype="float32").reshape(-1, 1)
+    tests = round(len(places) * rate)
+    if len(places) == tests:
+        return
+    parts = split(x, x, places, validation_rate=0.0, test_rate=rate, seed=0)
+    chosen = [places[int(number)] for number in parts.test.x[:, 0]]
+    assert len(chosen) == tests
+    for partition, size in enumerate(sizes):
+        offsets = sorted(offset for _, number, offset in chosen if number == partition)
+        assert offsets == list(range(size - len(offsets), size)) and abs(len(offsets) - size * rate) <= 1
+
+
 def test_the_last_share_is_test_and_validation_is_drawn_by_seed() -> None:
     """550 samples at 50/550 give exactly 50 test samples, the last; the validation draw repeats."""
     x, y = np.arange(550, dtype="float32").reshape(550, 1), np.zeros((550, 1), "float32")
-    first = split(x, y, validation_rate=0.1, test_rate=50 / 550, seed=3)
-    again = split(x, y, validation_rate=0.1, test_rate=50 / 550, seed=3)
-    other = split(x, y, validation_rate=0.1, test_rate=50 / 550, seed=4)
+    first = split(x, y, line(550), validation_rate=0.1, test_rate=50 / 550, seed=3)
+    again = split(x, y, line(550), validation_rate=0.1, test_rate=50 / 550, seed=3)
+    other = split(x, y, line(550), validation_rate=0.1, test_rate=50 / 550, seed=4)
     assert first.test.x[:, 0].tolist() == list(range(500, 550))
     assert (len(first.training), len(first.validation), len(first.held_out)) == (445, 55, 105)
     assert first.validation.x.tolist() == again.validation.x.tolist() != other.validation.x.tolist()
@@ -293,7 +336,7 @@ def test_dividing_loses_and_repeats_nothing(total: int, validation: float, test:
     """Every sample lands in exactly one part, or the rates are refused."""
     x = np.arange(total, dtype="float32").reshape(total, 1)
     try:
-        parts = split(x, x, validation_rate=validation, test_rate=test, seed=seed)
+        parts = split(x, x, line(total), validation_rate=validation, test_rate=test, seed=seed)
     except ConfigError:
         assert round(total * test) + round(total * validation) >= total
         return
