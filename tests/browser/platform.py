@@ -172,6 +172,13 @@ class Platform:
             until(lambda: self.state(federation) == "finished", 120)
         return federation
 
+    def long_run(self, federation: str, *options: str) -> str:
+        """A run that is only told, written into the database at once; options as of `tests.support.long_runs`."""
+        command = [sys.executable, "-m", "tests.support.long_runs", federation, "--home", str(self.home.root), *options]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return federation
+
     def learned_digits(self) -> str:
         """A federation that three real Jobs have finished on real digits, in five rounds; its id."""
         command = [sys.executable, "-m", "mainstem.cli", "demo", "--home", str(self.home.root)]
