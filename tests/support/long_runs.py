@@ -242,7 +242,7 @@ def _store(deployment: Deployment, batch: list[tuple[Record, Entry, Head]]) -> N
     ControlRecord.objects.bulk_create(
         ControlRecord(
             **place, topic=record.topic, offset=record.offset, timestamp_ms=record.timestamp_ms,
-            federation=deployment.federation, value=record.value, kind=type(entry.record).__struct_config__.tag,
+            federation=deployment.federation, value=record.value, kind=str(projection._kind(entry)),
         )
         for record, entry, _ in batch
     )  # fmt: skip
