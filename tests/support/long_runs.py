@@ -9,6 +9,7 @@ those that the control logger's deliveries would have made, folded by the same r
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -234,7 +235,7 @@ def write(story: Story, *, finished: bool = True) -> Deployment:
 
 def _store(deployment: Deployment, batch: list[tuple[Record, Entry, Head]]) -> None:
     from backend.deployments import projection
-    from backend.deployments.fold import Changes, changes_of
+    from backend.deployments.fold import changes_of
     from backend.deployments.models import ControlRecord, Round, Version
 
     place = {"cluster_id": deployment.cluster_id, "topic_id": deployment.topic_id, "partition": 0}
@@ -258,16 +259,9 @@ def _store(deployment: Deployment, batch: list[tuple[Record, Entry, Head]]) -> N
     rounds = Round.objects.bulk_create(Round(deployment=deployment, **(c.round or {})) for c in committed)
     _insert([{"round_id": r.pk, **row} for r, c in zip(rounds, committed, strict=True) for row in c.clients])
     for changes in found:
-        newest = changes.round is None or changes is committed[-1]
-        projection._write(
-            deployment,
-            Changes(
-                deployment=changes.deployment,
-                refusals=changes.refusals,
-                members=changes.members if newest else [],
-                present=changes.present if newest else None,
-            ),
-        )
+        if changes.round is None or changes is committed[-1]:  # what it changes besides rows is all overwritten
+            others = {"version": None, "round": None, "clients": [], "evaluations": {}}
+            projection._write(deployment, dataclasses.replace(changes, **others))
     deployment.folded = batch[-1][0].offset + 1
     deployment.save()
 
