@@ -4,6 +4,7 @@
 const HEIGHT = 240;
 const MOST_POINTS = 800; // the server draws half as many; beyond, it is asked again
 const NAMED = 2; // clients that the hover names beside the global model
+const STEPS = [1, 10, 100, 1000, 10_000, 100_000].flatMap((ten) => [ten, 2 * ten, 5 * ten]); // of rounds, whole ones
 const MOST_DOTS = 26; // a longer line is clearer without
 
 /** A colour of the style sheet as the browser resolves it (`light-dark()` included). */
@@ -21,7 +22,7 @@ function axes(count) {
   const line = colour("line");
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
   const whole = (_, splits) => splits.map((value) => (Number.isInteger(value) ? value : null));
-  return [{ ...axis, size: 34, grid: { show: false }, values: whole, incrs: [1, 2, 5, 10, 20, 50, 100] }, { ...axis, size: count }];
+  return [{ ...axis, size: 34, grid: { show: false }, values: whole, incrs: STEPS }, { ...axis, size: count }];
 }
 
 export class Chart {

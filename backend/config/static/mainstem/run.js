@@ -28,8 +28,9 @@ document.addEventListener("htmx:afterSettle", sayState);
 function sayState() {
   const place = document.getElementById("link-state");
   if (!place) return;
-  place.textContent = "ended" in place.dataset ? "" : WORDS[said] ?? ""; // nothing more comes of an ended run
-  place.dataset.state = said;
+  const word = "ended" in place.dataset ? "" : said; // nothing more comes of an ended run
+  place.textContent = WORDS[word] ?? "";
+  place.dataset.state = word;
 }
 
 function found() {
