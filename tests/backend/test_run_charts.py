@@ -268,7 +268,7 @@ def test_a_rollback_is_on_the_tape(viewer: Client) -> None:
 
 # ---------------------------------------------------------------- what it costs
 def test_pages_of_a_long_run_are_light(viewer: Client, django_assert_max_num_queries: Any) -> None:
-    """100 clients in more rounds than a page shows: pages, curves and tape are small, without a query for each round."""
+    """100 clients in more rounds than a page shows: every page is small, and no query is asked for each round."""
     write(Story("heavy001", 100, 60))
     run = "/deployments/heavy001/"
     for path in ("/", run, f"{run}?upto=55", f"{run}curves/", f"{run}recorder/", f"{run}recorder/tape/?metric=loss"):
