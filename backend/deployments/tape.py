@@ -76,7 +76,7 @@ class _Tape:
             }  # fmt: skip
         return found
 
-    def other(self, value: bytes | None) -> Line:
+    def other(self, value: bytes | memoryview | None) -> Line:
         """What else a record tells; nothing of one that is so long that it was paged."""
         try:
             record = None if value is None else _told.decode(bytes(value))  # its grammar was judged as it came

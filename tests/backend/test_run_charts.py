@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.deployments import curves, projection
-from backend.deployments.models import Deployment, Refusal
+from backend.deployments.events import values
+from backend.deployments.models import ClientRound, Deployment, Refusal
 from backend.deployments.ordering import natural
 from backend.deployments.overview import _card
 from backend.deployments.tape import WORDS, lines
@@ -96,11 +97,12 @@ def test_a_long_curve_is_thinned_with_its_extremes(viewer: Client, monkeypatch: 
     assert len(told["rounds"]) <= 20 and told["total"] == 90
     assert min(told["global"]) == pytest.approx(min(everything), rel=1e-3)
     assert max(told["global"]) == pytest.approx(max(everything), rel=1e-3)
-    trained = [row.training["values"]["loss"] for round_ in deployment.rounds.all() for row in round_.clients.all()]
+    updates = ClientRound.objects.filter(round__deployment=deployment)
+    trained = [values(training)["loss"] for training in updates.values_list("training", flat=True)]
     assert "clients" not in told
     assert min(told["band"]["low"]) == pytest.approx(min(trained), rel=1e-3)
     assert max(told["band"]["high"]) == pytest.approx(max(trained), rel=1e-3)
-    slowest = max(row.train_seconds for round_ in deployment.rounds.all() for row in round_.clients.all())
+    slowest = max(updates.values_list("train_seconds", flat=True))
     assert len(told["phases"]["rounds"]) == 10
     assert max(told["phases"]["train"]) == pytest.approx(slowest, rel=1e-3)
     page = text(viewer.get("/deployments/thinned1/"))

@@ -260,8 +260,8 @@ def _store(deployment: Deployment, batch: list[tuple[Record, Entry, Head]]) -> N
     _insert([{"round_id": r.pk, **row} for r, c in zip(rounds, committed, strict=True) for row in c.clients])
     for changes in found:
         if changes.round is None or changes is committed[-1]:  # what it changes besides rows is all overwritten
-            others = {"version": None, "round": None, "clients": [], "evaluations": {}}
-            projection._write(deployment, dataclasses.replace(changes, **others))
+            left = dataclasses.replace(changes, version=None, round=None, clients=[], evaluations={})
+            projection._write(deployment, left)
     deployment.folded = batch[-1][0].offset + 1
     deployment.save()
 
