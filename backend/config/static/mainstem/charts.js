@@ -78,7 +78,7 @@ export class Chart {
     };
     const options = {
       ...this.#size(),
-      padding: [8, 12, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: Boolean(this.chosen), y: false, setScale: false }, points: { size: 7 } },
       bands: this.bands.map((band) => ({ ...band, fill: colour("wash") })),
