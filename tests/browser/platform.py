@@ -38,8 +38,12 @@ class Platform:
         command = [sys.executable, "-m", "mainstem.cli", "up", "--home", str(root)]
         ports = ["--port", str(self.port), "--kafka-port", str(kafka)]
         self._process = subprocess.Popen([*command, *ports], env=self.environment, stderr=self._log)
-        self.running = self._until(lambda running: running.ready)
-        self._token = self._first_token()
+        try:
+            self.running = self._until(lambda running: running.ready)
+            self._token = self._first_token()
+        except BaseException:
+            self.close()  # nobody else has it to end it
+            raise
 
     def close(self) -> None:
         """End all of it."""
