@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from backend.accounts.pages import viewers_only
 from backend.deployments.launched import jobs
 from backend.deployments.models import ClientRound, Deployment, Member
+from backend.deployments.ordering import members_in_order, natural
 from backend.deployments.pages import find, tabbed
 
 CLIENTS = 100
@@ -28,12 +29,12 @@ def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     """
     deployment = find(federation)
     state, q = request.GET.get("state", ""), request.GET.get("q", "").strip()
-    members = deployment.members.order_by("client")
+    members = deployment.members.all()
     if state in STATES:
         members = members.filter(state=state)
     if q:
         members = members.filter(client__icontains=q)
-    page = Paginator(members, CLIENTS).get_page(request.GET.get("page"))
+    page = Paginator(members_in_order(members), CLIENTS).get_page(request.GET.get("page"))
     leaving = deployment.members.exclude(state__in=Member.GONE).filter(client=request.GET.get("remove", "")).first()
     context = {
         **tabbed(deployment, "clients-page"),
@@ -45,8 +46,8 @@ def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
     return render(request, "deployments/parts/members.html" if part else "deployments/clients.html", context)
 
 
-def _rows(deployment: Deployment, members: list[Member]) -> list[dict[str, Any]]:
-    names = [member.client for member in members]
+def _rows(deployment: Deployment, names: list[str]) -> list[dict[str, Any]]:
+    members = sorted(deployment.members.filter(client__in=names), key=lambda member: natural(member.client))
     launched = {job.client_id: job for job in jobs().filter(federation=deployment.federation, client_id__in=names)}
     sent = ClientRound.objects.filter(round__deployment=deployment, client__in=names).values("client")
     sums = {row["client"]: row for row in sent.annotate(n=Count("id"), nbytes=Sum("nbytes"), last=Max("received_ms"))}
@@ -66,4 +67,5 @@ def _rows(deployment: Deployment, members: list[Member]) -> list[dict[str, Any]]
 def _lonely(deployment: Deployment) -> list[Any]:
     """Jobs whose client has not joined."""
     joined = deployment.members.values("client")
-    return list(jobs().filter(federation=deployment.federation).exclude(client_id__in=joined)[:CLIENTS])
+    there = jobs().filter(federation=deployment.federation).exclude(client_id__in=joined)
+    return sorted(there[:CLIENTS], key=lambda job: natural(job.client_id))

@@ -11,13 +11,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
-from backend.deployments.events import values
+from backend.deployments.curves import thin, told_versions
 from backend.deployments.figures import figure
-from backend.deployments.models import Deployment, State, Version
+from backend.deployments.models import Deployment, State
 
 MOST = 8
 OFFERED = 60
-LONGEST = 2000
 SETTINGS = ("training", "strategy", "rules", "data", "input")
 
 
@@ -26,7 +25,7 @@ SETTINGS = ("training", "strategy", "rules", "data", "input")
 def compare(request: HttpRequest) -> HttpResponseBase:
     """`?run=` (several) and `?metric=` say what is compared."""
     chosen = _chosen(request)
-    curves = [_curve(deployment) for deployment in chosen]
+    curves = [told_versions(deployment) for deployment in chosen]
     metrics = sorted({name for curve in curves for point in curve for name in point[1]}, key=lambda n: (n != "loss", n))
     asked = request.GET.get("metric", "")
     metric = asked if asked in metrics else next(iter(metrics), "")
@@ -43,11 +42,11 @@ def compare(request: HttpRequest) -> HttpResponseBase:
 @require_safe
 @viewers_only
 def compare_curves(request: HttpRequest) -> HttpResponseBase:
-    """The chart's figures: `rounds`, and a line for each run."""
+    """The chart's figures: `rounds`, and a line for each run, thinned where it is long."""
     metric = request.GET.get("metric", "loss")
     found = {
-        deployment.federation: {number: point[metric] for number, point in _curve(deployment) if metric in point}
-        for deployment in _chosen(request)
+        run.federation: dict(thin([(n, point[metric]) for n, point in told_versions(run) if metric in point]))
+        for run in _chosen(request)
     }
     numbers = sorted({number for line in found.values() for number in line})
     lines = {federation: [line.get(number) for number in numbers] for federation, line in found.items()}
@@ -58,14 +57,6 @@ def _chosen(request: HttpRequest) -> list[Deployment]:
     names = [name for name in dict.fromkeys(request.GET.getlist("run")) if len(name) == 8][:MOST]
     found = {row.federation: row for row in Deployment.objects.filter(federation__in=names).select_related("model")}
     return [found[name] for name in names if name in found]
-
-
-def _curve(deployment: Deployment) -> list[tuple[int, dict[str, float]]]:
-    """(version, what was measured of it) of the versions that the run's model descends from."""
-    lineage = deployment.lineage
-    rows = Version.objects.filter(deployment=deployment).exclude(evaluation=None).order_by("number")
-    measured = rows.values_list("number", "evaluation")[:LONGEST]
-    return [(number, values(evaluation)) for number, evaluation in measured if number in lineage]
 
 
 def _summary(deployment: Deployment, curve: list[tuple[int, dict[str, float]]], metric: str) -> dict[str, Any]:

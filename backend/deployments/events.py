@@ -26,22 +26,11 @@ _encoder = msgspec.json.Encoder()
 
 def events(deployment: Deployment, after: int, before: int | None = None) -> Iterator[tuple[int, bytes]]:
     """(offset, event as it goes over the wire) of the records with offset in (`after`, `before`), in order."""
-    for offset, data in _told(deployment, after, before):
-        yield offset, framed(offset, data)
-
-
-def tape(deployment: Deployment) -> Iterator[dict[str, Any]]:
-    """What every record of the run tells, in order."""
-    for _, data in _told(deployment, -1, None):
-        yield data
-
-
-def _told(deployment: Deployment, after: int, before: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
     while True:
         rows = list(ControlRecord.of(deployment).filter(offset__gt=after, **_below(before))[:BATCH])
         for row, data in zip(rows, told(deployment, rows), strict=True):
             if data is not None:
-                yield row.offset, data
+                yield row.offset, framed(row.offset, data)
         if len(rows) < BATCH:
             return
         after = rows[-1].offset

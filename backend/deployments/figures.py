@@ -1,11 +1,13 @@
-"""How a metric is written for people."""
+"""How a metric is written for people; what is not there is said in words, since a dash may mean anything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-NOTHING = "\N{EN DASH}"
+NOTHING = "none"
+UNMEASURED = "not measured"
+UNKNOWN = "not known"
 
 
 def measured(metrics: Any, name: str) -> str:
@@ -13,10 +15,10 @@ def measured(metrics: Any, name: str) -> str:
     found = metrics if isinstance(metrics, Mapping) else {}
     value, without = (found.get("values") or {}).get(name), (found.get("undefined") or {}).get(name)
     if not isinstance(value, int | float):
-        return "undefined" if without else NOTHING
+        return "undefined" if without else UNMEASURED
     return f"{figure(value)} ({without} undefined)" if without else figure(value)
 
 
 def figure(value: float | None) -> str:
-    """Four decimals; a dash for what was not measured."""
-    return NOTHING if value is None else f"{value:.4f}"
+    """Four decimals, or that it was not measured."""
+    return UNMEASURED if value is None else f"{value:.4f}"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q
@@ -12,15 +16,16 @@ from django.views.decorators.http import require_safe
 from backend.accounts.pages import viewers_only
 from backend.catalog.models import Model
 from backend.deployments import health
-from backend.deployments.events import values
+from backend.deployments.curves import thin, told_versions
 from backend.deployments.launched import jobs
-from backend.deployments.models import Deployment, Refusal, State, Version
+from backend.deployments.models import Deployment, Refusal, State
 from backend.deployments.troubles import with_troubles
 
 OPEN = (State.OPENING, State.WAITING, State.RUNNING)
 CARDS = 24
 NEWEST = 8
-POINTS = 60
+POINTS = 120
+"""Of a longer run the lowest and the highest of every stretch."""
 
 
 @require_safe
@@ -51,26 +56,54 @@ def health_part(request: HttpRequest) -> HttpResponseBase:
 
 
 def _card(deployment: Deployment) -> dict[str, Any]:
-    measured = Version.objects.filter(deployment=deployment).exclude(evaluation=None).order_by("-number")
-    found = [values(evaluation) for evaluation in measured.values_list("evaluation", flat=True)[:POINTS]][::-1]
-    name = next((name for name in ("accuracy", "loss") if any(name in one for one in found)), "")
-    points = [one[name] for one in found if name in one]
+    curve = _curve(deployment)
     rounds = deployment.rules.get("rounds") or 0
     return {
         "deployment": deployment,
-        "metric": name,
-        "newest": f"{points[-1]:.4f}" if points else "",
-        "line": spark(points),
+        "metric": curve.metric,
+        "newest": curve.newest,
+        "line": curve.line,
         "rounds": rounds,
         "share": round(min(1.0, deployment.round / rounds) * 100) if rounds else 0,
     }
 
 
-def spark(points: list[float]) -> str:
-    """The points of a polyline in a drawing of 100 by 24; empty where there is no line to draw."""
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """What a card tells of a run's measures; `line` is `spark`'s."""
+
+    metric: str
+    newest: str
+    line: str
+
+
+_curves: OrderedDict[int, tuple[tuple[int, int], _Curve]] = OrderedDict()
+"""By deployment, with the state of its rows: the page is asked for every few seconds, a run's end comes once."""
+_lock = threading.Lock()
+
+
+def _curve(deployment: Deployment) -> _Curve:
+    mark = (deployment.refolds, deployment.folded)
+    with _lock:
+        known, found = _curves.get(deployment.pk, (None, None))
+    if found is None or known != mark:
+        told = told_versions(deployment)
+        name = next((name for name in ("accuracy", "loss") if any(name in one for _, one in told)), "")
+        points = [(version, one[name]) for version, one in told if name in one]
+        found = _Curve(name, f"{points[-1][1]:.4f}" if points else "", spark(thin(points, POINTS)))
+    with _lock:
+        _curves[deployment.pk] = (mark, found)
+        _curves.move_to_end(deployment.pk)
+        while len(_curves) > 4 * (CARDS + NEWEST):
+            _curves.popitem(last=False)
+    return found
+
+
+def spark(points: Sequence[tuple[float, float]]) -> str:
+    """(x, y) as the points of a polyline in a drawing of 100 by 24; empty where there is no line to draw."""
     if len(points) < 2:
         return ""
-    low, high = min(points), max(points)
-    span = high - low or 1.0
-    width = 100 / (len(points) - 1)
-    return " ".join(f"{at * width:.1f},{22 - (point - low) / span * 20:.1f}" for at, point in enumerate(points))
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    (first, _), (last, _) = points[0], points[-1]
+    span, width = high - low or 1.0, last - first or 1.0
+    return " ".join(f"{(x - first) / width * 100:.1f},{22 - (y - low) / span * 20:.1f}" for x, y in points)

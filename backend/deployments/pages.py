@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Q
+from django.db.models import Max, Min, Q
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -15,10 +16,11 @@ from backend.accounts.pages import viewers_only
 from backend.accounts.roles import Role, at_least
 from backend.catalog.models import Model
 from backend.config.query import number_of
-from backend.deployments import runs, services, storage
+from backend.deployments import curves, runs, services, storage
 from backend.deployments.events import values
 from backend.deployments.figures import figure, measured
 from backend.deployments.models import Deployment, Member, Round, State
+from backend.deployments.ordering import members_in_order, natural
 from backend.deployments.troubles import MOST, troubles, with_troubles
 from backend.launchers.matching import notices
 
@@ -73,8 +75,9 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
     shown = _Shown(request, deployment)
     context = {
         **tabbed(deployment, "deployment-page"),
+        "upto": number_of(request.GET.get("upto")),
         **_standing(deployment),
-        **_learning(request, shown),
+        **_learning(request, deployment, shown),
         **_grid(request, deployment, shown),
         **_rounds(deployment, shown),
         **_lanes(shown.rounds),
@@ -99,7 +102,7 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
         case "standing":
             context = _standing(deployment)
         case "learning":
-            context = _learning(request, shown)
+            context = _learning(request, deployment, shown)
         case "grid":
             context = _grid(request, deployment, shown)
         case "rounds":
@@ -119,10 +122,9 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
 def deployment_curves(request: HttpRequest, federation: str) -> HttpResponseBase:
     """The charts' figures as JSON, for the rounds and clients that the page's address names."""
     deployment = find(federation)
-    rounds = _Shown(request, deployment).rounds
-    page = _clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page"))
-    names = [member.client for member in page]
-    return JsonResponse(runs.curves(deployment, rounds, request.GET.get("metric", "loss")[:128], names))
+    names = _clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page"))
+    metric = request.GET.get("metric", "loss")[:128]
+    return JsonResponse(curves.drawn(deployment, _span(request), metric, list(names)))
 
 
 def destroyed(deployment: Deployment) -> list[str]:
@@ -155,17 +157,37 @@ class _Shown:
         return runs.metric_names(self._deployment, self.rounds)
 
 
-def _clients(deployment: Deployment, q: str, page: str | None) -> Page[Member]:
-    members = deployment.members.order_by("client")
-    if q:
-        members = members.filter(client__icontains=q)
-    return Paginator(members, runs.CLIENTS).get_page(page)
+def _clients(deployment: Deployment, q: str, page: str | None) -> Page[str]:
+    members = deployment.members.filter(client__icontains=q) if q else deployment.members.all()
+    return Paginator(members_in_order(members), runs.CLIENTS).get_page(page)
 
 
-def _learning(request: HttpRequest, shown: _Shown) -> dict[str, Any]:
+def _span(request: HttpRequest) -> curves.Span:
+    """The rounds of the charts: `?from=` to `?to=`; without an end those up to the grid's last one."""
+    first, last, upto = (number_of(request.GET.get(name)) for name in ("from", "to", "upto"))
+    return curves.Span(first, upto if last is None else last)
+
+
+def _learning(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[str, Any]:
     asked, metrics = request.GET.get("metric", ""), shown.metrics
     metric = asked if asked in metrics else next(iter(metrics), "")
-    return {"metrics": metrics, "metric": metric, "rounds": shown.rounds}
+    span = _span(request)
+    ends = deployment.rounds.filter(**span.of("number")).aggregate(first=Min("number"), last=Max("number"))
+    newest = deployment.round if span.last is None else span.last
+    count = 0 if ends["first"] is None else ends["last"] - ends["first"] + 1
+    clients = len(_clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page")))
+    return {
+        "metrics": metrics, "metric": metric, "rounds": shown.rounds, "span": span, "ends": ends,
+        "to": number_of(request.GET.get("to")), "banded": curves.banded(clients, count),
+        "carried_by_range": _carried(request, "metric", "show", "q", "upto", "page"),
+        "recent": max(1, newest - runs.ROUNDS + 1) if newest > runs.ROUNDS else None,
+        "every": math.ceil(count / (curves.POINTS // 2)) if count > curves.POINTS else 1,
+    }  # fmt: skip
+
+
+def _carried(request: HttpRequest, *names: str) -> list[tuple[str, str]]:
+    """What a form of the page leaves of the address as it is."""
+    return [(name, request.GET[name]) for name in names if request.GET.get(name)]
 
 
 def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[str, Any]:
@@ -175,6 +197,7 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
     show = show if show in metrics else ""
     current = None if upto else runs.open_round(deployment, rounds)
     page = _clients(deployment, q, request.GET.get("page"))
+    there = {member.client: member for member in deployment.members.filter(client__in=list(page))}
     return {
         "metrics": metrics,
         "rounds": rounds,
@@ -184,8 +207,9 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
         "show": show,
         "q": q,
         "clients_page": page,
+        "carried_by_search": _carried(request, "metric", "show", "from", "to", "upto"),
         "many": page.paginator.count > runs.CLIENTS or q,
-        "rows": runs.grid(deployment, rounds, list(page), current, show),
+        "rows": runs.grid(deployment, rounds, [there[name] for name in page if name in there], current, show),
         "legend": LEGEND,
     }
 
@@ -194,7 +218,7 @@ def _standing(deployment: Deployment) -> dict[str, Any]:
     members = list(deployment.members.all()[:1000])
     gone = (*Member.GONE, "silent")
     return {
-        "waits_for": deployment.waits_for(members),
+        "waits_for": sorted(deployment.waits_for(members), key=natural),
         "notices": notices(deployment),
         "storage": storage.shown(deployment),
         "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},

@@ -10,9 +10,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from backend.accounts.pages import viewers_only
-from backend.deployments import events, runs
-from backend.deployments.models import Deployment
+from backend.deployments import runs, tape
+from backend.deployments.ordering import members_in_order
 from backend.deployments.pages import LEGEND, find, tabbed
+
+BATCH = 200
 
 
 @require_safe
@@ -25,23 +27,25 @@ def recorder(request: HttpRequest, federation: str) -> HttpResponseBase:
         **tabbed(deployment, "recorder-page"),
         "legend": LEGEND,
         "metric": metrics[0] if metrics else "",
-        "clients": list(deployment.members.order_by("client").values_list("client", flat=True)[: runs.CLIENTS]),
     }
     return render(request, "deployments/recorder.html", context)
 
 
 @require_safe
 @viewers_only
-def tape(request: HttpRequest, federation: str) -> HttpResponseBase:
-    """All events of the run in order, one JSON value a line, as the live page has got them."""
-    return StreamingHttpResponse(_lines(find(federation)), content_type="text/plain; charset=utf-8")
+def recorder_tape(request: HttpRequest, federation: str) -> HttpResponseBase:
+    """What the recorder plays, one JSON value a line: see `tape.lines`. `?metric=` names what the curve shows."""
+    deployment = find(federation)
+    clients = members_in_order(deployment.members.all())[: runs.CLIENTS]
+    lines = tape.lines(deployment, clients, request.GET.get("metric", "")[:128])
+    return StreamingHttpResponse(_joined(lines), content_type="text/plain; charset=utf-8")
 
 
-def _lines(deployment: Deployment) -> Iterator[bytes]:
+def _joined(lines: Iterator[dict[str, object]]) -> Iterator[bytes]:
     batch: list[bytes] = []
-    for data in events.tape(deployment):
-        batch.append(msgspec.json.encode(data) + b"\n")
-        if len(batch) >= events.BATCH:
+    for line in lines:
+        batch.append(msgspec.json.encode(line) + b"\n")
+        if len(batch) >= BATCH:
             yield b"".join(batch)
             batch = []
     yield b"".join(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
@@ -13,17 +14,19 @@ from backend.deployments import examinations, runs
 from backend.deployments.events import names
 from backend.deployments.figures import measured
 from backend.deployments.models import ClientRound, Deployment, Round
+from backend.deployments.ordering import natural
 from backend.deployments.pages import find, tabbed
 
 CLIENTS = 1000
-SORTS = {
-    "client": ("client",),
-    "examples": ("-examples", "client"),
-    "train": ("-train_seconds", "client"),
-    "upload": ("-upload_seconds", "client"),
-    "received": ("received_ms", "client"),
-    "size": ("-nbytes", "client"),
+SORTS: dict[str, Callable[[ClientRound], float]] = {
+    "client": lambda client: 0,
+    "examples": lambda client: -client.examples,
+    "train": lambda client: -client.train_seconds,
+    "upload": lambda client: -client.upload_seconds,
+    "received": lambda client: client.received_ms,
+    "size": lambda client: -client.nbytes,
 }
+"""What a round's updates are ordered by; those that are alike, by name."""
 
 
 @require_safe
@@ -33,7 +36,8 @@ def round_detail(request: HttpRequest, federation: str, seq: str) -> HttpRespons
     deployment = find(federation)
     round_ = get_object_or_404(runs.with_sums(deployment.rounds.all()), seq=int(seq))
     sort = request.GET.get("sort", "client")
-    clients = list(round_.clients.order_by(*SORTS.get(sort, SORTS["client"]))[:CLIENTS])
+    sort = sort if sort in SORTS else "client"
+    clients = sorted(round_.clients.all(), key=lambda client: (SORTS[sort](client), natural(client.client)))[:CLIENTS]
     examined = examinations.current(deployment, round_)
     shown = sorted({name for client in clients[:20] for name in names(client.training)})
     context = {
@@ -47,7 +51,7 @@ def round_detail(request: HttpRequest, federation: str, seq: str) -> HttpRespons
         "after": deployment.rounds.filter(seq__gt=round_.seq).order_by("seq").first(),
         "names": shown,
         "rows": _rows(round_, clients, shown, examined),
-        "sort": sort if sort in SORTS else "client",
+        "sort": sort,
         "refusals": deployment.refusals.filter(round=round_.number).order_by("offset")[:200],
         "lanes": runs.lanes(round_, clients, runs.CLIENTS) if clients else None,
     }
@@ -95,7 +99,7 @@ def _rows(round_: Round, clients: list[ClientRound], metrics: list[str], examine
                 "metrics": [measured(client.training, name) for name in metrics],
                 "share": client.coefficient / total,
                 "bar": round(client.coefficient / heaviest * 100, 1),
-                "stale": round_.base_version - client.base_version,
+                "behind": max(0, round_.base_version - client.base_version),
                 "measure": by_offset.get(client.offset),
                 "outlier": client.offset in strange,
             }

@@ -1,16 +1,16 @@
-"""What the pages of a run show, read from its rows: rounds, the grid of clients, curves, the timeline."""
+"""What the pages of a run show, read from its rows: rounds, the grid of clients, lanes, the timeline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import islice, pairwise
 
 from django.db.models import Avg, Max, QuerySet, Sum
 
 from backend.deployments.events import names, values
 from backend.deployments.models import ClientRound, ControlRecord, Deployment, Member, Round, State
+from backend.deployments.ordering import natural
 
 ROUNDS = 50
 """Rounds that a page shows at a time."""
@@ -34,8 +34,9 @@ def told_rounds(deployment: Deployment, upto: int | None = None) -> list[Round]:
     """The newest rounds that the run's model descends from (up to round `upto`), in order, with their sums."""
     lineage = deployment.lineage
     rows = deployment.rounds.all() if upto is None else deployment.rounds.filter(number__lte=upto)
-    newest = with_sums(rows.order_by("-seq"))[: ROUNDS * 2]
-    return [row for row in newest if row.version in lineage][:ROUNDS][::-1]
+    newest = rows.order_by("-seq").values_list("pk", "version").iterator(ROUNDS * 2)
+    shown = list(islice((key for key, version in newest if version in lineage), ROUNDS))
+    return list(with_sums(deployment.rounds.filter(pk__in=shown)).order_by("seq"))  # sums of these rounds alone
 
 
 def with_sums(rounds: QuerySet[Round]) -> QuerySet[Round]:
@@ -70,7 +71,6 @@ def grid(
 ) -> list[Row]:
     """A row for each of `members`: `rounds`, then the open one. `show` names a metric in the place of signs."""
     cells: dict[str, dict[int, tuple[str, str]]] = {member.client: {} for member in members}
-    base = {round_.pk: round_.base_version for round_ in rounds}
     column = {round_.pk: index for index, round_ in enumerate(rounds)}
     numbers = {round_.number: index for index, round_ in enumerate(rounds)}
     refused = deployment.refusals.filter(round__in=numbers, client__in=cells)
@@ -78,12 +78,11 @@ def grid(
         if client is not None:
             code = "s" if reason == "stale" else "r"
             cells[client][numbers[number]] = (code, SIGNS[code])
-    fields = ("round_id", "client", "base_version", *(("training",) if show else ()))
+    fields = ("round_id", "client", *(("training",) if show else ()))
     taken = ClientRound.objects.filter(round__in=list(column), client__in=cells).values_list(*fields)
-    for round_id, client, started, *measured in taken:
-        code = "a" if started == base[round_id] else "s"
-        text = _figure(values(measured[0]).get(show)) if show else SIGNS[code]
-        cells[client][column[round_id]] = (code, text)
+    for round_id, client, *measured in taken:
+        text = _figure(values(measured[0]).get(show)) if show else SIGNS["a"]
+        cells[client][column[round_id]] = ("a", text)
     empty = ("", "")
     found = []
     for member in members:
@@ -99,7 +98,7 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-# ---------------------------------------------------------------- curves
+# ---------------------------------------------------------------- metrics
 def metric_names(deployment: Deployment, rounds: Sequence[Round]) -> list[str]:
     """The metrics that this run has, the loss first."""
     found: set[str] = set(names(deployment.evaluation))
@@ -110,74 +109,65 @@ def metric_names(deployment: Deployment, rounds: Sequence[Round]) -> list[str]:
     return sorted(found, key=lambda name: (name != "loss", name))
 
 
-def curves(deployment: Deployment, rounds: Sequence[Any], metric: str, clients: Iterable[str]) -> dict[str, Any]:
-    """One metric over `rounds`: of the global model and of each of `clients`; and the seconds of each phase.
-
-    The global model of a round is measured by the next round's clients, so the newest point may be missing.
-    """
-    versions = deployment.versions.filter(number__in=[round_.version for round_ in rounds])
-    measured = {number: values(found) for number, found in versions.values_list("number", "evaluation")}
-    column = {round_.pk: index for index, round_ in enumerate(rounds)}
-    lines: dict[str, list[float | None]] = {client: [None] * len(rounds) for client in clients}
-    taken = ClientRound.objects.filter(round__in=list(column), client__in=lines)
-    for round_id, client, training in taken.values_list("round_id", "client", "training"):
-        lines[client][column[round_id]] = _short(values(training).get(metric))
-    return {
-        "metric": metric,
-        "rounds": [round_.number for round_ in rounds],
-        "global": [_short(measured.get(round_.version, {}).get(metric)) for round_ in rounds],
-        "clients": lines,
-        "phases": {
-            "train": [_short(round_.train_max) for round_ in rounds],
-            "upload": [_short(round_.upload_max) for round_ in rounds],
-            "commit": [_short((round_.committed_ms - round_.closed_ms) / 1000) for round_ in rounds],
-        },
-    }
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
-
-
 # ---------------------------------------------------------------- lanes
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A client's time in a round, as parts of the drawing's width (0 to 1000)."""
+    """A client's time, as parts of the drawing's width (0 to 1000).
+
+    `seconds` is how long after the round's opening its update came: below zero where it came before, as it does in
+    the modes that do not wait. `behind` is how many versions before the round's own base it started from.
+    """
 
     client: str
     train: tuple[float, float]
     upload: tuple[float, float]
     seconds: float
-    stale: bool
+    behind: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """One round's lanes, the slowest client first; `closed` is where the round closed."""
+    """One round's lanes, the last to come first; `opened` and `closed` are where the round was opened and closed.
+
+    The drawing begins with the round, or `early` seconds before it, where the first of its updates began.
+    """
 
     round: Round
     lanes: list[Lane]
+    opened: float
     closed: float
+    early: float
     seconds: float
     total: int
 
 
 def lanes(round_: Round, clients: Sequence[ClientRound], most: int) -> Lanes:
-    """Where each client's time went between the round's opening and its commit, told by the client itself."""
-    span = max(1, round_.committed_ms - round_.opened_ms)
+    """Where each client's time went until the round's commit, told by the client itself."""
+    shown = sorted(clients, key=lambda client: (-client.received_ms, natural(client.client)))[:most]
+    begins = [_began(client) for client in shown if client.received_ms < round_.opened_ms]
+    first = min([round_.opened_ms, *begins])
+    span = max(1.0, round_.committed_ms - first)
 
     def place(ms: float) -> float:
-        return round(min(1000.0, max(0.0, (ms - round_.opened_ms) * 1000 / span)), 1)
+        return round(min(1000.0, max(0.0, (ms - first) * 1000 / span)), 1)
 
     found = []
-    for client in sorted(clients, key=lambda client: -client.received_ms)[:most]:
-        sent = client.received_ms - client.upload_seconds * 1000
-        began = sent - client.train_seconds * 1000
-        start, middle, end = place(began), place(sent), place(client.received_ms)
+    for client in shown:
+        start, middle, end = map(place, (_began(client), _sent(client), client.received_ms))
         seconds = (client.received_ms - round_.opened_ms) / 1000
-        stale = client.base_version != round_.base_version
-        found.append(Lane(client.client, (start, middle - start), (middle, max(1.5, end - middle)), seconds, stale))
-    return Lanes(round_, found, place(round_.closed_ms), span / 1000, len(clients))
+        behind = max(0, round_.base_version - client.base_version)
+        found.append(Lane(client.client, (start, middle - start), (middle, max(1.5, end - middle)), seconds, behind))
+    early = (round_.opened_ms - first) / 1000
+    whole = (round_.committed_ms - round_.opened_ms) / 1000
+    return Lanes(round_, found, place(round_.opened_ms), place(round_.closed_ms), early, whole, len(clients))
+
+
+def _sent(client: ClientRound) -> float:
+    return client.received_ms - client.upload_seconds * 1000
+
+
+def _began(client: ClientRound) -> float:
+    return _sent(client) - client.train_seconds * 1000
 
 
 # ---------------------------------------------------------------- timeline

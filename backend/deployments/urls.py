@@ -39,6 +39,6 @@ urlpatterns = [
     re_path(f"^{ONE}clients/$", clients.client_list, name="clients-page"),
     re_path(f"^{ONE}versions/$", versions.version_list, name="versions-page"),
     re_path(f"^{ONE}recorder/$", recorder.recorder, name="recorder-page"),
-    re_path(f"^{ONE}recorder/tape/$", recorder.tape, name="recorder-tape"),
+    re_path(f"^{ONE}recorder/tape/$", recorder.recorder_tape, name="recorder-tape"),
     re_path(f"^{ONE}events/$", stream.live, name="deployment-events"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from backend.accounts.pages import operators_only, viewers_only
@@ -25,6 +27,8 @@ from mainstem.errors import MainstemError
 
 ROWS = 50
 RECENT = 5
+ARRIVING = timedelta(minutes=1)
+"""For so long after an injection the page looks for its streams: the data control logger reads them from Kafka."""
 
 
 class InjectionForm(Form):
@@ -82,7 +86,10 @@ def injection_rows(request: HttpRequest) -> HttpResponse:
 def _injections() -> dict[str, Any]:
     recent = list(Injection.objects.select_related("created_by")[:RECENT])
     busy = any(one.state in (InjectionState.WAITING, InjectionState.RUNNING) for one in recent)
-    return {"injections": recent, "busy": busy}
+    done = [one for one in recent if one.state == InjectionState.SUCCEEDED]
+    fresh = timezone.now() - ARRIVING
+    arriving = any(one.ended_at is None or one.ended_at > fresh for one in done)
+    return {"injections": recent, "busy": busy, "arriving": arriving, "announced": bool(done)}
 
 
 def _list(request: HttpRequest, form: InjectionForm) -> HttpResponse:

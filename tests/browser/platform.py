@@ -38,8 +38,12 @@ class Platform:
         command = [sys.executable, "-m", "mainstem.cli", "up", "--home", str(root)]
         ports = ["--port", str(self.port), "--kafka-port", str(kafka)]
         self._process = subprocess.Popen([*command, *ports], env=self.environment, stderr=self._log)
-        self.running = self._until(lambda running: running.ready)
-        self._token = self._first_token()
+        try:
+            self.running = self._until(lambda running: running.ready)
+            self._token = self._first_token()
+        except BaseException:
+            self.close()  # nobody else has it to end it
+            raise
 
     def close(self) -> None:
         """End all of it."""
@@ -170,6 +174,13 @@ class Platform:
         federation = self.federation(name, rounds=rounds, min_clients=count, **settings)
         with self.clients(federation, count):
             until(lambda: self.state(federation) == "finished", 120)
+        return federation
+
+    def long_run(self, federation: str, *options: str) -> str:
+        """A run that is only told, written into the database at once; options as of `tests.support.long_runs`."""
+        command = [sys.executable, "-m", "tests.support.long_runs", federation, "--home", str(self.home.root), *options]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
         return federation
 
     def learned_digits(self) -> str:

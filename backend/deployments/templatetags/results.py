@@ -10,7 +10,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from backend.deployments.figures import NOTHING, measured
+from backend.deployments.figures import UNKNOWN, UNMEASURED, measured
 from backend.deployments.models import Round
 from backend.deployments.runs import Row
 from backend.deployments.troubles import told
@@ -25,7 +25,7 @@ def metrics(value: Any) -> str:
     """`{"examples": 9, "values": {"loss": 0.5}}` as "loss 0.5000"."""
     found = value if isinstance(value, Mapping) else {}
     names = {**(found.get("values") or {}), **(found.get("undefined") or {})}
-    return ", ".join(f"{name} {measured(found, name)}" for name in names) or NOTHING
+    return ", ".join(f"{name} {measured(found, name)}" for name in names) or UNMEASURED
 
 
 register.filter("told", told)
@@ -47,7 +47,7 @@ def clock(value: Any) -> str:
 def moment(value: Any) -> SafeString | str:
     """Milliseconds since the epoch as a time of day, UTC; the element names the day as well."""
     iso = _time(value, "%Y-%m-%dT%H:%M:%SZ")
-    return iso if iso == NOTHING else format_html('<time datetime="{}">{}</time>', iso, _time(value, "%H:%M:%S"))
+    return iso if iso == UNKNOWN else format_html('<time datetime="{}">{}</time>', iso, _time(value, "%H:%M:%S"))
 
 
 @register.filter
@@ -66,7 +66,7 @@ def committing(round_: Round) -> str:
 def duration(value: Any) -> str:
     """Seconds as a person says them: 0.02 s, 4.1 s, 2 min 5 s, 3 h 10 min."""
     if not isinstance(value, int | float):
-        return NOTHING
+        return UNMEASURED
     if value < 60:
         return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
     whole = round(value)
@@ -76,10 +76,18 @@ def duration(value: Any) -> str:
 
 
 @register.filter
+def since(value: Any) -> str:
+    """Seconds from a round's opening: after it, or before it."""
+    if not isinstance(value, int | float):
+        return UNMEASURED
+    return f"{duration(-value)} before it opened" if value < 0 else f"after {duration(value)}"
+
+
+@register.filter
 def size(value: Any) -> str:
     """Bytes in steps of 1000."""
     if not isinstance(value, int | float):
-        return NOTHING
+        return "0 B"  # the sum of no updates
     number = float(value)
     for unit in UNITS:
         if number < 1000 or unit == UNITS[-1]:
@@ -102,6 +110,6 @@ def cells(row: Row) -> SafeString:
 
 def _time(value: Any, pattern: str) -> str:
     try:
-        return datetime.fromtimestamp(value / 1000, UTC).strftime(pattern) if value else NOTHING
+        return datetime.fromtimestamp(value / 1000, UTC).strftime(pattern) if value else UNKNOWN
     except (OverflowError, ValueError, OSError, TypeError):
-        return NOTHING
+        return UNKNOWN

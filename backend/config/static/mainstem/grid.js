@@ -1,10 +1,21 @@
 // The table of clients and rounds, changed in place: no event adds a row or a column without bound.
 
+export const MOST_ROUNDS = 50;
 export const SIGNS = { w: "·", t: "▸", u: "↑", a: "✓", s: "↺", r: "✕", d: "∅" };
 const LIVE = { waiting: "w", training: "t", accepted: "u", refused: "r", silent: "d", left: "d", failed: "d", removed: "d" };
-const MOST_ROUNDS = 50;
 const MOST_CLIENTS = 100;
+const FAR = 1e6;
 const NEAR = 40; // pixels from the end within which the table follows the newest round
+
+/** Whether a name stands before (below 0) or after another one: as the server orders them, site-2 before site-10. */
+function natural(one, other) {
+  const [a, b] = [one, other].map((name) => name.split(/([0-9]+)/));
+  for (let at = 0; at < Math.min(a.length, b.length); at += 1) {
+    const [x, y] = at % 2 ? [BigInt(a[at]), BigInt(b[at])] : [a[at], b[at]];
+    if (x !== y) return x < y ? -1 : 1;
+  }
+  return a.length - b.length || (one < other ? -1 : Number(one > other));
+}
 
 export class Grid {
   constructor(table) {
@@ -15,15 +26,20 @@ export class Grid {
     this.rows = new Map([...this.body.rows].map((row) => [row.dataset.client, row]));
     this.rounds = [...this.head.cells].slice(1).map((cell) => Number(cell.dataset.round));
     this.box = table.parentElement;
-    this.box.scrollLeft = this.box.scrollWidth; // the newest round is what one comes for
+    this.follows = true; // the newest round is what one comes for, until one scrolls away from it
+    this.box.addEventListener("scroll", () => {
+      this.follows = this.box.scrollLeft + this.box.clientWidth > this.box.scrollWidth - NEAR;
+    }, { passive: true });
+    this.#follow();
   }
 
-  /** Empties it, for a replay. */
-  clear() {
-    this.rows.clear();
-    this.rounds = [];
-    this.body.replaceChildren();
-    while (this.head.cells.length > 1) this.head.lastElementChild.remove();
+  /** Once a frame, after all that was written: reading where a table stands makes the browser lay it out. */
+  #follow() {
+    if (!this.follows || this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.box.scrollLeft = FAR;
+    });
   }
 
   apply(event) {
@@ -57,7 +73,7 @@ export class Grid {
       sent.add(client.client);
       const value = client.training[this.show];
       const text = this.show ? (value === undefined ? "" : value.toFixed(3)) : undefined;
-      this.#set(client.client, column, client.base === event.base ? "a" : "s", text);
+      this.#set(client.client, column, "a", text);
     }
     for (const [client, reason] of event.refused) {
       if (client && !sent.has(client)) this.#set(client, column, reason === "stale" ? "s" : "r");
@@ -108,12 +124,11 @@ export class Grid {
     head.dataset.round = round;
     head.className = "open";
     head.textContent = round;
-    const { scrollLeft, clientWidth, scrollWidth } = this.box;
     this.head.append(head);
     this.rounds.push(round);
     for (const row of this.rows.values()) row.append(document.createElement("td"));
     if (this.rounds.length > MOST_ROUNDS) this.#drop(0);
-    if (scrollLeft + clientWidth > scrollWidth - NEAR) this.box.scrollLeft = this.box.scrollWidth;
+    this.#follow();
     return this.rounds.length - 1;
   }
 
@@ -125,7 +140,7 @@ export class Grid {
 
   #row(client) {
     const found = this.rows.get(client);
-    if (found || this.rows.size >= MOST_CLIENTS || this.table.dataset.only) return found;
+    if (found || this.rows.size >= MOST_CLIENTS) return found;
     const row = document.createElement("tr");
     row.dataset.client = client;
     const head = document.createElement("th");
@@ -133,7 +148,7 @@ export class Grid {
     head.textContent = client;
     row.append(head);
     for (let index = 0; index < this.rounds.length; index += 1) row.append(document.createElement("td"));
-    const after = [...this.rows.keys()].filter((name) => name > client).sort()[0];
+    const after = [...this.rows.keys()].filter((name) => natural(name, client) > 0).sort(natural)[0];
     this.body.insertBefore(row, after ? this.rows.get(after) : null);
     this.rows.set(client, row);
     return row;

@@ -1,125 +1,172 @@
 // The flight recorder: the run's own events, put on a clock that a person moves.
 
 import { learning } from "./charts.js";
-import { Grid } from "./grid.js";
+import { MOST_ROUNDS, SIGNS } from "./grid.js";
+import { Replay, letters, told } from "./replay.js";
 
 const FRAME_MS = 100;
+const STEPS = 1000; // an arrow key moves by a thousandth
+const FAR = 1e6;
 
 const box = document.getElementById("recorder");
 const slider = document.getElementById("at");
 const play = document.getElementById("play");
 const speed = document.getElementById("speed");
 const clock = document.getElementById("clock");
-const metric = box.dataset.metric;
-const grid = new Grid(document.getElementById("grid"));
-const clients = [...grid.rows.keys()];
-const chart = metric ? learning(document.getElementById("curves"), clients) : null;
+const [now, round, happened] = ["now-state", "now-round", "now-event"].map((id) => document.getElementById(id));
 
-let tape = [];
-let next = 0; // the first event that has not happened yet
-let first = 0;
-let timer = 0;
-let state = "–";
-const made = new Map(); // the version of each round
+/** The grid of the newest rounds at a moment. Cells are made once and then only written, where they change. */
+class Sheet {
+  constructor(table, clients) {
+    this.table = table;
+    this.head = table.tHead.rows[0];
+    this.shown = []; // of each column the letters that it shows
+    this.rows = clients.map((client) => {
+      const row = document.createElement("tr");
+      const name = document.createElement("th");
+      name.scope = "row";
+      name.textContent = client;
+      row.append(name);
+      return row;
+    });
+    table.tBodies[0].replaceChildren(...this.rows);
+  }
 
-await read();
+  /** `columns`: {round, seq, cells}; one without `seq` is open. */
+  paint(columns) {
+    const grows = columns.length !== this.shown.length;
+    while (this.shown.length > columns.length) this.#drop();
+    while (this.shown.length < columns.length) this.#add();
+    columns.forEach((column, at) => {
+      this.#name(this.head.cells[at + 1], column);
+      this.#fill(at, column.cells);
+    });
+    if (grows) this.table.parentElement.scrollLeft = FAR; // written last: it has the table laid out, once
+  }
+
+  #add() {
+    const head = document.createElement("th");
+    head.scope = "col";
+    this.head.append(head);
+    for (const row of this.rows) row.append(document.createElement("td"));
+    this.shown.push("");
+  }
+
+  #drop() {
+    this.head.lastElementChild.remove();
+    for (const row of this.rows) row.lastElementChild.remove();
+    this.shown.pop();
+  }
+
+  #name(head, { round: number, seq }) {
+    const key = `${number} ${seq}`;
+    if (head.dataset.key === key) return;
+    head.dataset.key = key;
+    head.className = seq === undefined ? "open" : "";
+    if (seq === undefined) {
+      head.textContent = number;
+      return;
+    }
+    const link = document.createElement("a");
+    link.href = `${this.table.dataset.roundUrl}${seq}/`;
+    link.textContent = number;
+    head.replaceChildren(link);
+  }
+
+  #fill(at, cells) {
+    const before = this.shown[at];
+    if (before === cells) return;
+    this.shown[at] = cells;
+    this.rows.forEach((row, index) => {
+      const code = cells[index];
+      if (code === before[index]) return;
+      const cell = row.cells[at + 1];
+      cell.className = code.trim();
+      cell.textContent = SIGNS[code] ?? "";
+    });
+  }
+}
+
+const replay = await read();
+if (replay) begin();
 
 async function read() {
   try {
-    const answer = await fetch(box.dataset.tape);
+    const answer = await fetch(`${box.dataset.tape}?metric=${encodeURIComponent(box.dataset.metric)}`);
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-    tape = (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    const found = new Replay((await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line)));
+    if (found.events.length) return found;
+    clock.value = "nothing has happened yet";
   } catch (error) {
     clock.value = `the log cannot be read: ${error.message}`;
-    return;
   }
-  if (!tape.length) {
-    clock.value = "nothing has happened yet";
-    return;
-  }
-  first = tape[0].at;
-  const span = Math.max(1, tape.at(-1).at - first);
-  const step = Math.max(1, Math.round(span / 1000)); // an arrow key moves by a thousandth
+  return null;
+}
+
+function begin() {
+  const sheet = new Sheet(document.getElementById("grid"), replay.clients);
+  const chart = box.dataset.metric ? learning(document.getElementById("curves"), replay.each ? replay.clients : null) : null;
+  const step = Math.max(1, Math.round(replay.span / STEPS));
   slider.step = String(step);
-  slider.max = String(Math.ceil(span / step) * step);
+  slider.max = String(Math.ceil(replay.span / step) * step);
   slider.disabled = play.disabled = false;
-  const asked = Number(new URLSearchParams(location.search).get("t"));
-  slider.value = String(Number.isFinite(asked) && asked > 0 ? asked * 1000 : 0);
+  const asked = Number(new URLSearchParams(location.search).get("t") ?? NaN);
+  slider.value = Number.isFinite(asked) ? String(asked * 1000) : slider.max; // how it ended is what one comes for
+  document.getElementById("thinned").hidden = replay.every === 1;
+
+  let shown = -1;
+  let waits = 0;
+  let timer = 0;
+
+  function show() {
+    waits = 0;
+    const count = replay.before(Number(slider.value));
+    clock.value = `${(Number(slider.value) / 1000).toFixed(1)} s`;
+    if (count !== shown) paint(replay.frame(count));
+    shown = count;
+    slider.setAttribute("aria-valuetext", `${clock.value}, ${happened.textContent}`);
+  }
+
+  function paint(frame) {
+    const newest = frame.columns.slice(-MOST_ROUNDS);
+    const columns = newest.map((column) => ({ round: column.event.round, seq: column.event.seq, cells: letters(column) }));
+    if (frame.open) columns.push({ round: frame.open.round, cells: frame.open.cells });
+    sheet.paint(columns);
+    chart?.set(replay.rows(frame));
+    now.textContent = frame.state;
+    round.textContent = columns.at(-1)?.round ?? "none yet";
+    happened.textContent = told(frame.event);
+  }
+
+  /** However fast a finger moves the slider, a frame of the screen draws one moment. */
+  function soon() {
+    if (!waits) waits = requestAnimationFrame(show);
+  }
+
+  function stop() {
+    clearInterval(timer);
+    timer = 0;
+    play.textContent = "Play";
+  }
+
+  play.addEventListener("click", () => {
+    if (timer) {
+      stop();
+      return;
+    }
+    if (slider.value === slider.max) slider.value = "0";
+    play.textContent = "Pause";
+    timer = setInterval(() => {
+      slider.value = String(Number(slider.value) + FRAME_MS * Number(speed.value));
+      soon();
+      if (Number(slider.value) >= Number(slider.max)) stop();
+    }, FRAME_MS);
+  });
+  slider.addEventListener("input", soon);
+  slider.addEventListener("change", () => {
+    const address = new URL(location.href);
+    address.searchParams.set("t", (Number(slider.value) / 1000).toFixed(1));
+    history.replaceState(null, "", address);
+  });
   show();
 }
-
-function show() {
-  const until = first + Number(slider.value);
-  if (next > 0 && tape[next - 1].at > until) rewind();
-  while (next < tape.length && tape[next].at <= until) happen(tape[next++]);
-  if (chart) chart.set(chart.data);
-  const now = tape[Math.max(0, next - 1)];
-  document.getElementById("now-state").textContent = state;
-  document.getElementById("now-round").textContent = grid.rounds.at(-1) ?? "–";
-  document.getElementById("now-event").textContent = told(now);
-  clock.value = `${(Number(slider.value) / 1000).toFixed(1)} s`;
-  slider.setAttribute("aria-valuetext", `${clock.value}, ${told(now)}`);
-}
-
-function rewind() {
-  next = 0;
-  state = "–";
-  grid.clear();
-  if (chart) chart.data = [[], ...clients.map(() => []), []];
-}
-
-function happen(event) {
-  grid.apply(event);
-  if (event.kind === "progress") state = event.phase;
-  else if (event.kind !== "round" && event.kind !== "selected") state = event.kind.replace("_", " ");
-  if (event.kind === "rolled_back" && chart) {
-    while (chart.data[0].length && made.get(chart.data[0].at(-1)) > event.version) chart.data.forEach((row) => row.pop());
-  }
-  if (event.kind === "finished" && chart && metric in (event.measured ?? {})) {
-    chart.data.at(-1)[chart.data[0].length - 1] = event.measured[metric];
-  }
-  if (event.kind !== "round" || !chart) return;
-  const [rounds, ...rows] = chart.data;
-  const at = rounds.push(event.round) - 1;
-  made.set(event.round, event.version);
-  const sent = new Map(event.clients.map((client) => [client.client, client.training[metric]]));
-  clients.forEach((client, index) => { rows[index][at] = sent.get(client) ?? null; });
-  rows.at(-1)[at] = null;
-  const before = rounds.lastIndexOf(event.round - 1);
-  if (before >= 0 && metric in event.measured) rows.at(-1)[before] = event.measured[metric];
-}
-
-function told(event) {
-  switch (event.kind) {
-    case "round": return `round ${event.round} committed: ${event.clients.length} updates, ${event.refused_count} refused`;
-    case "progress": return `${event.phase}: ${event.members.filter((member) => member[2]).length} awaited`;
-    case "selected": return `${event.clients.length} clients were chosen for round ${event.round}`;
-    default: return event.kind.replace("_", " ");
-  }
-}
-
-function stop() {
-  clearInterval(timer);
-  timer = 0;
-  play.textContent = "Play";
-}
-
-play.addEventListener("click", () => {
-  if (timer) {
-    stop();
-    return;
-  }
-  if (slider.value === slider.max) slider.value = "0";
-  play.textContent = "Pause";
-  timer = setInterval(() => {
-    slider.value = String(Number(slider.value) + FRAME_MS * Number(speed.value));
-    show();
-    if (Number(slider.value) >= Number(slider.max)) stop();
-  }, FRAME_MS);
-});
-slider.addEventListener("input", show);
-slider.addEventListener("change", () => {
-  const address = new URL(location.href);
-  address.searchParams.set("t", (Number(slider.value) / 1000).toFixed(1));
-  history.replaceState(null, "", address);
-});

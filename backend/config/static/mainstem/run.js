@@ -1,7 +1,8 @@
 // The live page of a run: the stream's events change the grid and the charts in place; the parts that the server
 // renders (where it stands, the tables) are asked for again, at most once a second.
 
-import { GLOBAL, learning, phases } from "./charts.js";
+import { GLOBAL, HIGH, LOW, learning, phases, rows } from "./charts.js";
+import { choose } from "./choices.js";
 import { figures } from "./fetching.js";
 import { Grid } from "./grid.js";
 import { Live } from "./live.js";
@@ -11,8 +12,10 @@ const TURNS = ["stopped", "resumed", "failed", "finished", "rolled_back"];
 const WORDS = { live: "live", waiting: "reconnecting", ended: "deleted" };
 
 const box = document.getElementById("live");
+const past = "past" in box.dataset;
 let grid = found();
-let charts = await drawn();
+let charts = null;
+charts = await drawn();
 
 let said = "";
 const live = new Live(box.dataset.events, Number(box.dataset.after), tell, (state) => {
@@ -25,13 +28,14 @@ document.addEventListener("htmx:afterSettle", sayState);
 function sayState() {
   const place = document.getElementById("link-state");
   if (!place) return;
-  place.textContent = WORDS[said] ?? "";
-  place.dataset.state = said;
+  const word = "ended" in place.dataset ? "" : said; // nothing more comes of an ended run
+  place.textContent = WORDS[word] ?? "";
+  place.dataset.state = word;
 }
 
 function found() {
   const table = document.getElementById("grid");
-  return table && !("past" in table.dataset) ? new Grid(table) : null;
+  return table ? new Grid(table) : null;
 }
 
 // A part that had nothing to show until now came from the server as a whole.
@@ -41,22 +45,28 @@ document.addEventListener("htmx:afterSwap", async (event) => {
 });
 
 async function drawn() {
+  charts?.curve?.close();
+  charts?.phase.close();
   const place = document.getElementById("charts");
   if (!place) return null;
+  const part = place.closest("[data-part]");
   const told = await figures(place.dataset.source);
   if (!told) return null;
   const made = { metric: told.metric, phase: phases(document.getElementById("phases")) };
-  made.phase.set([told.rounds, told.phases.train, told.phases.upload, told.phases.commit]);
+  made.phase.set([told.phases.rounds, told.phases.train, told.phases.upload, told.phases.commit]);
+  made.past = "past" in place.dataset; // no live points: they would be joined to a range that ends before them
   const curves = document.getElementById("curves");
   if (curves) {
-    const clients = Object.keys(told.clients);
-    made.curve = learning(curves, clients);
-    made.curve.set([[...told.rounds], ...clients.map((client) => told.clients[client]), told.global]);
+    made.curve = learning(curves, told.band ? null : Object.keys(told.clients), (from, to) => choose({ from, to }, part));
+    made.curve.set(rows(told));
   }
   return made;
 }
 
 function tell(event) {
+  if (TURNS.includes(event.kind)) soon("turn");
+  soon("refresh");
+  if (past) return; // its rounds are what they were
   grid?.apply(event);
   if (event.kind === "progress" && event.members.length && !document.getElementById("grid")) soon("joined");
   if (event.kind === "round") {
@@ -64,14 +74,12 @@ function tell(event) {
     soon("round");
   }
   if (event.refused?.length) soon("refused");
-  if (event.kind === "finished" && charts?.curve && charts.metric in (event.measured ?? {})) {
+  if (event.kind === "finished" && charts?.curve && !charts.past && charts.metric in (event.measured ?? {})) {
     charts.curve.put(charts.curve.data[0].at(-1), { [GLOBAL]: event.measured[charts.metric] });
   }
   if (event.kind === "rolled_back") {
     for (const part of ["joined", "measured", "round"]) soon(part); // the run has other rounds now
   }
-  if (TURNS.includes(event.kind)) soon("turn");
-  soon("refresh");
 }
 
 function draw(event) {
@@ -79,6 +87,7 @@ function draw(event) {
     soon("measured"); // the first round, or the figures did not come: the server draws the frame
     return;
   }
+  if (charts.past) return;
   const { metric, curve, phase } = charts;
   phase.put(event.round, {
     train: Math.max(0, ...event.clients.map((client) => client.train)),
@@ -86,11 +95,13 @@ function draw(event) {
     commit: (event.committed - event.closed) / 1000,
   });
   if (!curve) return;
-  const points = {};
-  for (const client of event.clients) {
-    if (metric in client.training) points[client.client] = client.training[metric];
+  const told = event.clients.filter((client) => metric in client.training);
+  const points = Object.fromEntries(told.map((client) => [client.client, client.training[metric]]));
+  if (told.length) {
+    points[LOW] = Math.min(...Object.values(points));
+    points[HIGH] = Math.max(...Object.values(points));
   }
-  curve.put(event.round, points);
+  if (!curve.put(event.round, points)) soon("measured"); // long by now: the server thins it
   if (metric in event.measured && curve.data[0].includes(event.round - 1)) {
     curve.put(event.round - 1, { [GLOBAL]: event.measured[metric] });
   }
