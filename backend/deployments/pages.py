@@ -19,7 +19,8 @@ from backend.deployments import runs, services, storage
 from backend.deployments.events import values
 from backend.deployments.figures import figure, measured
 from backend.deployments.models import Deployment, Member, Round, State
-from backend.deployments.troubles import MOST, troubles, with_troubles
+from backend.deployments.reasons import Reason
+from backend.deployments.troubles import MOST, reasons_of, with_troubles
 from backend.launchers.matching import notices
 
 ROWS = 50
@@ -73,7 +74,7 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
     shown = _Shown(request, deployment)
     context = {
         **tabbed(deployment, "deployment-page"),
-        **_standing(deployment),
+        **_standing(deployment, shown),
         **_learning(request, shown),
         **_grid(request, deployment, shown),
         **_rounds(deployment, shown),
@@ -97,7 +98,7 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
         case "actions":
             context = {}
         case "standing":
-            context = _standing(deployment)
+            context = _standing(deployment, shown)
         case "learning":
             context = _learning(request, shown)
         case "grid":
@@ -141,7 +142,7 @@ def destroyed(deployment: Deployment) -> list[str]:
 
 # ---------------------------------------------------------------- parts
 class _Shown:
-    """The rounds that the page's address names, and their metrics: each read when it is needed, once."""
+    """The rounds that the page's address names, their metrics, why the run waits: read when needed, once."""
 
     def __init__(self, request: HttpRequest, deployment: Deployment) -> None:
         self._request, self._deployment = request, deployment
@@ -153,6 +154,10 @@ class _Shown:
     @cached_property
     def metrics(self) -> list[str]:
         return runs.metric_names(self._deployment, self.rounds)
+
+    @cached_property
+    def reasons(self) -> list[Reason]:
+        return reasons_of(self._deployment)[:MOST]
 
 
 def _clients(deployment: Deployment, q: str, page: str | None) -> Page[Member]:
@@ -175,7 +180,9 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
     show = show if show in metrics else ""
     current = None if upto else runs.open_round(deployment, rounds)
     page = _clients(deployment, q, request.GET.get("page"))
+    rows = runs.grid(deployment, rounds, list(page), current, show)
     return {
+        "stuck": not rows and any(reason.wrong for reason in shown.reasons),
         "metrics": metrics,
         "rounds": rounds,
         "current": current,
@@ -185,20 +192,20 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
         "q": q,
         "clients_page": page,
         "many": page.paginator.count > runs.CLIENTS or q,
-        "rows": runs.grid(deployment, rounds, list(page), current, show),
+        "rows": rows,
         "legend": LEGEND,
     }
 
 
-def _standing(deployment: Deployment) -> dict[str, Any]:
+def _standing(deployment: Deployment, shown: _Shown) -> dict[str, Any]:
     members = list(deployment.members.all()[:1000])
     gone = (*Member.GONE, "silent")
     return {
-        "waits_for": deployment.waits_for(members),
+        "wrong": [reason for reason in shown.reasons if reason.wrong],
+        "waits": [reason for reason in shown.reasons if not reason.wrong],
         "notices": notices(deployment),
         "storage": storage.shown(deployment),
         "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
-        "troubles": troubles(deployment)[:MOST],
         "timeline": runs.timeline(deployment),
         "best": _newest_measure(deployment),
     }

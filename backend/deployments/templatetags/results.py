@@ -32,6 +32,12 @@ register.filter("told", told)
 
 
 @register.filter
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+@register.filter
 def metric(value: Any, name: str) -> str:
     """One metric of such a column."""
     return measured(value, name)
