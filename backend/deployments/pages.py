@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -198,14 +198,13 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
 
 
 def _standing(deployment: Deployment, shown: _Shown) -> dict[str, Any]:
-    members = list(deployment.members.all()[:1000])
     gone = (*Member.GONE, "silent")
     return {
         "wrong": [reason for reason in shown.reasons if reason.wrong],
         "waits": [reason for reason in shown.reasons if not reason.wrong],
         "notices": notices(deployment),
         "storage": storage.shown(deployment),
-        "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
+        "counted": deployment.members.aggregate(all=Count("pk"), active=Count("pk", filter=~Q(state__in=gone))),
         "timeline": runs.timeline(deployment),
         "best": _newest_measure(deployment),
     }
