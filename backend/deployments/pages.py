@@ -44,7 +44,12 @@ def find(federation: str) -> Deployment:
 
 def tabbed(deployment: Deployment, tab: str) -> dict[str, Any]:
     """What the head of each page about a run needs."""
-    return {"deployment": deployment, "tabs": TABS, "tab": tab}
+    rows = Deployment.objects.only("federation", "name")
+    parent = deployment.parent and (
+        rows.filter(federation=deployment.parent).first() or Deployment(federation=deployment.parent)
+    )
+    children = list(rows.filter(parent=deployment.federation).order_by("id"))
+    return {"deployment": deployment, "tabs": TABS, "tab": tab, "parent": parent, "children": children}
 
 
 @require_safe

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from backend.deployments.figures import NOTHING, measured
@@ -41,19 +39,6 @@ def sentence(text: str) -> str:
 def metric(value: Any, name: str) -> str:
     """One metric of such a column."""
     return measured(value, name)
-
-
-@register.filter
-def clock(value: Any) -> str:
-    """Milliseconds since the epoch as a date and time, UTC."""
-    return _time(value, "%Y-%m-%d %H:%M:%S")
-
-
-@register.filter
-def moment(value: Any) -> SafeString | str:
-    """Milliseconds since the epoch as a time of day, UTC; the element names the day as well."""
-    iso = _time(value, "%Y-%m-%dT%H:%M:%SZ")
-    return iso if iso == NOTHING else format_html('<time datetime="{}">{}</time>', iso, _time(value, "%H:%M:%S"))
 
 
 @register.filter
@@ -104,10 +89,3 @@ def milli(value: Any) -> int:
 def cells(row: Row) -> SafeString:
     """The cells of a grid's row; thousands of them are cheaper here than in a template's loop."""
     return SafeString("".join(f'<td class="{code}">{text}</td>' if code else "<td></td>" for code, text in row.cells))
-
-
-def _time(value: Any, pattern: str) -> str:
-    try:
-        return datetime.fromtimestamp(value / 1000, UTC).strftime(pattern) if value else NOTHING
-    except (OverflowError, ValueError, OSError, TypeError):
-        return NOTHING
