@@ -243,7 +243,7 @@ def test_no_stream_that_fits_says_which_field_differs(viewer: APIClient, user: C
     assert said.startswith("data streams: no announced stream fits. Stream ")
     for part in (
         f"(small:0:0:900): its data_reshape [8, 8] is not the model's input shape {list(OPENED.input.shape)}",
-        "(other:0:0:900): its dataset_restrictions are not the federation's data restriction",
+        '(other:0:0:900): its dataset_restrictions ({"ward": 7}) are not the federation',
         "(no topic): input_format is 'XML'; it must be one of RAW, AVRO, JSON",
         f"Announce one whose samples have the shape {list(OPENED.input.shape)}",
     ):

@@ -122,8 +122,8 @@ def test_a_round_is_proved_on_its_page(page: Page, finished: str) -> None:
 def test_versions_are_compared_and_rolled_back(platform: Platform, page: Page, finished: str) -> None:
     """Two versions side by side, by address; a rollback takes the run back and strikes out what it undid."""
     page.goto(f"/deployments/{finished}/versions/")
-    page.get_by_label("First: version 1", exact=True).click()
-    page.get_by_label("Second: version 3", exact=True).click()
+    page.get_by_label("1st: version 1", exact=True).click()
+    page.get_by_label("2nd: version 3", exact=True).click()
     expect(page.get_by_role("heading", name="Version 1 beside version 3")).to_be_visible()
     assert "a=1" in page.url and "b=3" in page.url
     page.get_by_label("beside version").fill("2")
