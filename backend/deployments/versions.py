@@ -34,7 +34,8 @@ def version_list(request: HttpRequest, federation: str) -> HttpResponseBase:
         page = paginator.get_page(found.filter(number__gt=asked["version"]).count() // ROWS + 1)
     else:
         page = paginator.get_page(request.GET.get("page"))
-    there = {version.number: version for version in found.filter(number__in=[asked["a"], asked["b"]])}
+    chosen = [number for number in (asked["a"], asked["b"]) if number is not None]
+    there: dict[int | None, Version] = {version.number: version for version in found.filter(number__in=chosen)}
     a, b = there.get(asked["a"]), there.get(asked["b"])
     versions = [version for version in (*page, a, b) if version is not None]
     names = sorted({name for version in versions for name in events.names(version.evaluation)})

@@ -9,13 +9,14 @@ import sys
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.conftest import Open
 from tests.browser.platform import Platform
 from tests.support.long_names import FINISHED, WAITING
 
-LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+LAPTOP: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 WIDER = """() => {
   const width = document.documentElement.clientWidth;
   const boxed = (node) => node.closest(".scroll, pre, .tabs, .rail nav, .editor, .hush, .switch, dialog:not([open])");
