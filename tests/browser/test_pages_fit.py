@@ -88,22 +88,18 @@ def test_what_is_needed_is_in_reach(open_page: Open, long_pages: list[str]) -> N
     assert bar == [0, 0]
 
 
-def test_starting_anew_asks_first(page: Page, platform: Platform) -> None:
-    """Whoever leaves it has started nothing; whoever does it is led to a run that names its parent, and back."""
-    federation = platform.federation("to be started anew")
-    page.goto(f"/deployments/{federation}/")
+def test_starting_anew_asks_first(page: Page, platform: Platform, long_pages: list[str]) -> None:
+    """Whoever leaves it has started nothing; a run that was started so names its parent, and the parent it."""
+    page.goto(f"/deployments/{FINISHED}/")
     page.get_by_role("button", name="Start anew").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("This run stays as it is.")
     dialog.get_by_role("button", name="Leave it").click()
-    assert platform.api("GET", f"deployments/?parent={federation}")["count"] == 0
-    page.get_by_role("button", name="Start anew").click()
-    dialog.get_by_role("button", name="Start anew").click()
-    expect(page.get_by_text(f"Started anew from to be started anew {federation}")).to_be_visible()
-    (child,) = platform.api("GET", f"deployments/?parent={federation}")["results"]
-    page.get_by_role("link", name="to be started anew").first.click()
-    page.wait_for_url(re.compile(federation))
-    expect(page.get_by_text(f"Started anew as to be started anew {child['federation']}")).to_be_visible()
+    expect(dialog).to_be_hidden()
+    assert platform.api("GET", f"deployments/?parent={FINISHED}")["count"] == 1
+    page.locator(".head .lead").get_by_role("link").click()
+    page.wait_for_url(re.compile(WAITING))
+    expect(page.locator(".head .lead")).to_contain_text(f"{FINISHED}.")
 
 
 def test_a_run_that_cannot_go_on_says_why(page: Page, long_pages: list[str]) -> None:
