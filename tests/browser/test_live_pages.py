@@ -126,7 +126,7 @@ def test_versions_are_compared_and_rolled_back(platform: Platform, page: Page, f
     page.get_by_label("2nd: version 3", exact=True).click()
     expect(page.get_by_role("heading", name="Version 1 beside version 3")).to_be_visible()
     assert "a=1" in page.url and "b=3" in page.url
-    page.get_by_label("beside version").fill("2")
+    page.get_by_label("beside version", exact=True).fill("2")
     page.get_by_role("button", name="Compare the two").click()
     expect(page.get_by_role("heading", name="Version 1 beside version 2")).to_be_visible()
     run = platform.finished("rolled back", rounds=3, count=1)
