@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -184,7 +184,8 @@ def misfit(stream: DataAnnouncement, federation: Announcement) -> str | None:
         except ConfigError as error:
             return f"it cannot be read: {error}"
     if not _same_json(stream.restrictions or None, federation.data.restriction or None):
-        return "its dataset_restrictions are not the federation's data restriction"
+        theirs, ours = (_as_json(value) for value in (stream.restrictions, federation.data.restriction))
+        return f"its dataset_restrictions ({theirs}) are not the federation's data restriction ({ours})"
     least, fixed = federation.data.min_data, exact(stream.ranges)
     if fixed and stream.readable is not None and stream.readable < least:
         return f"it has {stream.readable} records that can be read, and the federation asks for at least {least}"
@@ -224,8 +225,16 @@ def _same_json(a: Any, b: Any) -> bool:
 
 
 def _short(value: object) -> str:
+    return _cut(repr, value)
+
+
+def _as_json(value: Any) -> str:
+    return _cut(lambda said: json.dumps(said, ensure_ascii=False), value) if value else "none"
+
+
+def _cut(write: Callable[[Any], str], value: object) -> str:
     try:
-        text = repr(value)
+        text = write(value)
     except (ValueError, RecursionError):
         text = type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."

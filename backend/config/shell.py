@@ -1,13 +1,16 @@
-"""Template tags of every page: the sections of the main navigation, addresses with changed queries."""
+"""Template tags of every page: the sections of the main navigation, addresses with changed queries, times."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.http import QueryDict
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 register = template.Library()
 
@@ -28,6 +31,9 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 """Title, and the name of the address, in the order shown. A section whose pages are not installed is left out."""
 FOR = {"deployment-new-page": "may_act", "user-list-page": "may_delete"}
 """Sections that only some roles see, by the context variable that says so."""
+
+SHAPES = {"second": "%Y-%m-%d %H:%M:%S", "minute": "%Y-%m-%d %H:%M", "clock": "%H:%M:%S"}
+"""How a time is written; the zone follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,24 @@ class Group:
 def thousands(value: Any) -> str:
     """`1,234,567`."""
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def when(value: Any, shape: str = "second") -> SafeString | str:
+    """A datetime, or milliseconds since the epoch, as an element that names its zone; empty for no time.
+
+    `shape` of `SHAPES` says how much is shown. `shell.js` shows it in the reader's zone; the title keeps UTC.
+    """
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromtimestamp(value / 1000, UTC) if value else None
+    except (OverflowError, ValueError, OSError, TypeError):
+        return ""  # a peer's clock may say anything
+    if at is None:
+        return ""
+    at = at.astimezone(UTC)
+    exact, said = f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:{SHAPES[shape]}} UTC"
+    element = '<time datetime="{}" data-shape="{}" title="{}">{}</time>'
+    return format_html(element, f"{at:%Y-%m-%dT%H:%M:%SZ}", shape, exact, said)
 
 
 @register.simple_tag

@@ -15,6 +15,7 @@ from backend.deployments.launched import jobs
 from backend.deployments.models import ClientRound, Deployment, Member
 from backend.deployments.ordering import members_in_order, natural
 from backend.deployments.pages import find, tabbed
+from backend.deployments.troubles import MOST, reasons_of
 
 CLIENTS = 100
 STATES = ("waiting", "training", "accepted", "refused", "silent", "left", "failed", "removed")
@@ -36,8 +37,10 @@ def client_list(request: HttpRequest, federation: str) -> HttpResponseBase:
         members = members.filter(client__icontains=q)
     page = Paginator(members_in_order(members), CLIENTS).get_page(request.GET.get("page"))
     leaving = deployment.members.exclude(state__in=Member.GONE).filter(client=request.GET.get("remove", "")).first()
+    joined = page.paginator.count or state or q
     context = {
         **tabbed(deployment, "clients-page"),
+        "reasons": [] if joined else reasons_of(deployment)[:MOST],
         "leaving": None if deployment.ended else leaving,
         "page": page, "rows": _rows(deployment, list(page)), "state": state, "q": q, "states": STATES,
         "lonely": _lonely(deployment) if page.number == 1 and not (state or q) else [],

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -23,14 +24,18 @@ SETTINGS = ("training", "strategy", "rules", "data", "input")
 @require_safe
 @viewers_only
 def compare(request: HttpRequest) -> HttpResponseBase:
-    """`?run=` (several) and `?metric=` say what is compared."""
+    """`?run=` (several) and `?metric=` say what is compared; `?q=` narrows what is offered."""
     chosen = _chosen(request)
     curves = [told_versions(deployment) for deployment in chosen]
     metrics = sorted({name for curve in curves for point in curve for name in point[1]}, key=lambda n: (n != "loss", n))
     asked = request.GET.get("metric", "")
     metric = asked if asked in metrics else next(iter(metrics), "")
-    offered = Deployment.objects.exclude(state=State.OPENING).defer("architecture")[:OFFERED]
+    q = request.GET.get("q", "").strip()
+    found = Deployment.objects.exclude(state=State.OPENING).defer("architecture")
+    found = found.filter(Q(name__icontains=q) | Q(federation=q[:8])) if q else found
+    offered = [*chosen, *(row for row in found[:OFFERED] if row not in chosen)]
     context = {
+        "q": q, "more": max(0, found.count() - OFFERED),
         "chosen": chosen, "names": [deployment.federation for deployment in chosen], "offered": offered, "most": MOST,
         "metrics": metrics, "metric": metric, "marks": "abcdefgh",
         "rows": [_summary(deployment, curve, metric) for deployment, curve in zip(chosen, curves, strict=True)],

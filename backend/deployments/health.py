@@ -21,6 +21,7 @@ from mainstem.topics import control_topic
 
 FRESH_SECONDS = 5.0
 KAFKA_SECONDS = 3.0
+OPEN = (State.OPENING, State.WAITING, State.RUNNING)
 WATCHED = 20
 """Open federations whose control topic is compared with what was folded."""
 LATE = 20
@@ -36,7 +37,7 @@ def signs() -> list[Sign]:
     global _found
     with _lock:
         if time.monotonic() - _found[0] > FRESH_SECONDS:
-            _found = (time.monotonic(), [*_kafka(), _outbox(), _jobs(), *_disks()])
+            _found = (time.monotonic(), [*_kafka(), _outbox(), jobs_sign(), *_disks()])
         return _found[1]
 
 
@@ -80,10 +81,15 @@ def _outbox() -> Sign:
     return Sign("Commands", "waiting", f"{waiting} wait to be written to Kafka")
 
 
-def _jobs() -> Sign:
-    counts = dict(jobs().order_by().values_list("state").annotate(n=Count("id")))
-    said = ", ".join(f"{counts[state]} {state}" for state in ("running", "pending", "failed") if counts.get(state))
-    return Sign("Jobs", "ok", said or "none runs")
+def jobs_sign() -> Sign:
+    """What runs and waits, and which Jobs of open runs have failed: those of runs that are over trouble nobody."""
+    found = jobs().order_by()
+    counts = dict(found.filter(state__in=("running", "pending")).values_list("state").annotate(n=Count("id")))
+    failed = found.filter(state="failed", deployment__state__in=OPEN)
+    if number := failed.count():
+        newest = failed.order_by("-ended_at", "-id").first()
+        return Sign("Jobs", "failing", f"{number} of open runs failed, the newest: {newest.client_id}: {newest.detail}")
+    return Sign("Jobs", "ok", ", ".join(f"{counts[state]} {state}" for state in sorted(counts)[::-1]) or "none runs")
 
 
 def _disks() -> list[Sign]:

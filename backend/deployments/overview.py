@@ -19,7 +19,9 @@ from backend.deployments import health
 from backend.deployments.curves import thin, told_versions
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, Refusal, State
-from backend.deployments.troubles import with_troubles
+from backend.deployments.reasons import Reason
+from backend.deployments.troubles import newest_streams, reasons_of, troubles_of, with_troubles
+from backend.streams.models import DataSource
 
 OPEN = (State.OPENING, State.WAITING, State.RUNNING)
 CARDS = 24
@@ -34,13 +36,14 @@ def overview(request: HttpRequest) -> HttpResponseBase:
     """Open federations with their curves, recent refusals and failures. The inside alone where htmx asks for it."""
     rows = Deployment.objects.defer("architecture").select_related("model")
     open_ = list(with_troubles(rows.filter(state__in=OPEN))[:CARDS])
+    streams = newest_streams() if any(deployment.state == State.WAITING for deployment in open_) else []
     ended = list(rows.exclude(state__in=OPEN).order_by("-ended_ms", "-id")[:NEWEST])
     context = {
-        "cards": [_card(deployment) for deployment in open_],
+        "cards": [{**_card(deployment), "reasons": _reasons(deployment, streams)} for deployment in open_],
         "ended": [_card(deployment) for deployment in ended],
         "refusals": Refusal.objects.select_related("deployment").order_by("-id")[:NEWEST],
         "failed_jobs": jobs().filter(state="failed")[:NEWEST],
-        "failed": rows.filter(Q(state__in=(State.FAILED, State.LOST)) | ~Q(error=""))[:NEWEST],
+        "failed": with_troubles(rows.filter(Q(state__in=(State.FAILED, State.LOST)) | ~Q(error="")))[:NEWEST],
         "any": bool(open_ or ended),
         "has_models": Model.objects.exists(),
     }
@@ -53,6 +56,11 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 def health_part(request: HttpRequest) -> HttpResponseBase:
     """How Kafka and the platform's parts are; a part of its own, since Kafka may take its time to answer."""
     return render(request, "deployments/parts/health.html", {"signs": health.signs()})
+
+
+def _reasons(deployment: Deployment, streams: list[DataSource]) -> list[Reason]:
+    """Why it does not go on. Whom an open round waits for changes all the time: that stands on its own page."""
+    return troubles_of(deployment) if deployment.state == State.RUNNING else reasons_of(deployment, streams)
 
 
 def _card(deployment: Deployment) -> dict[str, Any]:

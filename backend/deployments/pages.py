@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Max, Min, Q
+from django.db.models import Count, Max, Min, Q
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -20,8 +20,9 @@ from backend.deployments import curves, runs, services, storage
 from backend.deployments.events import values
 from backend.deployments.figures import figure, measured
 from backend.deployments.models import Deployment, Member, Round, State
-from backend.deployments.ordering import members_in_order, natural
-from backend.deployments.troubles import MOST, troubles, with_troubles
+from backend.deployments.ordering import members_in_order
+from backend.deployments.reasons import Reason
+from backend.deployments.troubles import MOST, reasons_of, with_troubles
 from backend.launchers.matching import notices
 
 ROWS = 50
@@ -45,7 +46,12 @@ def find(federation: str) -> Deployment:
 
 def tabbed(deployment: Deployment, tab: str) -> dict[str, Any]:
     """What the head of each page about a run needs."""
-    return {"deployment": deployment, "tabs": TABS, "tab": tab}
+    rows = Deployment.objects.only("federation", "name")
+    parent = deployment.parent and (
+        rows.filter(federation=deployment.parent).first() or Deployment(federation=deployment.parent)
+    )
+    children = list(rows.filter(parent=deployment.federation).order_by("id"))
+    return {"deployment": deployment, "tabs": TABS, "tab": tab, "parent": parent, "children": children}
 
 
 @require_safe
@@ -76,7 +82,7 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
     context = {
         **tabbed(deployment, "deployment-page"),
         "upto": number_of(request.GET.get("upto")),
-        **_standing(deployment),
+        **_standing(deployment, shown),
         **_learning(request, deployment, shown),
         **_grid(request, deployment, shown),
         **_rounds(deployment, shown),
@@ -100,7 +106,7 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
         case "actions":
             context = {}
         case "standing":
-            context = _standing(deployment)
+            context = _standing(deployment, shown)
         case "learning":
             context = _learning(request, deployment, shown)
         case "grid":
@@ -143,7 +149,7 @@ def destroyed(deployment: Deployment) -> list[str]:
 
 # ---------------------------------------------------------------- parts
 class _Shown:
-    """The rounds that the page's address names, and their metrics: each read when it is needed, once."""
+    """The rounds that the page's address names, their metrics, why the run waits: read when needed, once."""
 
     def __init__(self, request: HttpRequest, deployment: Deployment) -> None:
         self._request, self._deployment = request, deployment
@@ -155,6 +161,10 @@ class _Shown:
     @cached_property
     def metrics(self) -> list[str]:
         return runs.metric_names(self._deployment, self.rounds)
+
+    @cached_property
+    def reasons(self) -> list[Reason]:
+        return reasons_of(self._deployment)[:MOST]
 
 
 def _clients(deployment: Deployment, q: str, page: str | None) -> Page[str]:
@@ -198,7 +208,9 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
     current = None if upto else runs.open_round(deployment, rounds)
     page = _clients(deployment, q, request.GET.get("page"))
     there = {member.client: member for member in deployment.members.filter(client__in=list(page))}
+    rows = runs.grid(deployment, rounds, [there[name] for name in page if name in there], current, show)
     return {
+        "stuck": not rows and any(reason.wrong for reason in shown.reasons),
         "metrics": metrics,
         "rounds": rounds,
         "current": current,
@@ -209,20 +221,19 @@ def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[s
         "clients_page": page,
         "carried_by_search": _carried(request, "metric", "show", "from", "to", "upto"),
         "many": page.paginator.count > runs.CLIENTS or q,
-        "rows": runs.grid(deployment, rounds, [there[name] for name in page if name in there], current, show),
+        "rows": rows,
         "legend": LEGEND,
     }
 
 
-def _standing(deployment: Deployment) -> dict[str, Any]:
-    members = list(deployment.members.all()[:1000])
+def _standing(deployment: Deployment, shown: _Shown) -> dict[str, Any]:
     gone = (*Member.GONE, "silent")
     return {
-        "waits_for": sorted(deployment.waits_for(members), key=natural),
+        "wrong": [reason for reason in shown.reasons if reason.wrong],
+        "waits": [reason for reason in shown.reasons if not reason.wrong],
         "notices": notices(deployment),
         "storage": storage.shown(deployment),
-        "counted": {"all": len(members), "active": sum(member.state not in gone for member in members)},
-        "troubles": troubles(deployment)[:MOST],
+        "counted": deployment.members.aggregate(all=Count("pk"), active=Count("pk", filter=~Q(state__in=gone))),
         "timeline": runs.timeline(deployment),
         "best": _newest_measure(deployment),
     }

@@ -34,7 +34,7 @@ def signs() -> Iterator[Sign]:
     yield _logger("Control logger", kafka.cloud_config(), kafka.message_log(), "control_logger", MODEL_CONTROL, site)
     yield _logger("Data logger", kafka.data_config(), kafka.stream_log(), "data_control_logger", DATA_CONTROL, site)
     yield _aggregators()
-    yield _launcher()
+    yield launcher()
 
 
 def _logger(name: str, config: Config, log: Source, part: str, topic: str, site: str | None) -> Sign:
@@ -84,7 +84,8 @@ def _aggregators() -> Sign:
     return Sign("Aggregator", "ok", f"{members} share{'s' if members == 1 else ''} the runs")
 
 
-def _launcher() -> Sign:
+def launcher() -> Sign:
+    """What makes and starts Jobs; its row tells, without Kafka."""
     report = launched.report()
     if report is None:
         return Sign("Launcher", "away", "none has run on this database")

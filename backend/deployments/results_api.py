@@ -6,13 +6,14 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from backend.config.filters import KnownOrdering
 from backend.config.pagination import Pages
 from backend.deployments.models import ControlRecord, Deployment
 from backend.deployments.result_serializers import (
@@ -76,11 +77,16 @@ class ResultViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
         deployment = self.get_object()
         return self._page(ControlRecord.of(deployment).defer("value"), ControlRecordSerializer)
 
-    @extend_schema(responses=VersionSerializer(many=True), filters=False)
-    @action(detail=True)
+    @extend_schema(
+        parameters=[OpenApiParameter("ordering", str, description="number; -number has the newest first.")],
+        responses=VersionSerializer(many=True),
+        filters=False,
+    )
+    @action(detail=True, ordering_fields=["number"])
     def versions(self, request: Request, federation: str) -> Response:
         """Global versions, in pages."""
-        return self._page(self.get_object().versions.defer("weights"), VersionSerializer)
+        rows = get_object_or_404(self.get_queryset(), federation=federation).versions.defer("weights")
+        return self._page(KnownOrdering().filter_queryset(request, rows, self), VersionSerializer)
 
     @extend_schema(responses=VersionDetailSerializer)
     @action(detail=True, url_path=r"versions/(?P<number>[0-9]{1,9})", url_name="version")

@@ -18,7 +18,7 @@ from backend.config.fields import FiniteField, JsonField, JsonObjectField, NameF
 from backend.config.serializers import Serializer
 from backend.deployments import storage
 from backend.deployments.models import Deployment, Member
-from backend.deployments.troubles import told
+from backend.deployments.troubles import reasons_of, told
 from backend.launchers.matching import notices
 from mainstem.errors import ConfigError
 from mainstem.job_limits import JobLimits, own_settings
@@ -234,6 +234,17 @@ class FailureSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class ReasonSerializer(serializers.Serializer[Any]):
+    """Why a run does not go on."""
+
+    about = serializers.CharField(help_text="Who or what: clients, the data streams, a round, the log.")
+    detail = serializers.CharField()
+    advice = serializers.CharField(help_text="What to do next; empty where nothing is to be done.")
+    wrong = serializers.BooleanField(help_text="true: a trouble; false: it merely waits.")
+    jobs = serializers.ListField(child=serializers.CharField())
+    streams = serializers.ListField(child=serializers.IntegerField())
+
+
 class StorageSerializer(serializers.Serializer[Any]):
     """What the rounds to come will write to Kafka, and how much room its disk has."""
 
@@ -250,6 +261,7 @@ class DeploymentDetailSerializer(DeploymentSerializer):
 
     members = MemberSerializer(many=True, read_only=True)
     failures = FailureSerializer(many=True, read_only=True)
+    reasons = serializers.SerializerMethodField()
     waits_for = serializers.SerializerMethodField()
     pending = serializers.SerializerMethodField()
     notices = serializers.SerializerMethodField()
@@ -258,10 +270,15 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     class Meta(DeploymentSerializer.Meta):
         fields = [
             *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "job", "head", "revision",
-            "superseded", "undecodable", "members", "failures", "waits_for", "pending", "notices",
-            "storage",
+            "superseded", "undecodable", "members", "failures", "reasons", "waits_for", "pending",
+            "notices", "storage",
         ]  # fmt: skip
         read_only_fields = fields
+
+    @extend_schema_field(ReasonSerializer(many=True))
+    def get_reasons(self, deployment: Deployment) -> Any:
+        """Why the run does not go on, and what to do next."""
+        return ReasonSerializer(reasons_of(deployment), many=True).data
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_waits_for(self, deployment: Deployment) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """One thing's state: `ok`, `waiting` or `away`, and a sentence."""
+    """One thing's state: `ok`, `waiting`, `failing` or `away`, and a sentence."""
 
     name: str
     state: str

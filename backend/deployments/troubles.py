@@ -1,22 +1,28 @@
-"""What stands in a run's way, whoever says so: its log, its aggregator, clients that gave up, their launchers."""
+"""What is known of a run that does not go on: its log, its aggregator, clients that gave up, Jobs, streams."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
+from backend.deployments import parts, reasons
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, Member, State
+from backend.deployments.reasons import Facts, Launched, Reason
+from backend.launchers import matching
+from backend.streams.models import DataSource
 
 MOST = 20
-"""Troubles that a page shows."""
+"""Reasons that a page shows."""
 
-TOLD = 3
-"""Troubles that the `detail` of a deployment names."""
+MOST_STREAMS = 100
+"""Of the newest streams it is said why they do not fit."""
 
 OPEN = (State.OPENING, State.WAITING, State.RUNNING, State.FAILED)
 """A run that has not reached its end: in any other, who gave up stands at the client alone."""
@@ -24,41 +30,58 @@ OPEN = (State.OPENING, State.WAITING, State.RUNNING, State.FAILED)
 START_SECONDS = 30
 """Until a Job that its cluster has not started yet is a trouble."""
 
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A sentence, and who it is about, or the log; `job` names the client's Job where it told."""
-
-    about: str
-    detail: str
-    job: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.about}: {self.detail}"
+UNDER_WAY = ("pending", "starting", "running")
 
 
 def with_troubles(rows: QuerySet[Deployment]) -> QuerySet[Deployment]:
-    """The same rows, ready for `troubles` of each: two queries for all of them."""
+    """The same rows, ready for `told` of each: two queries for all of them."""
     return rows.prefetch_related(
         Prefetch("members", _members(), to_attr="failed_members"), Prefetch("jobs", _jobs(), to_attr="troubled_jobs")
     )
 
 
-def troubles(deployment: Deployment) -> list[Trouble]:
-    """All of them, what clients said themselves before what their launcher saw of them."""
-    found = [Trouble("the log", told) for told in (deployment.lost, _doubted(deployment), deployment.amended) if told]
+def told(deployment: Deployment) -> str:
+    """The deployment's `detail`: what its newest record says, then the first of its troubles."""
+    return reasons.told(deployment.detail, troubles_of(deployment))
+
+
+def troubles_of(deployment: Deployment) -> list[Reason]:
+    """Why the run does not go on, without whom and what it merely waits for."""
+    return reasons.reasons(_troubles(deployment))
+
+
+def reasons_of(deployment: Deployment, streams: Sequence[DataSource] | None = None) -> list[Reason]:
+    """Why the run does not go on; of `streams`, the newest, it is said why none fits. They are read where not given."""
+    return reasons.reasons(_troubles(deployment, **_waits(deployment, streams)))
+
+
+def newest_streams() -> list[DataSource]:
+    """The streams, and refused announcements, that are asked whether they fit."""
+    return list(DataSource.objects.defer("value", "key").order_by("-id")[:MOST_STREAMS])
+
+
+# ---------------------------------------------------------------- troubles
+def _troubles(deployment: Deployment, **waits: Any) -> Facts:
+    log = tuple(said for said in (deployment.lost, _doubted(deployment), deployment.amended) if said)
     if deployment.state not in OPEN:
-        return found
+        return Facts(deployment.state, log, deployment.error)
     if hasattr(deployment, "troubled_jobs"):
         members, launched = deployment.failed_members, deployment.troubled_jobs  # type: ignore[attr-defined]
     else:
         members, launched = _members().filter(deployment=deployment), _jobs().filter(deployment=deployment)
-    found += [Trouble("the aggregator", deployment.trouble)] if deployment.trouble else []
-    found += [Trouble(failure["client"], failure["detail"]) for failure in deployment.failures]
-    gave_up = {failure["client"] for failure in deployment.failures}  # a commit names who failed no longer
-    found += [Trouble(member.client, member.detail) for member in members if member.client not in gave_up]
-    said = {trouble.about for trouble in found}
-    return found + [Trouble(job.client_id, job.detail, job.name) for job in launched if job.client_id not in said]
+    gave_up = {failure["client"]: failure["detail"] for failure in deployment.failures}
+    gave_up |= {  # a commit names who failed no longer
+        member.client: member.detail for member in members if member.client not in gave_up
+    }
+    return Facts(
+        deployment.state,
+        log,
+        kafka=deployment.error,
+        aggregator=deployment.trouble,
+        gave_up=tuple(gave_up.items()),
+        jobs=tuple(Launched(job.name, job.client_id, job.state, job.detail) for job in launched),
+        **waits,
+    )
 
 
 def _doubted(deployment: Deployment) -> str:
@@ -75,8 +98,72 @@ def _jobs() -> Any:
     return jobs().filter(Q(state="failed") | stuck).exclude(detail="").order_by("id")
 
 
-def told(deployment: Deployment) -> str:
-    """The deployment's `detail`: what its newest record says, then the first of its troubles."""
-    found = troubles(deployment)
-    more = f"and {len(found) - TOLD} more" if len(found) > TOLD else ""
-    return " ".join(filter(None, [deployment.detail, "; ".join([*map(str, found[:TOLD]), *filter(None, [more])])]))
+# ---------------------------------------------------------------- waiting
+def _waits(deployment: Deployment, streams: Sequence[DataSource] | None) -> dict[str, Any]:
+    match deployment.state:
+        case State.WAITING if deployment.input:
+            return {"waiting": _waiting(deployment, streams)}
+        case State.RUNNING:
+            return {"round": _round(deployment)}
+    return {}
+
+
+def _waiting(deployment: Deployment, streams: Sequence[DataSource] | None) -> reasons.Waiting:
+    needed = matching.rules_of(deployment).min_clients
+    here = deployment.members.exclude(state__in=(*Member.GONE, "silent"))
+    active = here.count()
+    if active >= needed:
+        return reasons.Waiting(active, needed)
+    launched = jobs().filter(federation=deployment.federation)
+    elsewhere = launched.exclude(client_id__in=here.values("client")).values_list("state")
+    states = Counter(state for (state,) in elsewhere)
+    under_way = sum(states[state] for state in UNDER_WAY)
+    taken = set(launched.values_list("source_id", flat=True))
+    found = [_stream(source, deployment) for source in _asked(streams) if source.pk not in taken]
+    launcher = parts.launcher() if states["pending"] or any(stream.fits for stream in found) else None
+    return reasons.Waiting(
+        active,
+        needed,
+        under_way=under_way,
+        idle=states.total() - under_way,
+        streams=sorted(found, key=lambda stream: stream.elsewhere),
+        wants=_wants(deployment),
+        launcher=launcher.text if launcher is not None and launcher.state != "ok" else "",
+    )
+
+
+def _asked(streams: Sequence[DataSource] | None) -> Sequence[DataSource]:
+    return newest_streams() if streams is None else streams
+
+
+def _stream(source: DataSource, deployment: Deployment) -> reasons.Stream:
+    misfit = matching.unfit(source, deployment)
+    return reasons.Stream(
+        source.pk,
+        source.topic[:60] or "no topic",
+        fits=misfit is None,
+        reason=matching.waits_for_kafka(source, deployment) if misfit is None else misfit,
+        elsewhere=source.addressed_to not in ("", deployment.federation),
+    )
+
+
+def _wants(deployment: Deployment) -> str:
+    """What a stream must be to fit, as an answer to "Announce ..."."""
+    announced = deployment.announcement
+    restriction = announced.data.restriction
+    said = f"one whose samples have the shape {list(announced.input.shape)}"
+    said += f", with {announced.data.min_data} records at least" if announced.data.min_data > 1 else ""
+    return said + (f" and the restriction {json.dumps(restriction, ensure_ascii=False)}" if restriction else "")
+
+
+def _round(deployment: Deployment) -> reasons.Open:
+    rules = matching.rules_of(deployment)
+    awaited = deployment.members.filter(awaited=True).order_by("client").values_list("client", "state")
+    return reasons.Open(
+        deployment.round + 1,
+        [client for client, _ in awaited],
+        [client for client, state in awaited if state == "silent"],
+        deadline_seconds=rules.deadline_ms / 1000,
+        quorum=(rules.quorum or rules.min_clients) if rules.mode == "sync" else None,
+        below_quorum=rules.below_quorum,
+    )

@@ -1,9 +1,12 @@
-"""The page of a run's versions: the trail of its model, two of them side by side, a way back to one."""
+"""The page of a run's versions: the trail of its model in pages, any two side by side, a way back to one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from django.core.paginator import Paginator
+from django.db.models import Max, Min
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -15,33 +18,53 @@ from backend.deployments.figures import NOTHING, figure, measured
 from backend.deployments.models import Deployment, Round, Version
 from backend.deployments.pages import find, tabbed
 
-VERSIONS = 200
+ROWS = 50
+"""Versions on a page."""
 
 
 @require_safe
 @viewers_only
 def version_list(request: HttpRequest, federation: str) -> HttpResponseBase:
-    """Versions, the newest first; `?a=` and `?b=` compare two."""
+    """Versions in pages, the newest first; `?version=` has the page of that one, `?a=` and `?b=` compare any two."""
     deployment = find(federation)
-    versions = list(deployment.versions.defer("weights").order_by("-number")[:VERSIONS])
+    found = deployment.versions.defer("weights").order_by("-number")
+    asked = {name: number_of(request.GET.get(name)) for name in ("version", "a", "b")}
+    paginator = Paginator(found, ROWS)
+    if asked["version"] is not None:
+        page = paginator.get_page(found.filter(number__gt=asked["version"]).count() // ROWS + 1)
+    else:
+        page = paginator.get_page(request.GET.get("page"))
+    chosen = [number for number in (asked["a"], asked["b"]) if number is not None]
+    there: dict[int | None, Version] = {version.number: version for version in found.filter(number__in=chosen)}
+    a, b = there.get(asked["a"]), there.get(asked["b"])
+    versions = [version for version in (*page, a, b) if version is not None]
+    names = sorted({name for version in versions for name in events.names(version.evaluation)})
     rounds = {round_.version: round_ for round_ in deployment.rounds.filter(version__in=[v.number for v in versions])}
     lineage = deployment.lineage
-    names = sorted({name for version in versions[:20] for name in events.names(version.evaluation)})
-    rows = [_row(version, rounds.get(version.number), lineage, names) for version in versions]
-    chosen = [
-        next((row for row in rows if row["version"].number == number_of(request.GET.get(which))), None)
-        for which in ("a", "b")
-    ]
+
+    def row(version: Version) -> dict[str, Any]:
+        return _row(version, rounds.get(version.number), lineage, names)
+
     context = {
         **tabbed(deployment, "versions-page"),
-        "rows": rows,
+        "page": page,
+        "rows": [row(version) for version in page],
         "names": names,
-        "a": chosen[0],
-        "b": chosen[1],
-        "differences": _differences(deployment, chosen[0], chosen[1], names),
-        "total": deployment.versions.count(),
+        "asked": asked,
+        "missing": _missing(deployment, asked.values()),
+        "differences": _differences(row(a), row(b), names) if a is not None and b is not None else [],
+        "newest": page.paginator.count and found[0].number,
     }
     return render(request, "deployments/versions.html", context)
+
+
+def _missing(deployment: Deployment, asked: Iterable[int | None]) -> list[str]:
+    """A sentence for each version that was asked for and is none of the run's."""
+    wanted = [number for number in dict.fromkeys(asked) if number is not None]
+    known = set(deployment.versions.filter(number__in=wanted).values_list("number", flat=True))
+    lost = [number for number in wanted if number not in known]
+    ends = deployment.versions.aggregate(first=Min("number"), last=Max("number")) if lost else {}
+    return [f"There is no version {n}: they run from {ends['first']} to {ends['last']}." for n in lost]
 
 
 def _row(version: Version, round_: Round | None, lineage: frozenset[int], names: list[str]) -> dict[str, Any]:
@@ -54,12 +77,8 @@ def _row(version: Version, round_: Round | None, lineage: frozenset[int], names:
     }
 
 
-def _differences(
-    deployment: Deployment, a: dict[str, Any] | None, b: dict[str, Any] | None, names: list[str]
-) -> list[tuple[str, str, str, str]]:
+def _differences(a: dict[str, Any], b: dict[str, Any], names: list[str]) -> list[tuple[str, str, str, str]]:
     """(what, of a, of b, the change) of two versions."""
-    if a is None or b is None:
-        return []
     lines = []
     for name in names:
         one, other = a["values"].get(name), b["values"].get(name)

@@ -52,10 +52,14 @@ class BoundedLog:
             self._file.flush()
 
 
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+
+
 def supervise(directory: Path, command: list[str]) -> int:
     """Run `command` to its end; its exit code, negative for the signal that killed it."""
     log = BoundedLog(directory / "log")
-    log.write(b"--- started %s\n" % time.strftime("%Y-%m-%d %H:%M:%S").encode())
+    log.write(f"--- started {_now()}\n".encode())
     os.nice(NICENESS)
     ending: list[float] = []
 
@@ -80,7 +84,7 @@ def supervise(directory: Path, command: list[str]) -> int:
     else:
         code = _attend(child, log, ending)
     ended = f"--- killed by signal {-code}" if code < 0 else f"--- exit code {code}"
-    log.write(f"{ended} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    log.write(f"{ended} {_now()}\n".encode())
     _write_patiently(directory / "exit", json.dumps({"code": code}), ending)
     return code
 

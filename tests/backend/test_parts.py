@@ -83,7 +83,7 @@ def test_an_aggregator_by_its_place_in_the_group(topic: str) -> None:
 
 def launcher() -> tuple[str, str]:
     """How the launcher is."""
-    found = parts._launcher()
+    found = parts.launcher()
     return found.state, found.text
 
 

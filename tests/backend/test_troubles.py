@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from backend.deployments import projection
+from backend.deployments import health, projection
 from backend.deployments.models import Deployment
 from backend.launchers.models import Job
 from backend.streams.models import DataSource
@@ -72,14 +72,21 @@ def shown(viewer: APIClient) -> dict[str, Any]:
     return found
 
 
+def stream(**fields: Any) -> DataSource:
+    """An announced stream whose records Kafka holds; it fits unless `fields` say otherwise."""
+    usual = {
+        "topic": "t:0:0:900", "total_msg": 900, "restrictions": OPENED.data.restriction, "standing": "ready",
+        "input_config": {"data_type": "float32", "data_reshape": OPENED.input.shape}, "input_format": "RAW",
+        "surveyed_at": timezone.now() + timedelta(days=1), "cluster_id": "c", "topic_id": "t", "partition": 0,
+        "offset": DataSource.objects.count(), "timestamp_ms": 1,
+    }  # fmt: skip
+    return DataSource.objects.create(**usual | fields)
+
+
 def job(client: str, **fields: Any) -> Job:
     """A Job of the federation for a stream of its own."""
     deployment = Deployment.objects.get(federation=FEDERATION)
-    number = Job.objects.count()
-    source = DataSource.objects.create(
-        cluster_id="c", topic_id="t", partition=0, offset=number, timestamp_ms=1, topic="t:0:0:9", total_msg=9,
-        input_config={}, input_format="RAW",
-    )  # fmt: skip
+    number, source = Job.objects.count(), stream()
     return Job.objects.create(
         name=f"job-{number}", federation=FEDERATION, deployment=deployment, source=source, client_id=client,
         slot=number, **fields,
@@ -190,3 +197,99 @@ def test_from_the_client_s_word_to_the_run(viewer: APIClient) -> None:
         ("member", "failed", "the loss became nan")
     ]
     assert found["detail"] == "stranger: DATA_TOPIC has 5 records; member: the loss became nan"
+
+
+def why(viewer: APIClient) -> list[str]:
+    """The reasons over REST, as sentences, with what to do next."""
+    found = viewer.get(f"/api/deployments/{FEDERATION}/").json()["reasons"]
+    return [" ".join(filter(None, [f"{one['about']}: {one['detail']}", one["advice"]])) for one in found]
+
+
+def test_a_run_whose_jobs_have_all_failed_says_so_itself(viewer: APIClient, user: Callable[[str], Any]) -> None:
+    """With their last error, on its page, over REST and in the overview; nobody is told to announce a stream."""
+    Log().progress()
+    last = "failed for good with: exit code 3: the loss became nan"
+    for number in range(6):
+        job(f"site-{number}", state="failed", detail=last)
+    (troubled,) = [one for one in why(viewer) if last in one]
+    assert troubled.startswith(f"site-0, site-1, site-2 and 3 more: {last} Mend what is named")
+    assert "clients: 0 of 2 have joined, and no Job is under way" in why(viewer)
+    assert shown(viewer)["detail"] == f"site-0, site-1, site-2 and 3 more: {last}"
+    browser = logged_in(user("operator"))
+    for address in (f"/deployments/{FEDERATION}/", f"/deployments/{FEDERATION}/clients/", "/"):
+        page = text(browser.get(address))
+        assert last in page and "nnounce one" not in page, address
+    sign = health.jobs_sign()
+    assert (sign.state, sign.text) == ("failing", f"6 of open runs failed, the newest: site-5: {last}")
+
+
+def test_jobs_of_runs_that_are_over_trouble_nobody(viewer: APIClient) -> None:
+    """The overview's sign is about what is open."""
+    Log().progress()
+    job("a", state="failed", detail="exit code 3")
+    job("b", state="running")
+    Deployment.objects.update(state="finished")
+    assert (health.jobs_sign().state, health.jobs_sign().text) == ("ok", "1 running")
+
+
+def test_no_stream_that_fits_says_which_field_differs(viewer: APIClient, user: Callable[[str], Any]) -> None:
+    """In the words of what matches them, on the page and over REST; what would fit stands beside it."""
+    Log().progress()
+    assert why(viewer)[-1].startswith("data streams: no stream was announced yet Announce one whose samples have the")
+    stream(input_config={"data_reshape": "8 8"}, topic="small:0:0:900")
+    stream(restrictions={"ward": 7}, topic="other:0:0:900")
+    stream(topic="", problem="input_format is 'XML'; it must be one of RAW, AVRO, JSON")
+    said = why(viewer)[-1]
+    assert said.startswith("data streams: no announced stream fits. Stream ")
+    for part in (
+        f"(small:0:0:900): its data_reshape [8, 8] is not the model's input shape {list(OPENED.input.shape)}",
+        '(other:0:0:900): its dataset_restrictions ({"ward": 7}) are not the federation',
+        "(no topic): input_format is 'XML'; it must be one of RAW, AVRO, JSON",
+        f"Announce one whose samples have the shape {list(OPENED.input.shape)}",
+    ):
+        assert part in said, part
+    browser = logged_in(user("operator"))
+    for address in (f"/deployments/{FEDERATION}/part/standing/", "/"):
+        assert "no announced stream fits. Stream " in text(browser.get(address)), address
+
+
+def test_streams_that_fit_wait_for_kafka_or_for_the_launcher(viewer: APIClient) -> None:
+    """What is known of them, and that no launcher runs here."""
+    Log().progress()
+    stream(standing="waits", notice="its topic t does not exist yet")
+    stream()
+    said = why(viewer)
+    assert "the launcher: none has run on this database No Job is made or started until it works again." in said
+    assert any(one.endswith("it waits: its topic t does not exist yet") for one in said)
+    assert any("it fits, and its Job is about to be made" in one for one in said)
+    job("a", state="running")
+    job("b", state="starting")
+    assert why(viewer)[0].startswith("clients: 0 of 2 have joined, and 2 Jobs are under way")
+
+
+def test_whom_an_open_round_waits_for(viewer: APIClient, user: Callable[[str], Any]) -> None:
+    """By name, with its deadline; the page says the same."""
+    log = Log()
+    members = tuple(
+        MemberState(client=client, state=state, awaited=True, last_ms=1)
+        for client, state in (("a", "training"), ("b", "silent"))
+    )
+    log.put(Progress(federation=FEDERATION, phase="open", round=1, needed=2, deadline_ms=9, members=members))
+    (said,) = why(viewer)
+    assert said.startswith("round 1: it waits for a, b; silent: b Its deadline of ")
+    page = text(logged_in(user("operator")).get(f"/deployments/{FEDERATION}/part/standing/"))
+    assert "it waits for a, b; silent: b. Its deadline of" in page
+
+
+def test_why_costs_a_page_the_same_however_many_there_are(viewer: APIClient, user: Callable[[str], Any]) -> None:
+    """Streams are read once for the whole overview, not once for each of its runs."""
+    Log().progress()
+    stream(restrictions={"ward": 7})
+    browser = logged_in(user("operator"))
+    with CaptureQueriesContext(connection) as few:
+        browser.get("/")
+    for _ in range(9):
+        stream(restrictions={"ward": 7})
+    with CaptureQueriesContext(connection) as many:
+        browser.get("/")
+    assert len(many) <= len(few)

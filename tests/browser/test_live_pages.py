@@ -122,14 +122,16 @@ def test_a_round_is_proved_on_its_page(page: Page, finished: str) -> None:
 def test_versions_are_compared_and_rolled_back(platform: Platform, page: Page, finished: str) -> None:
     """Two versions side by side, by address; a rollback takes the run back and strikes out what it undid."""
     page.goto(f"/deployments/{finished}/versions/")
-    page.get_by_label("First: version 1", exact=True).check()
-    page.get_by_label("Second: version 3", exact=True).check()
-    page.get_by_role("button", name="Compare the two").click()
+    page.get_by_label("1st: version 1", exact=True).click()
+    page.get_by_label("2nd: version 3", exact=True).click()
     expect(page.get_by_role("heading", name="Version 1 beside version 3")).to_be_visible()
     assert "a=1" in page.url and "b=3" in page.url
+    page.get_by_label("beside version", exact=True).fill("2")
+    page.get_by_role("button", name="Compare the two").click()
+    expect(page.get_by_role("heading", name="Version 1 beside version 2")).to_be_visible()
     run = platform.finished("rolled back", rounds=3, count=1)
     page.goto(f"/deployments/{run}/versions/")
-    page.get_by_role("row").filter(has=page.locator("#a1")).get_by_role("button", name="Roll back").click()
+    page.locator("#v1").get_by_role("button", name="Roll back").click()
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("The run goes on from version 1.", exact=True)).to_be_visible()
     until(lambda: platform.api("GET", f"deployments/{run}/")["version"] == 1)

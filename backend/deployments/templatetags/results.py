@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from backend.deployments.figures import UNKNOWN, UNMEASURED, measured
+from backend.deployments.figures import UNMEASURED, measured
 from backend.deployments.models import Round
 from backend.deployments.runs import Row
 from backend.deployments.troubles import told
@@ -32,22 +30,15 @@ register.filter("told", told)
 
 
 @register.filter
+def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+@register.filter
 def metric(value: Any, name: str) -> str:
     """One metric of such a column."""
     return measured(value, name)
-
-
-@register.filter
-def clock(value: Any) -> str:
-    """Milliseconds since the epoch as a date and time, UTC."""
-    return _time(value, "%Y-%m-%d %H:%M:%S")
-
-
-@register.filter
-def moment(value: Any) -> SafeString | str:
-    """Milliseconds since the epoch as a time of day, UTC; the element names the day as well."""
-    iso = _time(value, "%Y-%m-%dT%H:%M:%SZ")
-    return iso if iso == UNKNOWN else format_html('<time datetime="{}">{}</time>', iso, _time(value, "%H:%M:%S"))
 
 
 @register.filter
@@ -106,10 +97,3 @@ def milli(value: Any) -> int:
 def cells(row: Row) -> SafeString:
     """The cells of a grid's row; thousands of them are cheaper here than in a template's loop."""
     return SafeString("".join(f'<td class="{code}">{text}</td>' if code else "<td></td>" for code, text in row.cells))
-
-
-def _time(value: Any, pattern: str) -> str:
-    try:
-        return datetime.fromtimestamp(value / 1000, UTC).strftime(pattern) if value else UNKNOWN
-    except (OverflowError, ValueError, OSError, TypeError):
-        return UNKNOWN

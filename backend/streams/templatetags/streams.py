@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from django import template
@@ -12,14 +11,6 @@ from backend.streams.models import DataSource
 from mainstem.streams import parse_ranges
 
 register = template.Library()
-
-
-@register.filter
-def when(milliseconds: Any) -> str:
-    """Milliseconds since the epoch as a time in UTC; the broker of an old record may not know it."""
-    if not isinstance(milliseconds, int) or not 0 < milliseconds < 253_402_300_800_000:
-        return "unknown"
-    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 @register.filter

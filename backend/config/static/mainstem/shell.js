@@ -103,8 +103,27 @@ document.addEventListener("htmx:responseError", (event) => {
 });
 document.addEventListener("htmx:afterSwap", () => prepare());
 
+// Times come in UTC, which stays in their title; people read them in their own zone, by name.
+const CLOCK = new Intl.DateTimeFormat("en-GB", {
+  year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  timeZoneName: "short",
+});
+const SHAPES = {
+  second: (at) => `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}:${at.second}`,
+  minute: (at) => `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}`,
+  clock: (at) => `${at.hour}:${at.minute}:${at.second}`,
+};
+function localise() {
+  for (const box of document.querySelectorAll("time[data-shape]")) {
+    const at = Object.fromEntries(CLOCK.formatToParts(new Date(box.dateTime)).map((part) => [part.type, part.value]));
+    box.textContent = `${SHAPES[box.dataset.shape](at)} ${at.timeZoneName}`;
+    delete box.dataset.shape;
+  }
+}
+
 function prepare() {
   nameTheme();
+  localise();
   for (const form of document.querySelectorAll("form[data-expect]")) guard(form);
 }
 prepare();
