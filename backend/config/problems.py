@@ -108,7 +108,7 @@ def _translate(error: Exception) -> exceptions.APIException | None:
         case UnreadableError():
             return Problem(status.HTTP_410_GONE, str(error))
         case LogError():
-            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka cannot be reached: {error}")
+            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka does not do this now: {error}")
         case Error() if sentence := database.unavailable(error):
             log.error("the database cannot be used: %s", error, exc_info=error)
             return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, sentence)

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from mainstem.errors import ConfigError, MainstemError
 from mainstem.kafka import java, storage
-from mainstem.kafka.properties import read_properties
+from mainstem.kafka.properties import broker_properties
 
 CLIENT_PORT, CONTROLLER_PORT, EXTERNAL_PORT = 9092, 9093, 9094
 DEFAULT_DATA = "/var/lib/mainstem"
@@ -48,7 +48,7 @@ def node_properties(environ: Mapping[str, str], data: Path) -> dict[str, str]:
         "listener.security.protocol.map": ",".join(protocols),
     }
     if path := environ.get("MAINSTEM_KAFKA_CONFIG", "").strip():
-        extra |= read_properties(Path(path))
+        extra |= broker_properties(Path(path))
     return storage.properties(data, CLIENT_PORT, CONTROLLER_PORT, extra)
 
 

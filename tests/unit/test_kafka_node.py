@@ -8,7 +8,7 @@ import pytest
 
 from mainstem.errors import ConfigError
 from mainstem.kafka.node import node_properties
-from mainstem.kafka.properties import read_properties
+from mainstem.kafka.properties import broker_properties, client_properties
 
 
 def test_one_listener_unless_there_is_an_outside(tmp_path: Path) -> None:
@@ -49,6 +49,6 @@ def test_a_property_file_with_a_bad_line_is_told_with_its_number(tmp_path: Path)
     file = tmp_path / "bad.properties"
     file.write_text("a=1\nnonsense\n")
     with pytest.raises(ConfigError, match="line 2"):
-        read_properties(file)
+        client_properties(file)
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_properties(tmp_path / "absent")
+        broker_properties(tmp_path / "absent")
