@@ -10,7 +10,7 @@ from mainstem.errors import ConfigError
 BLANK: Final = " \t\f"
 _PLAIN: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "\\": "\\", **{c: c for c in " :=#!"}}
 _ESCAPE: Final = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
-_PAIR: Final = re.compile(r"((?:\\.|[^\\:=])*)[:=](.*)", re.DOTALL)
+_PAIR: Final = re.compile(r"((?:\\.|[^\\:=])*?)[ \t\f]*[:=](.*)", re.DOTALL)
 _WRITTEN: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\f": "\\f"}
 
 
@@ -30,7 +30,7 @@ def parsed(text: str, where: str) -> dict[str, str]:
         pair = _PAIR.fullmatch(whole)
         if pair is None:
             raise ConfigError(f"{where} line {number} must read name=value")
-        found[_unescaped(pair[1].rstrip(BLANK))] = _unescaped(pair[2].lstrip(BLANK))
+        found[_unescaped(pair[1])] = _unescaped(pair[2].lstrip(BLANK))
     return found
 
 

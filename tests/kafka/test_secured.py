@@ -86,6 +86,13 @@ def test_a_password_arrives_as_it_is(secured: Secured, tmp_path: Path) -> None:
     assert knock(client_config(secured.at("secure"), java), PATIENCE) == 1
 
 
+def test_ipv6_is_a_way_in(secured: Secured) -> None:
+    """For librdkafka, and for what we try ourselves."""
+    assert knock(client_config(secured.at("six")), PATIENCE) == 1
+    with pytest.raises(LogError, match=r"Kafka at \[::1\]:\d+ speaks no TLS there"):
+        knock({**client_config(secured.at("six")), "security.protocol": "ssl"}, PATIENCE)
+
+
 WAYS: dict[str, tuple[str, dict[str, str | None], str]] = {
     "password": (
         "secure",

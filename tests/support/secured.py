@@ -29,7 +29,7 @@ USERS = {"mainstem": "not-a-password-of-anyone", "alice": "Größe\\ ist #1 ! "}
 @dataclass(frozen=True, slots=True)
 class Secured:
     """Where it listens. Listeners: secure, expired, foreign (a certificate for another host), mutual (asks for the
-    client's certificate), login (SASL without TLS), lost (sends its clients to a name that nobody finds)."""
+    client's certificate), login (SASL without TLS), six (IPv6), lost (sends its clients to a name that nobody finds)."""
 
     ports: dict[str, int]
     folder: Path
@@ -39,7 +39,8 @@ class Secured:
 
     def at(self, listener: str) -> str:
         """`host:port` of one."""
-        return f"{'127.0.0.1' if listener == 'plain' else 'localhost'}:{self.ports[listener]}"
+        host = {"plain": "127.0.0.1", "six": "[::1]"}.get(listener, "localhost")
+        return f"{host}:{self.ports[listener]}"
 
     def settings(self, user: str = "mainstem", **changes: str | None) -> dict[str, str]:
         """A client's; `changes` with `_` for the points, None takes a setting away."""
@@ -76,7 +77,7 @@ class Secured:
 
 LISTENERS = {
     "plain": "PLAINTEXT", "secure": "SASL_SSL", "expired": "SASL_SSL", "foreign": "SASL_SSL", "mutual": "SSL",
-    "login": "SASL_PLAINTEXT", "lost": "SASL_SSL", "controller": "PLAINTEXT",
+    "login": "SASL_PLAINTEXT", "six": "PLAINTEXT", "lost": "SASL_SSL", "controller": "PLAINTEXT",
 }  # fmt: skip
 
 
@@ -92,9 +93,11 @@ def secured_kafka(folder: Path) -> Iterator[Secured]:
     }  # fmt: skip
     ports = {name: free_port() for name in LISTENERS}
     names = {name: "CLIENT" if name == "plain" else name.upper() for name in LISTENERS}
-    hosts = dict.fromkeys(LISTENERS, "localhost") | {"plain": "127.0.0.1", "lost": "broker.invalid"}
+    hosts = dict.fromkeys(LISTENERS, "localhost") | {"plain": "127.0.0.1", "six": "[::1]", "lost": "broker.invalid"}
     config = {
-        "listeners": ",".join(f"{names[n]}://127.0.0.1:{port}" for n, port in ports.items()),
+        "listeners": ",".join(
+            f"{names[n]}://{'[::1]' if n == 'six' else '127.0.0.1'}:{port}" for n, port in ports.items()
+        ),
         "advertised.listeners": ",".join(
             f"{names[n]}://{hosts[n]}:{port}" for n, port in ports.items() if n != "controller"
         ),
