@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -87,7 +87,7 @@ class StreamProducer:
 
     def send(self, topic: str, value: bytes, key: bytes | None = None, partition: int = -1) -> None:
         """Queue a record; partition -1 lets the key choose. Raises the failure of any earlier one."""
-        self._serve(0)
+        self._hearing(self._producer.poll, 0)
         self._raise_problem()
         deadline = time.monotonic() + self._timeout
         while True:
@@ -97,7 +97,7 @@ class StreamProducer:
                 return
             except BufferError:
                 before = self._delivered
-                self._serve(0.1)
+                self._hearing(self._producer.poll, 0.1)
                 self._raise_problem()
                 if self._delivered > before:
                     deadline = time.monotonic() + self._timeout
@@ -110,8 +110,7 @@ class StreamProducer:
         """Wait until every record is acknowledged."""
         deadline = time.monotonic() + self._timeout
         before = self._delivered
-        while len(self._producer):
-            self._serve(0.2)
+        while self._hearing(self._producer.flush, 0.2):
             self._raise_problem()
             if self._delivered > before:
                 before, deadline = self._delivered, time.monotonic() + self._timeout
@@ -150,12 +149,13 @@ class StreamProducer:
             self._producer.flush(0)
 
     # ------------------------------------------------------------ inside
-    def _serve(self, seconds: float) -> None:
-        """Take what there is to hear, waiting for it so long."""
+    def _hearing(self, call: Callable[[float], int], seconds: float) -> int:
+        """What `poll` or `flush` returns; 1 where it raises a fatal error, which the records' reports do not name."""
         try:
-            self._producer.poll(seconds)
-        except KafkaException as error:  # a fatal one, which the records' own reports do not name
+            return call(seconds)
+        except KafkaException as error:
             self._problem = self._problem or error.args[0]
+            return 1
 
     def _delivery(self, error: KafkaError | None, message: Message) -> None:
         error, offset = acknowledged(error, message)
@@ -182,7 +182,7 @@ class StreamProducer:
                 found = self._producer.list_topics(topic, timeout=0.5).topics.get(topic)
                 break
             except KafkaException as error:
-                self._serve(0)
+                self._hearing(self._producer.poll, 0)
                 if time.monotonic() > deadline or barred(self._config, self._heard):
                     raise self._unreachable() from error
         if found is None or (found.error is not None and found.error.code() in _MISSING):

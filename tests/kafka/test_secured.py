@@ -252,8 +252,10 @@ def test_a_missing_right_names_topic_operation_and_user(secured: Secured, tmp_pa
         refused(lambda: log.partitions(topic), "Describe", f"topic {topic}")
         refused(lambda: log.create_topics([TopicSpec(f"{topic}-new", 1, {})]), "Create", f"topic {topic}-new")
         secured.allow("alice", AclOperation.DESCRIBE, ResourceType.TOPIC, topic)
-        until(lambda: _may(lambda: log.partitions(topic)), what="the right to describe")
+        until(lambda: not _refusal(lambda: log.partitions(topic)), what="the right to describe")
         refused(lambda: log.append(topic, [Outgoing(b"x")]), "Write", f"topic {topic}")
+        secured.allow("alice", AclOperation.READ, ResourceType.GROUP, "mainstem-reader")
+        until(lambda: "Read on the topic" in _refusal(lambda: log.cursor(topic, 0, 0).poll(PATIENCE)), what="reading")
         refused(lambda: log.cursor(topic, 0, 0).poll(PATIENCE), "Read", f"topic {topic}")
         refused(lambda: log.delete_topics([topic]), "Delete", f"topic {topic}")
     finally:
@@ -267,12 +269,13 @@ def test_a_missing_right_names_topic_operation_and_user(secured: Secured, tmp_pa
     )
 
 
-def _may(do: Callable[[], object]) -> bool:
+def _refusal(do: Callable[[], object]) -> str:
+    """What it is refused with; empty where it is not."""
     try:
         do()
-    except LogError:
-        return False
-    return True
+    except LogError as error:
+        return str(error)
+    return ""
 
 
 # ------------------------------------------------------------ commands

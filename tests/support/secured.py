@@ -28,8 +28,11 @@ USERS = {"mainstem": "not-a-password-of-anyone", "alice": "Größe\\ ist #1 ! "}
 
 @dataclass(frozen=True, slots=True)
 class Secured:
-    """Where it listens. Listeners: secure, expired, foreign (a certificate for another host), mutual (asks for the
-    client's certificate), login (SASL without TLS), six (IPv6), lost (sends its clients to a name that nobody finds)."""
+    """Where it listens.
+
+    Listeners: secure, expired, foreign (a certificate for another host), mutual (asks for the client's certificate),
+    login (SASL without TLS), six (IPv6), lost (sends its clients to a name that nobody finds), plain.
+    """
 
     ports: dict[str, int]
     folder: Path
