@@ -172,11 +172,11 @@ def distrust(config: Config, broker: str, certificate: Certificate) -> str:
         host = broker.rpartition(":")[0].strip("[]")
         return f"{where} is for {names}, not for {host}: name the broker so, or have a certificate made for {host}"
     if certificate.code in (2, 18, 19, 20, 21):
-        by = f" by {certificate.issuer}" if certificate.issuer else ""
+        by = certificate.issuer or "an authority without a name"
         given = next((config[name] for name in ("ssl.ca.location", "ssl.ca.pem") if config.get(name)), None)
         known = f"no authority in ssl.ca.location ({given})" if given else "none of this machine's authorities"
         known = "no authority in ssl.ca.pem" if given and not config.get("ssl.ca.location") else known
-        return f"{where} is issued{by}, which is {known}: put that authority's certificate there"
+        return f"{where} is issued by {by}, which is {known}: put that authority's certificate there"
     return f"{where} does not verify: {certificate.reason}"
 
 

@@ -27,7 +27,7 @@ SECONDS: float = 5.0
 REMEMBERED: Final = 5.0
 """Seconds for which an answer holds: many calls fail at a time."""
 
-_CONNECT_SECONDS: Final = 1.0
+CONNECT_SECONDS: float = 3.0
 _OTHERS: Final = ("_cb", "group.id", "transactional.id", "statistics.interval.ms")
 """Settings of what a client does once it is in."""
 _NO_CHECK_TIME, _PARTIAL_CHAIN = 0x200000, 0x80000  # OpenSSL's X509_V_FLAGs
@@ -102,10 +102,10 @@ def _explained(config: Config, heard: list[Heard]) -> str | None:
     for server in str(config["bootstrap.servers"]).split(","):
         with contextlib.suppress(OSError, ConfigError):
             host, port = host_and_port(server.strip().rpartition("://")[2])
-            with socket.create_connection((host, port), _CONNECT_SECONDS):
+            with socket.create_connection((host, port), CONNECT_SECONDS):
                 pass
             tls = _peer(host, port) is not None
-            listener = Listener(not tls and probe.answers(port, _CONNECT_SECONDS, host), tls)
+            listener = Listener(not tls and probe.answers(port, CONNECT_SECONDS, host), tls)
             if why := access.misplaced(config, address(host, port), listener):
                 return why
     return None
@@ -116,7 +116,7 @@ def _reach(config: Config, brokers: Mapping[int, tuple[str, int]]) -> None:
     why = ""
     for number, (host, port) in brokers.items():
         try:
-            with socket.create_connection((host, port), _CONNECT_SECONDS):
+            with socket.create_connection((host, port), CONNECT_SECONDS):
                 return
         except OSError as error:
             said = error.strerror or "no answer"
@@ -129,7 +129,7 @@ def _peer(host: str, port: int) -> bytes | None:
     """The certificate of what speaks TLS there, as it is; None where nothing does."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with contextlib.suppress(OSError), socket.create_connection((host, port), _CONNECT_SECONDS) as there:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), CONNECT_SECONDS) as there:
         with context.wrap_socket(there, server_hostname=host) as wrapped:
             return wrapped.getpeercert(binary_form=True)
     return None
@@ -174,6 +174,6 @@ def _described(host: str, port: int, error: ssl.SSLCertVerificationError) -> Cer
 
 
 def _shake(context: ssl.SSLContext, host: str, port: int) -> dict[str, Any]:
-    with socket.create_connection((host, port), _CONNECT_SECONDS) as there:
+    with socket.create_connection((host, port), CONNECT_SECONDS) as there:
         with context.wrap_socket(there, server_hostname=host) as wrapped:
             return dict(wrapped.getpeercert() or {})

@@ -45,6 +45,12 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def _no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "SECONDS", PATIENCE)
+    monkeypatch.setattr(door, "CONNECT_SECONDS", PATIENCE)
+
+
 def example(secured: Secured, folder: Path) -> Path:
     """The overlay's example, with this broker's password and authority in it."""
     text = EXAMPLE.read_text().replace("YOUR-PASSWORD", USERS["mainstem"])
@@ -218,7 +224,6 @@ def test_whoever_asks_is_told_of_the_wrong_password(
 ) -> None:
     """And not that Kafka does not answer."""
     monkeypatch.setattr(relay, "_TIMEOUT", 1.0)
-    monkeypatch.setattr(door, "SECONDS", PATIENCE)
     with pytest.raises(LogError) as caught:
         CLIENTS[client](secured.config(tmp_path, sasl_password="wrong"))
     assert REFUSES in str(caught.value), str(caught.value)
