@@ -211,11 +211,11 @@ def unreachable(heard: Sequence[Heard]) -> str:
     return ""
 
 
-def unheard(broker: int, announced: str, bootstrap: object, why: str) -> str:
+def astray(announced: str, bootstrap: object, why: str) -> str:
     """That the cluster sends its clients to an address that this machine does not reach."""
     return (
-        f"Kafka at {bootstrap} answers, and sends its clients on to {announced} (its broker {broker}), which does not "
-        f"work from here: {why}. Its advertised.listeners must be an address that clients reach"
+        f"Kafka at {bootstrap} sends its clients on to {announced}, which does not work from here: {why}. Its "
+        "advertised.listeners must be an address that clients reach"
     )
 
 
@@ -243,10 +243,7 @@ def _login(config: Config, where: str, text: str) -> str:
 def _unresolved(config: Config, heard: Heard) -> str:
     host = heard.broker.rpartition(":")[0]
     if heard.announced:
-        return (
-            f"Kafka at {config.get('bootstrap.servers')} sends its clients on to {heard.broker}, and this machine "
-            f"finds no address for the name {host}: its advertised.listeners must be a name that clients find"
-        )
+        return astray(heard.broker, config.get("bootstrap.servers"), "Name or service not known")
     return f"this machine finds no address for the name {host} of {heard.broker}: is it spelt right?"
 
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -79,7 +79,7 @@ def knock(config: Config, seconds: float) -> int:
         except KafkaException:
             client.poll(0)
         else:
-            _reach(config, {b.id: (str(b.host), b.port) for b in brokers.values()})
+            _reach(config, [(str(b.host), b.port) for b in brokers.values()])
             return len(brokers)
         down = any(one.code == KafkaError._ALL_BROKERS_DOWN for one in heard)
         if down and (why := _explained(config, heard)):
@@ -111,16 +111,16 @@ def _explained(config: Config, heard: list[Heard]) -> str | None:
     return None
 
 
-def _reach(config: Config, brokers: Mapping[int, tuple[str, int]]) -> None:
+def _reach(config: Config, brokers: Iterable[tuple[str, int]]) -> None:
     """Raises LogError where none of the brokers is reached at the address that the cluster tells of it."""
     why = ""
-    for number, (host, port) in brokers.items():
+    for host, port in brokers:
         try:
             with socket.create_connection((host, port), CONNECT_SECONDS):
                 return
         except OSError as error:
             said = error.strerror or "no answer"
-            why = access.unheard(number, address(host, port), config["bootstrap.servers"], said)
+            why = access.astray(address(host, port), config["bootstrap.servers"], said)
     if why:
         raise LogError(why)
 
