@@ -4,7 +4,7 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS packages
 COPY requirements/broker.txt docker/packages.sh /build/
 RUN sh /build/packages.sh /build/broker.txt
-COPY mainstem/__init__.py mainstem/errors.py mainstem/processes.py /opt/mainstem/app/mainstem/
+COPY mainstem/__init__.py mainstem/addresses.py mainstem/errors.py mainstem/processes.py /opt/mainstem/app/mainstem/
 COPY mainstem/kafka /opt/mainstem/app/mainstem/kafka
 # The base image's certificates count, as they do for pip: it may know an authority of your own.
 ENV MAINSTEM_CACHE=/opt/kafka MAINSTEM_JAVA=/opt/java/bin/java REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt

@@ -6,13 +6,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dj_database_url
 
+from backend.config.database_url import well_formed
 from mainstem.errors import ConfigError
 
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
 SQLITE_WAIT_SECONDS = 20
+
+UNSUPPORTED = "DATABASE_URL names a database that Mainstem does not support; use SQLite or PostgreSQL"
 
 
 def text(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> str:
@@ -45,6 +49,11 @@ def words(name: str, default: str = "", environ: Mapping[str, str] = os.environ)
     return text(name, default, environ).replace(",", " ").split()
 
 
+def hosts(name: str, default: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Host names as Django compares them: IPv6 addresses in brackets."""
+    return [f"[{word}]" if word.count(":") > 1 and word[0] != "[" else word for word in words(name, default, environ)]
+
+
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """A secret from `<name>_FILE` or `<name>`; empty where neither is set. Raises ConfigError."""
     path = text(f"{name}_FILE", environ=environ)
@@ -68,11 +77,12 @@ def database(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     SQLite takes the write lock at the start of a transaction and waits for it, so that the web workers, the
     launcher and the commands can share one file.
     """
-    url = secret("DATABASE_URL", environ) or f"sqlite:///{home(environ) / 'db.sqlite3'}"
+    url = secret("DATABASE_URL", environ) or f"sqlite:///{quote(str(home(environ) / 'db.sqlite3'))}"
     try:
-        settings: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
-    except (ValueError, KeyError) as error:
-        raise ConfigError("DATABASE_URL must read sqlite:///path or postgres://user:password@host:port/name") from error
+        known = dj_database_url.parse(well_formed(url), conn_max_age=60, conn_health_checks=True)
+    except (ValueError, KeyError):
+        raise ConfigError(UNSUPPORTED) from None  # its words may hold the password
+    settings: dict[str, Any] = dict(known)
     if settings["ENGINE"] == "django.db.backends.sqlite3":
         settings["OPTIONS"] = {
             "timeout": SQLITE_WAIT_SECONDS,
@@ -80,5 +90,5 @@ def database(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
             "init_command": SQLITE_PRAGMAS,
         }
     elif settings["ENGINE"] != "django.db.backends.postgresql":
-        raise ConfigError("DATABASE_URL names a database that Mainstem does not support; use SQLite or PostgreSQL")
+        raise ConfigError(UNSUPPORTED)
     return settings

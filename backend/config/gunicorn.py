@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from typing import Any
 
+from mainstem.addresses import address
 from mainstem.metrics import beat
 from mainstem.metrics.port import HOST, port_of
 
@@ -32,7 +33,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 _port = port_of()
 if _port is not None:
-    bind.append(f"{os.environ.get(HOST) or '0.0.0.0'}:{_port}")  # noqa: S104
+    bind.append(address((os.environ.get(HOST) or "0.0.0.0").strip("[]"), _port))  # noqa: S104
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # before prometheus_client is imported, which reads it once
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="mainstem-metrics-")
         _owner, _directory = os.getpid(), os.environ["PROMETHEUS_MULTIPROC_DIR"]

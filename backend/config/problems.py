@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -24,6 +25,8 @@ from mainstem.errors import ConfigError, LogError, MainstemError, UnreadableErro
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+_ORIGIN = re.compile(r"Origin checking failed - (https?://\S+) does not match")
 
 _SLOW = "The request did not come to its end in time: send it again."
 
@@ -95,6 +98,8 @@ def described(error: Exception) -> tuple[int, list[dict[str, Any]]]:
 
 def _translate(error: Exception) -> exceptions.APIException | None:
     match error:
+        case exceptions.PermissionDenied() if sentence := strange_origin(str(error.detail)):
+            return exceptions.PermissionDenied(sentence)
         case exceptions.APIException():
             return error
         case Http404():
@@ -108,7 +113,7 @@ def _translate(error: Exception) -> exceptions.APIException | None:
         case UnreadableError():
             return Problem(status.HTTP_410_GONE, str(error))
         case LogError():
-            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka cannot be reached: {error}")
+            return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, f"Kafka does not do this now: {error}")
         case Error() if sentence := database.unavailable(error):
             log.error("the database cannot be used: %s", error, exc_info=error)
             return Problem(status.HTTP_503_SERVICE_UNAVAILABLE, sentence)
@@ -189,4 +194,23 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's CSRF_FAILURE_VIEW."""
+    if sentence := strange_origin(reason):
+        return refuse(request, 403, sentence)
     return refuse(request, 403, "The form is no longer valid: reload the page and send it again.")
+
+
+def strange_origin(reason: str) -> str:
+    """What Django says of a form that comes from an address which is not the server's, with the settings that mend it.
+
+    Empty where it says something else.
+    """
+    found = _ORIGIN.search(reason)
+    if found is None:
+        return ""
+    mend = "MAINSTEM_TRUSTED_ORIGINS must name it"
+    if found[1].startswith("https:") and not settings.HTTPS:
+        mend = f"the proxy must send X-Forwarded-Proto and MAINSTEM_HTTPS be true, or {mend}"
+    return (
+        f"This was sent from {found[1][:200]}, which this server does not know as its own address. "
+        f"Where that is a proxy before it, {mend}; it is for whoever runs it to set."
+    )

@@ -14,7 +14,9 @@ HOME = env.home()
 
 DEBUG = env.flag("MAINSTEM_DEBUG")
 SECRET_KEY = env.secret("MAINSTEM_SECRET_KEY")  # Django refuses an empty one as soon as it is needed
-ALLOWED_HOSTS = env.words("MAINSTEM_ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
+ALLOWED_HOSTS = env.hosts("MAINSTEM_ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
+ANY_ADDRESS = not env.text("MAINSTEM_ALLOWED_HOSTS")
+"""Whether every address that is no name is taken for ours (`backend.config.hosts`)."""
 CSRF_TRUSTED_ORIGINS = env.words("MAINSTEM_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
@@ -38,6 +40,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "backend.config.metering.MeteringMiddleware",
     "backend.config.middleware.HeadersMiddleware",
+    "backend.config.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "backend.config.middleware.CompressionMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

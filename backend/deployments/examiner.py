@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 from dataclasses import asdict
 
 from mainstem.errors import MainstemError
@@ -22,15 +23,13 @@ NICE = 10
 def main(federation: str, version: int) -> int:
     """Print `{"proof": ..., "norm": ..., "measures": [...]}`, or `{"error": ...}` and answer 1."""
     os.nice(NICE)
-    config = client_config(os.environ["KML_CLOUD_BOOTSTRAP_SERVERS"], os.environ.get("KML_CLOUD_CLIENT_CONFIG") or None)
-    log = KafkaLog(config)
+    servers, file = os.environ["KML_CLOUD_BOOTSTRAP_SERVERS"], os.environ.get("KML_CLOUD_CLIENT_CONFIG") or None
     try:
-        print(json.dumps(asdict(examine(log, federation, version))))
+        with closing(KafkaLog(client_config(servers, file))) as log:
+            print(json.dumps(asdict(examine(log, federation, version))))
     except MainstemError as error:
         print(json.dumps({"error": str(error)}))
         return 1
-    finally:
-        log.close()
     return 0
 
 

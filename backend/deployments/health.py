@@ -16,7 +16,7 @@ from backend.deployments.models import Deployment, OutboxEntry, State
 from backend.deployments.sign import Sign
 from mainstem.disk import Disks, size
 from mainstem.errors import MainstemError
-from mainstem.kafka.overview import broker_count
+from mainstem.kafka.door import knock
 from mainstem.topics import control_topic
 
 FRESH_SECONDS = 5.0
@@ -43,11 +43,11 @@ def signs() -> list[Sign]:
 
 def _kafka() -> list[Sign]:
     try:
-        brokers = broker_count(cloud_config(), KAFKA_SECONDS)
+        brokers = knock(cloud_config(), KAFKA_SECONDS)
         kafka = Sign("Kafka", "ok", f"{brokers} broker{'s' if brokers != 1 else ''} at {settings.KAFKA_BOOTSTRAP}")
         return [kafka, _projection(), *parts.signs()]
     except MainstemError as error:
-        return [Sign("Kafka", "away", f"{error} Runs go on by themselves once it is back.")]
+        return [Sign("Kafka", "away", f"{error}. Runs go on by themselves once that is mended.")]
 
 
 def _projection() -> Sign:

@@ -6,10 +6,9 @@ import threading
 
 from django.conf import settings
 
-from mainstem.errors import LogError
-from mainstem.kafka.config import client_config
+from mainstem.errors import ConfigError, LogError
+from mainstem.kafka.config import Config, client_config
 from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.overview import Config
 
 _lock = threading.Lock()
 _log: KafkaLog | None = None
@@ -36,13 +35,18 @@ def stream_log() -> KafkaLog:
 
 def cloud_config() -> Config:
     """Settings of any client of the cloud's Kafka; raises LogError."""
-    if not settings.KAFKA_BOOTSTRAP:
-        raise LogError("KML_CLOUD_BOOTSTRAP_SERVERS is not set")
-    return client_config(settings.KAFKA_BOOTSTRAP, settings.KAFKA_CLIENT_CONFIG or None)
+    return _config("KML_CLOUD_BOOTSTRAP_SERVERS", settings.KAFKA_BOOTSTRAP, settings.KAFKA_CLIENT_CONFIG)
 
 
 def data_config() -> Config:
     """Settings of any client of the data streams' Kafka; raises LogError."""
-    if not settings.DATA_BOOTSTRAP:
-        raise LogError("DATA_BOOTSTRAP_SERVERS is not set")
-    return client_config(settings.DATA_BOOTSTRAP, settings.DATA_CLIENT_CONFIG or None)
+    return _config("DATA_BOOTSTRAP_SERVERS", settings.DATA_BOOTSTRAP, settings.DATA_CLIENT_CONFIG)
+
+
+def _config(name: str, servers: str, file: str) -> Config:
+    if not servers:
+        raise LogError(f"{name} is not set")
+    try:
+        return client_config(servers, file or None)
+    except ConfigError as error:  # the operator's to mend, and not whose request it is
+        raise LogError(str(error)) from error

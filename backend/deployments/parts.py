@@ -15,8 +15,8 @@ from django.utils import timezone
 from backend.deployments import kafka, launched
 from backend.deployments.sign import Sign
 from mainstem.errors import MainstemError
+from mainstem.kafka.config import Config
 from mainstem.kafka.exchange_group import GroupStanding, group_standing
-from mainstem.kafka.overview import Config
 from mainstem.ports import Record, Source
 from mainstem.relay.command import group_of
 from mainstem.site import site_of

@@ -14,6 +14,7 @@ from django.utils import timezone
 from backend.deployments import parts, reasons
 from backend.deployments.launched import jobs
 from backend.deployments.models import Deployment, Member, State
+from backend.deployments.ordering import natural
 from backend.deployments.reasons import Facts, Launched, Reason
 from backend.launchers import matching
 from backend.streams.models import DataSource
@@ -158,7 +159,8 @@ def _wants(deployment: Deployment) -> str:
 
 def _round(deployment: Deployment) -> reasons.Open:
     rules = matching.rules_of(deployment)
-    awaited = deployment.members.filter(awaited=True).order_by("client").values_list("client", "state")
+    members = deployment.members.filter(awaited=True).values_list("client", "state")
+    awaited = sorted(members, key=lambda member: natural(member[0]))
     return reasons.Open(
         deployment.round + 1,
         [client for client, _ in awaited],

@@ -246,7 +246,7 @@ def inference_sample(request: HttpRequest, federation: str) -> HttpResponse:
     try:
         found = random_sample(deployment)
     except LogError as error:
-        return JsonResponse({"detail": f"Kafka cannot be reached: {error}"}, status=503)
+        return JsonResponse({"detail": f"Kafka does not do this now: {error}"}, status=503)
     if found is None:
         return JsonResponse({"detail": "No stream that fits this model can be read."}, status=404)
     return JsonResponse(found)

@@ -13,8 +13,9 @@ from backend.deployments import kafka
 from backend.deployments.models import Deployment, FederationId, State
 from backend.streams.decoding import Message, message_of
 from mainstem.errors import LogError
+from mainstem.kafka.config import Config
 from mainstem.kafka.inspection import Inspection, inspect
-from mainstem.kafka.overview import Config, TopicOverview, topic_overviews
+from mainstem.kafka.overview import TopicOverview, topic_overviews
 from mainstem.ports import MessageLog
 from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
 

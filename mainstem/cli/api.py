@@ -36,7 +36,8 @@ class Api:
     def __init__(self, address: str, token: str | None = None, *, timeout: float = TIMEOUT) -> None:
         self.address, self._timeout = address.rstrip("/"), timeout
         self._session = requests.Session()
-        self._session.trust_env = not self.address.startswith(("http://127.", "http://localhost"))  # no proxy for those
+        here = ("http://127.", "http://localhost", "http://[::1]")
+        self._session.trust_env = not self.address.startswith(here)  # no proxy for those
         self._session.headers["Connection"] = "close"  # a kept one may die unseen behind `kubectl port-forward`
         self._ours = False
         if token:

@@ -25,8 +25,8 @@ from mainstem.disk import FLOOR, LOW, Disk, floor_of, size
 from mainstem.errors import BrokerError, ConfigError, MainstemError
 from mainstem.kafka import java
 from mainstem.kafka.cache import cache_directory
+from mainstem.kafka.door import SECONDS, knock
 from mainstem.kafka.jars import KAFKA_VERSION, jars_present
-from mainstem.kafka.overview import broker_count
 from mainstem.kafka.prepare import prepared
 from mainstem.platform import plan
 from mainstem.platform.home import Home
@@ -165,9 +165,9 @@ def _kafka(home: Home) -> Iterator[Finding]:
         return
     try:
         config = kafka_config(home)
-        yield Finding("Kafka", OK, f"{config['bootstrap.servers']} answers, {broker_count(config)} broker(s)")
+        yield Finding("Kafka", OK, f"{config['bootstrap.servers']} answers, {knock(config, SECONDS)} broker(s)")
     except MainstemError as error:
-        fix = "is `mainstem up` running? is KML_CLOUD_BOOTSTRAP_SERVERS right, and KML_CLOUD_CLIENT_CONFIG for TLS?"
+        fix = "is `mainstem up` running? are KML_CLOUD_BOOTSTRAP_SERVERS and KML_CLOUD_CLIENT_CONFIG right?"
         yield Finding("Kafka", MISSING, str(error), fix)
 
 

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         "KML_CLOUD_BOOTSTRAP_SERVERS": kafka_servers(home),
         "DATA_BOOTSTRAP_SERVERS": data_servers(home),
         "MAINSTEM_HOME": str(home.root),
-        "DATABASE_URL": os.environ.get("DATABASE_URL") or f"sqlite:///{home.database}",
+        "DATABASE_URL": os.environ.get("DATABASE_URL") or home.database_url,
     }
     if "MAINSTEM_SECRET_KEY" not in environment:
         raise RebuildError(

@@ -7,9 +7,10 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from mainstem.errors import LogError
+from mainstem.kafka.door import told
 from mainstem.kafka.outbox import Outbox
 from mainstem.ports import Outgoing
 
@@ -42,10 +43,12 @@ class Appender:
                     for record in records:
                         batch.send(record)
             return batch.finish()
-        except LogError:
+        except (KafkaException, LogError) as error:
             # what still waits to be sent must not follow, and a producer that failed once has a gap in its sequence
             self._renew(outbox)
-            raise
+            if isinstance(error, LogError):
+                raise
+            raise LogError(f"{topic}: {told(self._config, error.args[0], 'Write', topic)}") from error
 
     def close(self) -> None:
         """Wait for what is under way, and free the connection."""
@@ -104,7 +107,7 @@ class _Batch:
             self._outbox.put(self._topic, record, delivered, urgent)
 
     def finish(self) -> list[int]:
-        """Wait until every record is acknowledged; their offsets."""
+        """Wait until every record is acknowledged; their offsets. Raises KafkaException of one that is not."""
         with self._outbox.lock:
             self._wait(lambda: not self._waiting)
         return self._offsets
@@ -116,4 +119,4 @@ class _Batch:
             if time.monotonic() > max(begin, self._outbox.heard) + self._patience:
                 raise LogError(f"{self._topic}: no acknowledgement within {self._patience:g} s")
         if self._problem is not None:
-            raise LogError(f"{self._topic}: {self._problem.str()}")
+            raise KafkaException(self._problem)

@@ -15,6 +15,7 @@ from confluent_kafka import (
 )
 
 from mainstem.errors import OLDER, LogError, UnreadableError
+from mainstem.kafka.door import told
 from mainstem.ports import Record
 
 PASSING = frozenset(
@@ -101,7 +102,8 @@ class KafkaCursor:
         self._topic, self._partition, self._position = topic, partition, start
         self._quiet, self._end_of = quiet, end_of
         self._looked, self._looked_at, self._behind = time.monotonic(), start, 0
-        self._consumer: Consumer | None = Consumer(consumer_config(config, committed))
+        self._config = consumer_config(config, committed)
+        self._consumer: Consumer | None = Consumer(self._config)
         self._consumer.assign([TopicPartition(topic, partition, start)])
 
     @property
@@ -149,7 +151,7 @@ class KafkaCursor:
                 messages += self._consumer.consume(limit - 1, 0)
             return messages
         except KafkaException as error:
-            raise LogError(f"{self._topic}: {error.args[0].str()}") from error
+            raise LogError(f"{self._topic}: {told(self._config, error.args[0], 'Read', self._topic)}") from error
 
     def _taken(self, message: Message) -> Record | None:
         error = message.error()
@@ -161,7 +163,7 @@ class KafkaCursor:
                 self._reached()
                 raise UnreadableError(f"{self._topic} no longer holds offset {self._position}")
             elif error.code() not in PASSING and not error.retriable():
-                raise LogError(f"{self._topic}: {error.str()}")
+                raise LogError(f"{self._topic}: {told(self._config, error, 'Read', self._topic)}")
             return None
         record = record_of(message)
         self._position = record.offset + 1

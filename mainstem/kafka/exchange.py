@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from mainstem.errors import LogError
 from mainstem.kafka.acknowledgement import acknowledged
 from mainstem.kafka.cursor import PASSING
+from mainstem.kafka.door import told
 from mainstem.serving import Answer, Place, Question, Tally
 from mainstem.topics import MESSAGE_LIMIT
 
@@ -59,6 +60,7 @@ class Exchange:
             "transactional.id": f"{group}-{member or secrets.token_hex(8)}",
             "transaction.timeout.ms": OPEN_SECONDS * 1000,
         }
+        self._config = {**config, "group.id": group, **(fenced if transactions else {})}
         self._producer = Producer(
             {
                 **config,
@@ -92,7 +94,7 @@ class Exchange:
                 self._producer.init_transactions(timeout)
             self._consumer.subscribe([source], on_assign=self._assigned, on_revoke=self._changed, on_lost=self._changed)
         except KafkaException as error:
-            raise LogError(f"{sink}: {_text(error)}") from error
+            raise self._failure(sink, "Write", error) from error
 
     def poll(self, timeout: float, limit: int) -> list[Question]:
         """Up to `limit` questions of this member's partitions; waits at most `timeout` seconds for the first."""
@@ -125,10 +127,10 @@ class Exchange:
         except KafkaException as error:
             code = error.args[0].code()
             if code not in _TOO_LONG:
-                raise LogError(f"{self._sink}: {_text(error)}") from error
+                raise self._failure(self._sink, "Write", error) from error
             if self._transactions:
                 self._abort()
-            raise TooLongError(f"{self._sink}: {_text(error)}") from error
+            raise TooLongError(f"{self._sink}: {error.args[0].str()}") from error
         for answer in answers:
             self._tallies[answer.place.partition] = self._tally(answer.place.partition) + Tally(1, int(answer.refused))
 
@@ -138,17 +140,20 @@ class Exchange:
         self._producer.purge()
         self._producer.flush(0)
 
+    def _failure(self, topic: str, operation: str, error: KafkaException) -> LogError:
+        return LogError(f"{topic}: {told(self._config, error.args[0], operation, topic)}")
+
     # ------------------------------------------------------------ reading
     def _next(self, timeout: float) -> Message | None:
         try:
             message = self._consumer.poll(timeout)
         except KafkaException as error:
-            raise LogError(f"{self._source}: {_text(error)}") from error
+            raise self._failure(self._source, "Read", error) from error
         problem = None if message is None else message.error()
         if problem is None:
             return message
         if problem.code() not in PASSING and not problem.retriable():
-            raise LogError(f"{self._source}: {problem.str()}")
+            raise self._failure(self._source, "Read", KafkaException(problem))
         return None
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -200,7 +205,7 @@ class Exchange:
         try:
             self._producer.abort_transaction(self._timeout)
         except KafkaException as error:
-            raise LogError(f"{self._sink}: {_text(error)}") from error
+            raise self._failure(self._sink, "Write", error) from error
 
     def _positions(self, answers: Sequence[Answer]) -> list[TopicPartition]:
         """The offset behind each partition's last question, with the tally that holds from there on."""
@@ -228,7 +233,3 @@ def _question(message: Message) -> Question:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
-
-
-def _text(error: KafkaException) -> str:
-    return str(error.args[0].str() or error.args[0].name())

@@ -8,7 +8,9 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient
 
 from mainstem.errors import LogError
-from mainstem.kafka.overview import Config, asking, bounds, translated
+from mainstem.kafka.config import Config
+from mainstem.kafka.door import told
+from mainstem.kafka.overview import asking, bounds, translated
 from mainstem.serving import Tally
 
 
@@ -49,7 +51,7 @@ class GroupStanding:
 def group_standing(config: Config, group: str, topic: str, timeout: float = 10.0) -> GroupStanding:
     """Ask Kafka; raises LogError."""
     admin = asking(config)
-    with translated(config):
+    with translated(config, topic):
         found = admin.list_topics(timeout=timeout).topics.get(topic)
         numbers = sorted(found.partitions) if found is not None and found.error is None else []
         first, end = bounds(admin, [TopicPartition(topic, number) for number in numbers], timeout)
@@ -68,7 +70,7 @@ def forget_group(config: Config, group: str, timeout: float = 10.0) -> None:
         admin.delete_consumer_groups([group], request_timeout=timeout)[group].result()
     except KafkaException as error:
         if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-            raise LogError(f"the group {group} cannot be deleted: {error.args[0].str()}") from error
+            raise LogError(f"the group {group} cannot be deleted: {told(config, error.args[0])}") from error
 
 
 def _kept(admin: AdminClient, group: str, topic: str, timeout: float) -> dict[int, tuple[int, Tally]]:

@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from mainstem.errors import LogError
 from mainstem.kafka.cursor import PASSING, record_of
+from mainstem.kafka.door import told
 from mainstem.kafka.renewed import Renewed
 from mainstem.ports import Record
 
@@ -52,7 +53,7 @@ class GroupReader:
                 if problem is not None and problem.code() not in PASSING and not problem.retriable():
                     raise KafkaException(problem)
         except KafkaException as error:
-            raise LogError(f"consumer group: {error.args[0].str()}") from error
+            raise LogError(f"consumer group: {told(self._settings, error.args[0], 'Read', self._topic)}") from error
         return record_of(message) if message is not None and problem is None else None
 
     def close(self) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from mainstem.kafka.overview import Config, asking, bounds, translated
+from mainstem.kafka.config import Config
+from mainstem.kafka.overview import asking, bounds, translated
 
 MOST_GROUPS = 200
 """Of consumer groups, each of which costs a request."""
@@ -51,7 +52,7 @@ class Inspection:
 def inspect(config: Config, topic: str, timeout: float = 10.0) -> Inspection | None:
     """What there is to know of a topic; None where there is none of that name. Raises LogError."""
     admin = asking(config)
-    with translated(config):
+    with translated(config, topic):
         found = admin.list_topics(timeout=timeout).topics.get(topic)
         if found is None or found.error is not None:
             return None

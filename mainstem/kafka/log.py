@@ -16,6 +16,7 @@ from mainstem.errors import LogError, UnknownTopicError
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
+from mainstem.kafka.door import told
 from mainstem.kafka.holdings import holdings
 from mainstem.kafka.identity import GONE, identify, ids_of
 from mainstem.kafka.leaders import await_leaders
@@ -34,6 +35,7 @@ QUIET_SECONDS = 5.0
 """After so long without a record a reader asks anew where its partition ends."""
 
 _NO_TOPIC = GONE | {KafkaError._UNKNOWN_PARTITION}
+_ABSENT = GONE | {KafkaError.LEADER_NOT_AVAILABLE}  # the latter: it is being made
 
 
 class KafkaLog:
@@ -112,7 +114,9 @@ class KafkaLog:
                 # a partition that was just created, or whose broker just came back, has no leader for a moment
                 passing = error.args[0].code() in PASSING or self._leaderless(error, topic, partition)
                 if not passing or time.monotonic() > deadline:
-                    raise LogError(f"asking for the offsets of {topic}: {error.args[0].str()}") from error
+                    raise LogError(
+                        f"asking for the offsets of {topic}: {self._told(error, 'Describe', topic)}"
+                    ) from error
                 time.sleep(0.05)
 
     def _end(self, topic: str, partition: int) -> int | None:
@@ -148,8 +152,10 @@ class KafkaLog:
     def partitions(self, topic: str, least: int = 1) -> int:
         """See `ports.MessageLog`."""
         if self._partitions.get(topic, 0) < least:
-            with self._translated(f"asking for topic {topic}") as admin:
+            with self._translated(f"asking for topic {topic}", "Describe", topic) as admin:
                 found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
+                if found is not None and found.error is not None and found.error.code() not in _ABSENT:
+                    raise KafkaException(found.error)
             if found is None or found.error is not None or not found.partitions:
                 raise UnknownTopicError(f"topic {topic} does not exist")
             self._partitions[topic] = len(found.partitions)
@@ -158,17 +164,17 @@ class KafkaLog:
     # ------------------------------------------------------------ topics
     def identify(self, topic: str) -> TopicIdentity | None:
         """See `ports.Streams`."""
-        with self._translated(f"asking which topic {topic} is") as admin:
+        with self._translated(f"asking which topic {topic} is", "Describe", topic) as admin:
             return identify(admin, topic, self._timeout)
 
     def existing(self, topics: Collection[str]) -> set[str]:
         """Which of these topics there are, all asked for at once; raises LogError."""
-        with self._translated(f"looking for {len(topics)} topics") as admin:
+        with self._translated(f"looking for {len(topics)} topics", "Describe", _one(topics)) as admin:
             return {name for name, id_ in ids_of(admin, topics, min(self._timeout, ASK_SECONDS)).items() if id_}
 
     def holdings(self, topics: Collection[str]) -> Holdings:
         """What there is now under these names, all asked for at once; raises LogError."""
-        with self._translated(f"asking what Kafka holds of {len(topics)} topics") as admin:
+        with self._translated(f"asking what Kafka holds of {len(topics)} topics", "Describe", _one(topics)) as admin:
             return holdings(admin, topics, self._timeout)
 
     def create_topics(self, topics: Iterable[TopicSpec]) -> None:
@@ -177,7 +183,7 @@ class KafkaLog:
         if not new:
             return
         names = [spec.topic for spec in new]
-        with self._translated(f"creating {', '.join(names)}") as admin:
+        with self._translated(f"creating {', '.join(names)}", "Create", _one(names)) as admin:
             for future in admin.create_topics(new, **self._limits).values():
                 _settle(future.result, KafkaError.TOPIC_ALREADY_EXISTS)
         self._await(names)
@@ -194,7 +200,7 @@ class KafkaLog:
         try:
             await_leaders(self._admin, counts, self._timeout)
         except KafkaException as error:
-            raise LogError(f"waiting for new topics' leaders: {error.args[0].str()}") from error
+            raise LogError(f"waiting for new topics' leaders: {self._told(error, 'Describe', _one(names))}") from error
 
     def _known(self, topic: str) -> bool:
         with contextlib.suppress(LogError):
@@ -206,7 +212,7 @@ class KafkaLog:
         doomed = list(names)
         if not doomed:
             return
-        with self._translated(f"deleting {', '.join(doomed)}") as admin:
+        with self._translated(f"deleting {', '.join(doomed)}", "Delete", _one(doomed)) as admin:
             for name, future in admin.delete_topics(doomed, **self._limits).items():
                 _settle(future.result, KafkaError.UNKNOWN_TOPIC_OR_PART)
                 self._partitions.pop(name, None)
@@ -214,7 +220,7 @@ class KafkaLog:
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """See `ports.MessageLog`."""
         target = TopicPartition(topic, partition, before)
-        with self._translated(f"pruning {topic}") as admin:
+        with self._translated(f"pruning {topic}", "Delete", topic) as admin:
             for future in admin.delete_records([target], **self._limits).values():
                 future.result()
 
@@ -228,12 +234,20 @@ class KafkaLog:
 
     # ------------------------------------------------------------ inside
     @contextlib.contextmanager
-    def _translated(self, doing: str) -> Iterator[AdminClient]:
+    def _translated(self, doing: str, operation: str, name: str) -> Iterator[AdminClient]:
         try:
             with self._admin.lend() as admin:
                 yield admin
         except KafkaException as error:
-            raise LogError(f"{doing}: {error.args[0].str() or error.args[0].name()}") from error
+            raise LogError(f"{doing}: {self._told(error, operation, name)}") from error
+
+    def _told(self, error: KafkaException, operation: str, name: str) -> str:
+        return told(self._config, error.args[0], operation, name)
+
+
+def _one(topics: Collection[str]) -> str:
+    """What a right to them is called: the name of the only one, `*` for several."""
+    return next(iter(topics)) if len(topics) == 1 else "*"
 
 
 def _settle(result: Callable[[], Any], fine: int) -> None:

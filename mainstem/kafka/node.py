@@ -15,28 +15,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from mainstem.addresses import address, host_and_port
 from mainstem.errors import ConfigError, MainstemError
 from mainstem.kafka import java, storage
-from mainstem.kafka.properties import read_properties
+from mainstem.kafka.properties import broker_properties
 
 CLIENT_PORT, CONTROLLER_PORT, EXTERNAL_PORT = 9092, 9093, 9094
 DEFAULT_DATA = "/var/lib/mainstem"
 
-_ADDRESS = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}")
 _HEAP = re.compile(r"[1-9][0-9]*[mg]")
 
 
 def node_properties(environ: Mapping[str, str], data: Path) -> dict[str, str]:
     """`server.properties`; raises ConfigError naming the variable.
 
-    MAINSTEM_KAFKA_ADVERTISED and MAINSTEM_KAFKA_EXTERNAL are host:port as clients reach the two listeners; without
-    the latter there is no second one. MAINSTEM_KAFKA_CONFIG names a property file whose lines win over ours.
+    MAINSTEM_KAFKA_ADVERTISED and MAINSTEM_KAFKA_EXTERNAL are host:port (`[::1]:9092` for IPv6) as clients reach the two
+    listeners; without the latter there is no second one. MAINSTEM_KAFKA_CONFIG names a property file, written as Java
+    reads them, whose lines win over ours.
     """
-    listeners = [f"CLIENT://0.0.0.0:{CLIENT_PORT}", f"CONTROLLER://127.0.0.1:{CONTROLLER_PORT}"]
-    advertised = [f"CLIENT://{_address(environ, 'MAINSTEM_KAFKA_ADVERTISED', f'localhost:{CLIENT_PORT}')}"]
+    inside = _address(environ, "MAINSTEM_KAFKA_ADVERTISED", f"localhost:{CLIENT_PORT}")
+    listeners = [f"CLIENT://{_any(inside)}:{CLIENT_PORT}", f"CONTROLLER://127.0.0.1:{CONTROLLER_PORT}"]
+    advertised = [f"CLIENT://{inside}"]
     protocols = ["CLIENT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]
     if outside := _address(environ, "MAINSTEM_KAFKA_EXTERNAL", ""):
-        listeners.append(f"EXTERNAL://0.0.0.0:{EXTERNAL_PORT}")
+        listeners.append(f"EXTERNAL://{_any(outside)}:{EXTERNAL_PORT}")
         advertised.append(f"EXTERNAL://{outside}")
         protocols.append("EXTERNAL:PLAINTEXT")
     extra = {
@@ -48,15 +50,21 @@ def node_properties(environ: Mapping[str, str], data: Path) -> dict[str, str]:
         "listener.security.protocol.map": ",".join(protocols),
     }
     if path := environ.get("MAINSTEM_KAFKA_CONFIG", "").strip():
-        extra |= read_properties(Path(path))
+        extra |= broker_properties(Path(path))
     return storage.properties(data, CLIENT_PORT, CONTROLLER_PORT, extra)
+
+
+def _any(advertised: str) -> str:
+    """All of this machine's addresses of the advertised one's kind; those of IPv6 take IPv4's along."""
+    return "[::]" if advertised.startswith("[") else "0.0.0.0"  # noqa: S104
 
 
 def _address(environ: Mapping[str, str], name: str, default: str) -> str:
     value = environ.get(name, "").strip() or default
-    if value and not _ADDRESS.fullmatch(value):
-        raise ConfigError(f"{name} is {value!r}; it must be host:port")
-    return value
+    try:
+        return address(*host_and_port(value)) if value else ""
+    except ConfigError as error:
+        raise ConfigError(f"{name} is {value!r}; {error}") from error
 
 
 def broker_command(environ: Mapping[str, str]) -> list[str]:

@@ -33,6 +33,8 @@ IN_FLIGHT = 24 << 20
 SERVE = 0.2
 """Seconds of one wait for acknowledgements: so soon an unused producer's thread ends."""
 
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
 Delivered = Callable[[KafkaError | None, int], None]
 """(error, offset), called once a record with the outbox's lock held."""
 
@@ -80,7 +82,9 @@ class Outbox:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._under_way: set[_Waiting] = set()
         self._nbytes = 0
-        threading.Thread(target=_serve, args=(self._producer, self.stop), name="acknowledgements", daemon=True).start()
+        self._fatal: list[KafkaError] = []
+        serving = (self._producer, self.stop, self._fatal)
+        threading.Thread(target=_serve, args=serving, name="acknowledgements", daemon=True).start()
 
     def put(self, topic: str, record: Outgoing, delivered: Delivered, urgent: bool) -> None:
         """Send a record as soon as its partition has room; `urgent` ones first. Raises LogError."""
@@ -138,6 +142,8 @@ class Outbox:
                 self._arrived(lane, item)
                 self.heard = time.monotonic()
                 error, offset = acknowledged(error, message)
+                if error is not None and error.code() in _PURGED and self._fatal:
+                    error = self._fatal[0]
                 lane.answered = lane.answered or error is None
                 item.delivered(error, offset)
                 try:
@@ -167,9 +173,11 @@ class Outbox:
         lane.under_way -= 1
 
 
-def _serve(producer: Producer, stop: threading.Event) -> None:
+def _serve(producer: Producer, stop: threading.Event, fatal: list[KafkaError]) -> None:
     while not stop.is_set():
-        with contextlib.suppress(KafkaException):  # a fatal one; each record's own delivery report follows
+        try:
             producer.poll(SERVE)
+        except KafkaException as error:  # each record's own delivery report follows, and only says that it was dropped
+            fatal.append(error.args[0])
     with contextlib.suppress(KafkaException):
         producer.flush(SERVE)

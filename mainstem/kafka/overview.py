@@ -12,9 +12,9 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from mainstem.errors import LogError
+from mainstem.kafka.config import Config
+from mainstem.kafka.door import knock, told
 from mainstem.kafka.identity import GONE
-
-Config = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +83,18 @@ def _settled(futures: Mapping[TopicPartition, Future[Any]]) -> Offsets:
 
 
 @contextlib.contextmanager
-def translated(config: Config) -> Iterator[None]:
-    """Kafka's exceptions as LogError that names the servers."""
+def translated(config: Config, name: str = "") -> Iterator[None]:
+    """Kafka's exceptions as LogError that names the servers; `name` is the topic or group that is asked about."""
     try:
         yield
     except KafkaException as error:
-        raise LogError(f"Kafka at {config.get('bootstrap.servers')} does not answer: {error.args[0].str()}") from error
-
-
-def broker_count(config: Config, timeout: float = 5.0) -> int:
-    """How many brokers the cluster has; raises LogError where none answers within `timeout` seconds."""
-    admin = asking(config)
-    with translated(config):
-        return len(admin.list_topics(timeout=timeout).brokers)
+        raise LogError(told(config, error.args[0], "Describe", name)) from error
 
 
 def answers(config: Config, timeout: float = 3.0) -> bool:
     """Whether Kafka answers a client that was just made."""
     try:
-        return broker_count(config, timeout) > 0
+        return knock(config, timeout) > 0
     except LogError:
         return False
 

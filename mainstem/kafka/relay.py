@@ -22,8 +22,10 @@ from confluent_kafka import (
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import OLDER, LogError
+from mainstem.kafka.access import Heard, reason, refusal
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.cursor import record_of
+from mainstem.kafka.door import told
 from mainstem.kafka.identity import GONE, ids_of
 from mainstem.kafka.log import LOOK_SECONDS, QUIET_SECONDS
 from mainstem.kafka.overview import ends
@@ -116,7 +118,7 @@ class GroupSource:
         try:
             return Consumer(self._settings)
         except (KafkaException, ValueError, TypeError) as error:
-            raise LogError(f"the Kafka client cannot be set up: {_text(error)}") from error
+            raise LogError(f"the Kafka client cannot be set up: {error}") from error
 
     def batch(self, timeout: float) -> Batch | None:
         """Up to 500 records or about 0.9 MB, in order; None if none came in time. Raises LogError.
@@ -133,7 +135,7 @@ class GroupSource:
 
     def drained(self) -> bool:
         """Whether this member has every matching topic and has read each to its present end. Raises LogError."""
-        return _guard("the ends of the topics are not known", self._is_drained)
+        return self._guard("the ends of the topics are not known", self._is_drained)
 
     def close(self) -> None:
         """Leave the group, so that another member takes over at once."""
@@ -175,19 +177,20 @@ class GroupSource:
         try:
             results = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            raise LogError(f"the positions were not committed: {_text(error)}") from error
+            raise LogError(f"the positions were not committed: {self._text(error)}") from error
         for result in results or ():
             if result.error is not None and result.error.code() not in _GONE:
-                raise LogError(f"the position in {result.topic} was not committed: {result.error.str()}")
+                why = told(self._settings, result.error, "Read", result.topic)
+                raise LogError(f"the position in {result.topic} was not committed: {why}")
         self._failures = 0
 
     def _prepare(self) -> None:
-        metadata = _guard("Kafka does not answer", lambda: self._consumer.list_topics(timeout=_TIMEOUT))
+        metadata = self._guard("asking which Kafka it is", lambda: self._consumer.list_topics(timeout=_TIMEOUT))
         if self._create is not None and self._create.name not in metadata.topics:
             self._create_topic(self._create)
         if not metadata.cluster_id:
             raise LogError("Kafka does not tell its cluster id")
-        _guard("cannot subscribe", lambda: self._consumer.subscribe(self._patterns, on_assign=self._assigned))
+        self._guard("cannot subscribe", lambda: self._consumer.subscribe(self._patterns, on_assign=self._assigned))
         self._cluster = metadata.cluster_id
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -207,7 +210,7 @@ class GroupSource:
                 found = ends(admin, mine, LOOK_SECONDS)
             heard = {(p.topic, p.partition): self._consumer.get_watermark_offsets(p, cached=True)[1] for p in mine}
         except (KafkaException, RuntimeError) as error:
-            log.debug("the ends of the topics are not known now: %s", _text(error))
+            log.debug("the ends of the topics are not known now: %s", error)
             return
         finally:
             self._looked = time.monotonic()
@@ -253,15 +256,16 @@ class GroupSource:
             self._read.append(message)
 
     def _poll(self, timeout: float) -> Message | None:
-        message = _guard("reading failed", lambda: self._consumer.poll(timeout))
-        error = message.error() if message is not None else None
+        message = self._guard("reading failed", lambda: self._consumer.poll(timeout))
+        if message is None:
+            return None
+        error = message.error()
         if error is None:
-            if message is not None:
-                self._reach.read(*_place(message))
-                self._troubles &= {KafkaError._ALL_BROKERS_DOWN}  # until a new client reads
+            self._reach.read(*_place(message))
+            self._troubles &= {KafkaError._ALL_BROKERS_DOWN}  # until a new client reads
             return message
         if error.code() not in _PASSING:
-            raise LogError(f"reading failed: {error.str()}")
+            raise LogError(f"reading failed: {told(self._settings, error, 'Read', message.topic() or '')}")
         log.debug("passing: %s", error.str())
         return None
 
@@ -270,7 +274,7 @@ class GroupSource:
         try:
             self._consumer.list_topics(timeout=_TIMEOUT)
         except KafkaException as error:
-            log.debug("cannot list the topics now, they will be found later: %s", _text(error))
+            log.debug("cannot list the topics now, they will be found later: %s", error)
 
     def _identify(self, topics: Iterable[str]) -> dict[str, str]:
         """Topic ids, asked for after the records were read. Raises LogError.
@@ -280,7 +284,8 @@ class GroupSource:
         """
         ids: dict[str, str] = {}
         names = sorted(topics)
-        for name, found in _guard("the topics cannot be described", lambda: self._describe(names)).items():
+        described = self._guard("the topics cannot be described", lambda: self._describe(names), names[0])
+        for name, found in described.items():
             known = self._ids.get(name)
             if found is None and known is None:
                 log.warning("topic %s was deleted before it could be identified; its records are left out", name)
@@ -304,17 +309,16 @@ class GroupSource:
                 admin.create_topics([topic], request_timeout=_TIMEOUT)[spec.name].result(timeout=_TIMEOUT + 1)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                log.warning(
-                    "topic %s does not exist and cannot be created (%s); waiting for it", spec.name, _text(error)
-                )
+                why = told(self._settings, error.args[0], "Create", spec.name)
+                log.warning("topic %s does not exist and cannot be created (%s); waiting for it", spec.name, why)
 
     def _rewind(self, topic: str) -> None:
         if self._overflow is not None and _topic(self._overflow) == topic:
             self._overflow = None
-        for assigned in _guard("no assignment", self._consumer.assignment):
+        for assigned in self._guard("no assignment", self._consumer.assignment):
             if assigned.topic == topic:
                 start = TopicPartition(topic, assigned.partition, OFFSET_BEGINNING)
-                _guard(f"cannot go back in {topic}", lambda start=start: self._consumer.seek(start))  # type: ignore[misc]
+                self._guard(f"cannot go back in {topic}", lambda start=start: self._consumer.seek(start), topic)  # type: ignore[misc]
 
     def _is_drained(self) -> bool:
         if self._read or self._overflow is not None:
@@ -342,19 +346,18 @@ class GroupSource:
         """Tell each kind of trouble with the connection once, until records come again."""
         if error.code() not in self._troubles:
             self._troubles.add(error.code())
-            log.warning("Kafka: %s", error.str())
+            heard = Heard(error.code(), error.str())
+            log.warning("Kafka: %s", refusal(self._settings, [heard]) or reason(heard.text))
 
+    def _guard(self, what: str, call: Callable[[], _T], topic: str = "") -> _T:
+        try:
+            return call()
+        except (KafkaException, RuntimeError) as error:
+            raise LogError(f"{what}: {self._text(error, topic)}") from error
 
-def _guard(what: str, call: Callable[[], _T]) -> _T:
-    try:
-        return call()
-    except (KafkaException, RuntimeError) as error:
-        raise LogError(f"{what}: {_text(error)}") from error
-
-
-def _text(error: Exception) -> str:
-    first = error.args[0] if error.args else None
-    return first.str() if isinstance(first, KafkaError) else str(error)
+    def _text(self, error: Exception, topic: str = "") -> str:
+        first = error.args[0] if error.args else None
+        return told(self._settings, first, "Read", topic) if isinstance(first, KafkaError) else str(error)
 
 
 def _topic(message: Message) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mainstem.errors import BrokerError
-from mainstem.kafka import jars, java
+from mainstem.kafka import jars, java, java_properties
 from mainstem.kafka.cache import locked
 
 MAX_RECORD_BYTES = 8 << 20
@@ -67,7 +67,7 @@ def properties(data: Path, port: int, controller_port: int, extra: Mapping[str, 
 def write_properties(path: Path, values: Mapping[str, str]) -> None:
     """Write a Java property file that only its owner can read."""
     path.touch(mode=0o600)
-    path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+    path.write_text("".join(java_properties.line(name, value) for name, value in values.items()), "ascii")
 
 
 def format_data(data: Path) -> None:

@@ -8,15 +8,18 @@ exactly the records sent, also when someone else writes into the same partition.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import LogError
+from mainstem.kafka.access import SILENT, Heard, barred, refusal, unreachable
 from mainstem.kafka.acknowledgement import acknowledged
 from mainstem.kafka.admin import Administrator
+from mainstem.kafka.door import closed, told
 from mainstem.kafka.leaders import await_leaders
 from mainstem.streams import StreamRange
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
@@ -30,10 +33,12 @@ class StreamProducer:
     """
 
     def __init__(self, config: Mapping[str, str | int | float | bool], *, timeout: float = 30.0) -> None:
+        self._config = dict(config)
         self._servers = str(config["bootstrap.servers"])
         self._timeout = timeout
-        self._trouble = ""
+        self._heard: deque[Heard] = deque(maxlen=8)
         self._problem: KafkaError | None = None
+        self._topic = ""
         self._ranges: dict[str, dict[int, list[list[int]]]] = {}
         self._delivered = 0
         # Connection errors reach the caller as one LogError; librdkafka need not print them as well.
@@ -63,10 +68,11 @@ class StreamProducer:
             with self._admin.lend() as admin:
                 admin.create_topics([new], operation_timeout=self._timeout)[spec.name].result(self._timeout)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError._TIMED_OUT:
+            if error.args[0].code() in SILENT:
                 raise self._unreachable() from error
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise LogError(f"topic {spec.name} cannot be created: {_text(error.args[0])}") from error
+                why = told(self._config, error.args[0], "Create", spec.name)
+                raise LogError(f"topic {spec.name} cannot be created: {why}") from error
         deadline = time.monotonic() + self._timeout
         while not (found := self._partitions(spec.name)):
             if time.monotonic() > deadline:
@@ -75,34 +81,36 @@ class StreamProducer:
         try:
             await_leaders(self._admin, {spec.name: found}, self._timeout)
         except KafkaException as error:
-            raise LogError(f"topic {spec.name} was created, but has no leader: {_text(error.args[0])}") from error
+            why = told(self._config, error.args[0], "Describe", spec.name)
+            raise LogError(f"topic {spec.name} was created, but has no leader: {why}") from error
         return found
 
     def send(self, topic: str, value: bytes, key: bytes | None = None, partition: int = -1) -> None:
         """Queue a record; partition -1 lets the key choose. Raises the failure of any earlier one."""
-        self._producer.poll(0)
+        self._hearing(self._producer.poll, 0)
         self._raise_problem()
         deadline = time.monotonic() + self._timeout
         while True:
             try:
+                self._topic = topic
                 self._producer.produce(topic, value, key, partition, on_delivery=self._delivery)
                 return
             except BufferError:
                 before = self._delivered
-                self._producer.poll(0.1)
+                self._hearing(self._producer.poll, 0.1)
                 self._raise_problem()
                 if self._delivered > before:
                     deadline = time.monotonic() + self._timeout
                 elif time.monotonic() > deadline:
                     raise self._unreachable() from None
             except KafkaException as error:
-                raise LogError(f"{topic}: {_text(error.args[0])}") from error
+                raise LogError(f"{topic}: {told(self._config, error.args[0], 'Write', topic)}") from error
 
     def flush(self) -> None:
         """Wait until every record is acknowledged."""
         deadline = time.monotonic() + self._timeout
         before = self._delivered
-        while self._producer.flush(0.2):
+        while self._hearing(self._producer.flush, 0.2):
             self._raise_problem()
             if self._delivered > before:
                 before, deadline = self._delivered, time.monotonic() + self._timeout
@@ -141,12 +149,20 @@ class StreamProducer:
             self._producer.flush(0)
 
     # ------------------------------------------------------------ inside
+    def _hearing(self, call: Callable[[float], int], seconds: float) -> int:
+        """What `poll` or `flush` returns; 1 where it raises a fatal error, which the records' reports do not name."""
+        try:
+            return call(seconds)
+        except KafkaException as error:
+            self._problem = self._problem or error.args[0]
+            return 1
+
     def _delivery(self, error: KafkaError | None, message: Message) -> None:
         error, offset = acknowledged(error, message)
         if error is not None:
             # A purge is our own doing, and later failures follow from the first.
             if self._problem is None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-                self._problem = error
+                self._problem, self._topic = error, message.topic() or ""
             return
         self._delivered += 1
         topic, partition = message.topic(), message.partition()
@@ -166,31 +182,31 @@ class StreamProducer:
                 found = self._producer.list_topics(topic, timeout=0.5).topics.get(topic)
                 break
             except KafkaException as error:
-                if time.monotonic() > deadline:
+                self._hearing(self._producer.poll, 0)
+                if time.monotonic() > deadline or barred(self._config, self._heard):
                     raise self._unreachable() from error
         if found is None or (found.error is not None and found.error.code() in _MISSING):
             return 0
         if found.error is not None:
-            raise LogError(f"topic {topic}: {_text(found.error)}")
+            raise LogError(f"topic {topic}: {told(self._config, found.error, 'Describe', topic)}")
         return len(found.partitions)
 
     def _troubled(self, error: KafkaError) -> None:
-        self._trouble = _text(error)
+        self._heard.append(Heard(error.code(), error.str()))
 
     def _raise_problem(self) -> None:
         if self._problem is None:
             return
-        if self._problem.code() == KafkaError._MSG_TIMED_OUT:
+        if self._problem.code() in SILENT:
             raise self._unreachable()
-        raise LogError(f"Kafka refused a record: {_text(self._problem)}")
+        why = told(self._config, self._problem, "Write", self._topic)
+        raise LogError(f"Kafka refused a record of {self._topic}: {why}")
 
     def _unreachable(self) -> LogError:
-        why = f" ({self._trouble})" if self._trouble else ""
-        return LogError(f"no Kafka broker answered at {self._servers} within {self._timeout:g} s{why}")
+        said = "" if refusal(self._config, self._heard) else unreachable(self._heard)
+        why = None if said else closed(self._config)
+        said = f": {said}" if said else ""
+        return LogError(why or f"no Kafka broker answered at {self._servers} within {self._timeout:g} s{said}")
 
 
 _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.LEADER_NOT_AVAILABLE)
-
-
-def _text(error: Any) -> str:
-    return str(error.str() or error.name())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
@@ -93,6 +94,10 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Silent(WSGIRequestHandler):
     timeout = 15
 
@@ -120,7 +125,8 @@ def serving(part: str, health: Health, *collectors: Collector) -> Iterator[int |
 def _listening(part: str, health: Health, port: int, collectors: Iterable[Collector]) -> Iterator[None]:
     ours = (HealthCollector(part, health), DisksCollector(Disks.from_environ()), *collectors)
     try:
-        server = make_server(os.environ.get(HOST, ""), port, application(health), _Server, _Silent)
+        host = os.environ.get(HOST, "").strip().strip("[]")
+        server = make_server(host, port, application(health), _Server6 if ":" in host else _Server, _Silent)
     except OSError as error:
         raise ConfigError(f"{PORT} {port} cannot be listened on: {error.strerror}") from error
     for collector in ours:

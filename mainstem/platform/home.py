@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from mainstem.errors import ConfigError
 
@@ -74,6 +75,11 @@ class Home:
     def database(self) -> Path:
         """SQLite, unless DATABASE_URL says otherwise."""
         return self.root / "db.sqlite3"
+
+    @property
+    def database_url(self) -> str:
+        """The same as DATABASE_URL has it."""
+        return f"sqlite:///{quote(str(self.database))}"
 
     # -- who holds it, what runs --------------------------------------------------------------------------------
     @contextlib.contextmanager

@@ -58,7 +58,7 @@ def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str
         "MAINSTEM_HOME": str(home.root),
         "MAINSTEM_API": addresses.web,
         "MAINSTEM_LOG_STREAM": "off",
-        "DATABASE_URL": inherited.get("DATABASE_URL") or f"sqlite:///{home.database}",
+        "DATABASE_URL": inherited.get("DATABASE_URL") or home.database_url,
         "PYTHONUNBUFFERED": "1",
     }
     if log_json:

@@ -18,9 +18,9 @@ from types import FrameType
 from mainstem import disk, topics
 from mainstem.errors import ConfigError, LogError
 from mainstem.kafka.config import client_config
+from mainstem.kafka.door import knock
 from mainstem.kafka.embedded import EmbeddedKafka
 from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.overview import broker_count
 from mainstem.kafka.prepare import Say as Progress
 from mainstem.kafka.prepare import prepare
 from mainstem.platform import plan, secret_settings
@@ -162,7 +162,7 @@ class Platform:
             self.say(f"Kafka        {addresses.kafka}  ({time.monotonic() - step:.1f} s)")
         else:
             config = client_config(addresses.kafka, base.get("KML_CLOUD_CLIENT_CONFIG"))
-            brokers = broker_count(config, KAFKA_SECONDS)
+            brokers = knock(config, KAFKA_SECONDS)
             self.say(f"Kafka        {addresses.kafka}, {brokers} broker{'s' * (brokers != 1)}")
 
     def _addresses(self, last: Running | None) -> Addresses:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from mainstem.addresses import address
 from mainstem.errors import ConfigError
 from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError
 
@@ -32,7 +33,8 @@ class Ingest:
             port = parts.port
         except ValueError as error:
             raise ConfigError(f"MAINSTEM_API is {api!r}; its port is not a number") from error
-        self._https, self._host, self._port = parts.scheme == "https", parts.hostname, port
+        self._https, self._host = parts.scheme == "https", parts.hostname
+        self._port = port or (443 if self._https else 80)  # without one Python's client takes `::1` for host and port
         self._path = parts.path.rstrip("/") + path
         self._health = parts.path.rstrip("/") + "/api/health/"
         self._token = token
@@ -82,8 +84,7 @@ class Ingest:
 
     @property
     def _where(self) -> str:
-        port = f":{self._port}" if self._port else ""
-        return f"{'https' if self._https else 'http'}://{self._host}{port}{self._path}"
+        return f"{'https' if self._https else 'http'}://{address(self._host, self._port)}{self._path}"
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
         headers = {

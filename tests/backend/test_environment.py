@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backend.config import environment as env
 from mainstem.errors import ConfigError
+from mainstem.platform.home import Home
 
 pytestmark = pytest.mark.backend
 
@@ -31,6 +37,45 @@ def test_other_databases(url: str) -> None:
     """What is not supported is refused, and the variable named."""
     with pytest.raises(ConfigError, match="DATABASE_URL"):
         env.database({"DATABASE_URL": url})
+
+
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+
+
+@given(PASSWORDS, PASSWORDS.filter(bool), st.sampled_from(["db:5432", "[::1]:5432", "db"]), st.booleans())
+def test_a_password_may_hold_anything(user: str, password: str, where: str, encoded: bool) -> None:
+    """As it is (but for `%` before two digits), or percent-encoded."""
+    name = quote(user, safe="")
+    word = quote(password, safe="") if encoded else re.sub("%(?=[0-9A-Fa-f]{2})", "%25", password)
+    settings = env.database({"DATABASE_URL": f"postgres://{name}:{word}@{where}/mainstem?sslmode=require".strip()})
+    assert (settings["USER"], settings["PASSWORD"], settings["NAME"]) == (user, password, "mainstem")
+    assert (settings["HOST"], settings["PORT"]) == ("::1" if "::1" in where else "db", 5432 if ":5" in where else "")
+    assert settings["OPTIONS"] == {"sslmode": "require"}
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://me:SECRET#x@db:port/x", "postgres://me:SECRET@db", "mysql://me:SECRET@db/x"]
+)
+def test_no_password_is_told(url: str) -> None:
+    """Neither in the sentence nor in what it came from."""
+    with pytest.raises(ConfigError) as caught:
+        env.database({"DATABASE_URL": url})
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("folder", ["a#b", "a?b=1", "a%20b", "ä b"])
+def test_a_state_directory_may_be_called_anything(tmp_path: Path, folder: str) -> None:
+    """Its database stands in it, and not beside it under a part of the name."""
+    home = Home(tmp_path / folder)
+    for environ in ({"MAINSTEM_HOME": str(home.root)}, {"DATABASE_URL": home.database_url}):
+        assert env.database(environ)["NAME"] == str(home.database)
+    assert env.database({"DATABASE_URL": "sqlite:////x/a#b?c"})["NAME"] == "/x/a#b?c"
+
+
+def test_ipv6_hosts_get_their_brackets() -> None:
+    """Django compares them so."""
+    environ = {"HOSTS": "localhost, ::1 [fd00::5] 10.0.0.1"}
+    assert env.hosts("HOSTS", "", environ) == ["localhost", "[::1]", "[fd00::5]", "10.0.0.1"]
 
 
 def test_secret_from_file(tmp_path: Path) -> None:

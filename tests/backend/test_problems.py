@@ -104,6 +104,50 @@ def test_csrf(client_of: Clients, user: Callable[[str], Any]) -> None:
     assert "CSRF" in problem(client.post("/api/configurations/", {"name": "x"}), 403)["detail"]
 
 
+HOSTS = {
+    "192.168.1.20:8000": 200,
+    "[fd00::5]:8000": 200,
+    "lab7.local": 400,
+    "192.168.1.20.evil.example": 400,
+    "a b": 400,
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_address_is_ours_and_a_name_is_told_its_setting(client_of: Clients, host: str) -> None:
+    """Of this machine in its network, until MAINSTEM_ALLOWED_HOSTS says which; the health's answer too."""
+    response = client_of(None).get("/api/health/", HTTP_HOST=host)
+    assert response.status_code == HOSTS[host]
+    if host == "lab7.local":
+        told = (
+            "This server does not answer to the name lab7.local: whoever runs it can add that to MAINSTEM_ALLOWED_HOSTS"
+        )
+        assert told in response.json()["detail"]
+        assert "MAINSTEM_ALLOWED_HOSTS" in client_of(None).get("/login/", HTTP_HOST=host).content.decode()
+
+
+def test_the_allowed_hosts_are_all(client_of: Clients, settings: Any) -> None:
+    """Where somebody has named them, an address is none of them unless it is there."""
+    settings.ANY_ADDRESS = False
+    response = client_of(None).get("/api/health/", HTTP_HOST="192.168.1.20:8000")
+    assert response.status_code == 400 and "192.168.1.20" in response.json()["detail"]
+
+
+def test_a_form_through_a_proxy_with_tls_is_told_the_setting(user: Callable[[str], Any]) -> None:
+    """Reloading the page would not help, neither on a page nor in the API."""
+    client = APIClient(enforce_csrf_checks=True)
+    told = (
+        "This was sent from https://fl.example.org, which this server does not know as its own address. "
+        "Where that is a proxy before it, the proxy must send X-Forwarded-Proto and MAINSTEM_HTTPS be true, "
+        "or MAINSTEM_TRUSTED_ORIGINS must name it"
+    )
+    response = client.post("/login/", {"username": "a"}, HTTP_ORIGIN="https://fl.example.org", format="multipart")
+    assert response.status_code == 403 and told in response.content.decode()
+    client.force_login(user("operator"))
+    body = problem(client.post("/api/configurations/", {"name": "x"}, HTTP_ORIGIN="https://fl.example.org"), 403)
+    assert body["detail"].startswith(told)
+
+
 def test_pages_stay_html(client_of: Clients, user: Callable[[str], Any]) -> None:
     """Outside /api/ an error is a page."""
     client = APIClient()

@@ -8,7 +8,7 @@ import pytest
 
 from mainstem.errors import ConfigError
 from mainstem.kafka.node import node_properties
-from mainstem.kafka.properties import read_properties
+from mainstem.kafka.properties import broker_properties, client_properties
 
 
 def test_one_listener_unless_there_is_an_outside(tmp_path: Path) -> None:
@@ -28,8 +28,22 @@ def test_clients_outside_are_told_their_own_address(tmp_path: Path) -> None:
     assert "EXTERNAL:PLAINTEXT" in made["listener.security.protocol.map"]
 
 
+def test_an_ipv6_address_is_one(tmp_path: Path) -> None:
+    """In brackets; then the listener is for both kinds."""
+    environ = {"MAINSTEM_KAFKA_ADVERTISED": "[::1]:9092", "MAINSTEM_KAFKA_EXTERNAL": "[2001:db8::5]:31162"}
+    made = node_properties(environ, tmp_path)
+    assert made["advertised.listeners"] == "CLIENT://[::1]:9092,EXTERNAL://[2001:db8::5]:31162"
+    assert made["listeners"] == "CLIENT://[::]:9092,CONTROLLER://127.0.0.1:9093,EXTERNAL://[::]:9094"
+
+
+BAD = "kafka", "kafka:", "a:1,b:2", "::1:9092", "[::1]", "[::g]:1", "kafka:0", "kafka:65536", "kafka:9092\nlog.dirs=/"
+
+
 @pytest.mark.parametrize("name", ["MAINSTEM_KAFKA_ADVERTISED", "MAINSTEM_KAFKA_EXTERNAL"])
-@pytest.mark.parametrize("value", ["kafka", "kafka:", "a:1,b:2", "kafka:9092\nlog.dirs=/"])
+@pytest.mark.parametrize(
+    "value",
+    ["kafka", "kafka:", "a:1,b:2", "::1:9092", "[::1]", "[::g]:1", "kafka:0", "kafka:65536", "a:9092\nlog.dirs=/"],
+)
 def test_an_address_that_is_none_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     """No address can bring another setting in."""
     with pytest.raises(ConfigError, match=name):
@@ -49,6 +63,6 @@ def test_a_property_file_with_a_bad_line_is_told_with_its_number(tmp_path: Path)
     file = tmp_path / "bad.properties"
     file.write_text("a=1\nnonsense\n")
     with pytest.raises(ConfigError, match="line 2"):
-        read_properties(file)
+        client_properties(file)
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_properties(tmp_path / "absent")
+        broker_properties(tmp_path / "absent")

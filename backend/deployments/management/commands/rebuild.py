@@ -26,10 +26,11 @@ class Command(BaseCommand):
         if not cloud:
             raise CommandError("say where Kafka is: KML_CLOUD_BOOTSTRAP_SERVERS")
         data = os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip() or cloud
+        same = settings.KAFKA_CLIENT_CONFIG if data == cloud else ""
         try:
             done = rebuild(
                 client_config(cloud, settings.KAFKA_CLIENT_CONFIG or None),
-                client_config(data, os.environ.get("DATA_CLIENT_CONFIG")),
+                client_config(data, os.environ.get("DATA_CLIENT_CONFIG") or same or None),
                 self.stderr.write,
             )
         except MainstemError as error:
