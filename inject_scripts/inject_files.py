@@ -251,7 +251,7 @@ def _inject(argv: Sequence[str] | None) -> int:
     sender = producer(options)
     try:
         injector = Injector(sender, codec, announced)
-        progress = Progress(source.name, taken.rows, quiet=options.quiet)
+        progress = Progress(source.name, taken.rows, quiet=options.quiet, lines=options.progress)
         done = injector.inject(
             samples.iterate(),
             topic=options.topic,
