@@ -22,7 +22,7 @@ class TopicField(serializers.RegexField):
     """A topic for samples."""
 
     def __init__(self, **options: Any) -> None:
-        told = {"invalid": "A topic's name has 1 to 200 characters of A-Z a-z 0-9 . _ -"}
+        told: dict[str, Any] = {"invalid": "A topic's name has 1 to 200 characters of A-Z a-z 0-9 . _ -"}
         super().__init__(r"\A[A-Za-z0-9._-]{1,200}\Z", error_messages=told, **options)
 
     def to_internal_value(self, data: Any) -> str:

@@ -23,6 +23,8 @@ MISSING_WAYS: Final = ("refuse", "drop", "mean")
 CATEGORY_WAYS: Final = ("one-hot", "codes")
 MOST_NAMES: Final = 20
 """Columns that are named to people."""
+MOST_PLAIN: Final = 2048
+"""Numbers below it are kept by every floating type."""
 MOST_WIDE: Final = 100_000
 """Numbers of a sample that columns of words may grow to."""
 
@@ -82,6 +84,7 @@ class _Maker:
         self._check()
         self.words = self._words()
         self.classes = self._classes()
+        self.plain = {i for i in self.columns.data if i not in self.words and self.found.columns[i].numbers}
         self.y_dtype = np.dtype(np.float64) if making.dtype.itemsize == 8 else _FLOAT32
 
     def source(self) -> Source:
@@ -236,18 +239,24 @@ class _Maker:
 
     # ------------------------------------------------------------ the samples
     def _samples(self) -> Iterator[Row]:
-        columns, dtype = self.columns, self.making.dtype
+        columns, dtype, decimal = self.columns, self.making.dtype, self.making.decimal
+
+        gaps = [i for i in (*columns.data, *self._label_column) if self.found.columns[i].missing]
+
+        def fits(number: float) -> bool:
+            """Whether it needs no further look: nearly all do not."""
+            return -MOST_PLAIN < number < MOST_PLAIN and dtype.kind == "f"
+
         for place, cells in self._rows():
-            read = [
-                i
-                for i in (*columns.data, *self._label_column)
-                if cells[i].strip().lower() in MISSING and i not in self._kept(cells)
-            ]
+            read = [i for i in gaps if cells[i].strip().lower() in MISSING and i not in self._kept(cells)]
             if read and (self.making.missing == "drop" or (columns.label in read and self.making.missing == "mean")):
                 continue
             values: list[float] = []
             for i in columns.data:
-                values += self._values(place, i, cells[i])
+                if i in self.plain and (number := as_number(cells[i].strip(), decimal)) is not None and fits(number):
+                    values.append(number)
+                else:
+                    values += self._values(place, i, cells[i])
             x = np.array(values, dtype)
             yield x, None if columns.label is None else self._label(place, columns.label, cells[columns.label])
 

@@ -13,6 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from backend.config.problems import Problem
 from backend.streams import injections, script, uploads
 from backend.streams.models import Injection, InjectionState, Upload, UploadPart
 from tests.backend.support import XSS, logged_in, text
@@ -138,7 +139,7 @@ def test_uploads_are_bounded_and_forgotten(client_of: Clients, settings: Any, mo
     settings.MAX_DATA_BYTES = 5000
     large = operator.post("/api/uploads/", {"file": SimpleUploadedFile("l.csv", b"x" * 4900)}, format="multipart")
     assert large.status_code == 413 or Upload.objects.get(pk=large.json()["id"]).size == 4900
-    with pytest.raises(uploads.Problem, match="inject it with the script"):
+    with pytest.raises(Problem, match="inject it with the script"):
         uploads.store([SimpleUploadedFile("l.csv", b"x" * 5001)], None)
 
 
