@@ -13,6 +13,8 @@ from inject_scripts.readers.csv_columns import MISSING
 from inject_scripts.readers.csv_dialect import COMMA_NUMBER, NUMBER
 from inject_scripts.readers.words import MOST_WORDS
 
+MOST_DIGITS: Final = 4000
+"""Of a whole number; Python reads no more than 4,300."""
 _NEARLY: Final = re.compile(r"[+-]?(inf(inity)?|\d+([_' \xa0\u202f]\d+)+([.,]\d+)?)", re.IGNORECASE)
 """Infinity, and numbers with something between their thousands."""
 _TRUTH: Final = {"false": 0, "true": 1}
@@ -101,10 +103,8 @@ def as_number(text: str, decimal: str) -> float | None:
         text = text.replace(decimal, ".")
     if not NUMBER.fullmatch(text):
         return None
-    try:
-        return int(text)
-    except ValueError:  # a fraction, or more digits than Python reads
-        return float(text)
+    digits = text[1:] if text[0] in "+-" else text
+    return int(text) if digits.isdigit() and len(digits) <= MOST_DIGITS else float(text)
 
 
 def as_truth(text: str) -> int:
