@@ -10,8 +10,9 @@ from pathlib import Path
 from inject_scripts.readers.csv_columns import Columns, columns_of
 from inject_scripts.readers.csv_dialect import PEEK, Counts, Dialect, Line, counts_of, dialect_of, width_of
 from inject_scripts.readers.foreign import head_of
+from inject_scripts.readers.meaning import Making, Table
 from inject_scripts.readers.source import Source
-from inject_scripts.readers.table import Making, Table, table_source
+from inject_scripts.readers.table import table_source
 from inject_scripts.readers.words import Words
 from mainstem.errors import DecodeError
 

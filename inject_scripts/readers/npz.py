@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from inject_scripts.readers.csv_columns import MISSING, Columns
 from inject_scripts.readers.foreign import refuse_archive
+from inject_scripts.readers.meaning import Making, Table
 from inject_scripts.readers.source import Row, Source, opened, stored_rows
-from inject_scripts.readers.table import Making, Table, table_source
+from inject_scripts.readers.table import table_source
 from inject_scripts.readers.words import MOST_WORDS, Words, learn
 from mainstem.codecs.config import check_size
 from mainstem.errors import ConfigError, DecodeError
