@@ -84,7 +84,8 @@ class OptionsForm(Form):
 
     GROUPS = (
         ("Label", ("label_column", "classes")),
-        ("Cells", ("missing", "categories", "drop", "words")),
+        ("Cells that are no numbers", ("missing", "categories")),
+        ("Columns", ("drop", "words")),
         ("Parts", ("test_rate", "validation_rate", "shuffle")),
     )
     MORE = (
