@@ -84,16 +84,21 @@ def prepare(
     stored = in_order if shuffle is None else _shuffled(in_order, shuffle)
     scale = _scale(source, stored) if normalize else _same
 
-    def rows() -> Iterator[Row]:
+    def numbered() -> Iterator[Numbered]:
         for number, (x, y) in stored():
-            kept = cast(scale(x), x_dtype, f"{source.name}, row {number}: the data").reshape(shape)
-            yield (
-                kept,
-                np.asarray(y, y_dtype if classes is None else None) - subtract if subtract and y is not None else y,
-            )
+            where = f"{source.name}, row {number}:"
+            _check_finite(x, f"{where} the data")
+            kept = cast(scale(x), x_dtype, f"{where} the data").reshape(shape)
+            if y is not None:
+                _check_finite(y, f"{where} the label")
+            shifted = subtract and y is not None
+            yield number, (kept, np.asarray(y, y_dtype if classes is None else None) - subtract if shifted else y)
+
+    def rows() -> Iterator[Row]:
+        return (row for _, row in numbered())
 
     def iterate() -> Iterator[Sample]:
-        for number, (x, y) in enumerate(rows(), 1):
+        for number, (x, y) in numbered():
             yield x, y if classes is None or y is None else _onehot(y, classes, f"{source.name}, row {number},")
 
     count = source.count if limit is None or source.count is None else min(limit, source.count)
@@ -110,6 +115,17 @@ def _shuffled(rows: Callable[[], Iterator[Numbered]], seed: int) -> Callable[[],
         return (kept[i] for i in np.random.default_rng(seed).permutation(len(kept)))
 
     return shuffled
+
+
+def _check_finite(value: Any, what: str) -> None:
+    """Raise DecodeError, beginning with `what`, where a number is NaN or infinite."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise DecodeError(
+            f"{what} is {array.reshape(-1)[place]:g} at position {place}; every number must be finite: where nothing "
+            "was measured, say --missing drop or --missing mean"
+        )
 
 
 def _same(x: NDArray[Any]) -> NDArray[Any]:

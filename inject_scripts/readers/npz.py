@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from inject_scripts.readers.csv_columns import MISSING, Columns
 from inject_scripts.readers.foreign import refuse_archive
+from inject_scripts.readers.gaps import without_gaps
 from inject_scripts.readers.meaning import Making, Table
 from inject_scripts.readers.source import Row, Source, opened, stored_rows
 from inject_scripts.readers.table import table_source
@@ -100,17 +101,19 @@ def npz_source(
         return _of_text(data, label, making)
     classes = None if label is None or not label.text else making.classes or _learnt(label, making)
 
-    def rows() -> Iterator[Row]:
+    def stored() -> Iterator[Row]:
         if label is None:
             yield from ((x, None) for x in data.rows())
             return
         for number, (x, y) in enumerate(zip(data.rows(), label.rows(), strict=True), 1):
             yield x, y if classes is None else classes.number(_text(y, label, number), _where(label, number))
 
+    floats = data.dtype.kind == "f" or (label is not None and label.dtype.kind == "f")
+    rows, told = without_gaps(stored, data.shape[1:], making) if floats else (stored, ())
     label_dtype = None if label is None else np.dtype(np.int64) if classes else label.dtype.newbyteorder("=")
     return Source(
         path.name,
-        data.shape[0],
+        None if told else data.shape[0],
         data.shape[1:],
         data.dtype.newbyteorder("="),
         None if label is None else () if classes else label.shape[1:],
@@ -120,7 +123,7 @@ def npz_source(
         data=f"the array {data.told()}",
         label="" if label is None else f"the array {label.told()}",
         class_names=None if classes is None else classes.names,
-        notes=_notes(data, classes),
+        notes=(*_notes(data, classes), *told),
     )
 
 

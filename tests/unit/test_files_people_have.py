@@ -302,6 +302,24 @@ def test_arrays_stored_by_columns_are_copied(dry: Dry, save: Any) -> None:
     assert "row 1, is 'b', which is none of a, c" in dry.refused(dry.folder / "rows.npz", "--classes", "a,c")
 
 
+def test_arrays_with_gaps(dry: Dry) -> None:
+    """NaN is named by its row before anything is sent, also in another order; --missing does what it does to tables."""
+    x = np.array([[1, 2], [np.nan, 4], [5, 9], [3, 3]])
+    np.savez(dry.folder / "g.npz", x=x, y=np.array([0.5, 1, np.nan, 2]))
+    told = "g.npz, row 2: the data is nan at position 0; every number must be finite: where nothing was measured"
+    assert dry.refused(dry.folder / "g.npz").startswith(told)
+    whole = np.where(np.isnan(x), 7, x)
+    np.savez(dry.folder / "h.npz", x=whole, y=np.array([0, 1, 5, 1]))
+    for seed in range(3):
+        sentence = dry.refused(dry.folder / "h.npz", "--classes", "2", "--shuffle", str(seed))
+        assert sentence.startswith("h.npz, row 3, has the label 5"), sentence
+    found = dry(dry.folder / "g.npz", "--missing", "drop")
+    assert data(found) == [[1, 2], [3, 3]] and "1 rows hold NaN in their data, 1 in their label: left out" in notes(
+        found
+    )
+    assert data(dry(dry.folder / "g.npz", "--missing", "mean")) == [[1, 2], [3, 4], [3, 3]]
+
+
 def test_arrays_of_text_are_read_like_a_table(dry: Dry) -> None:
     """A frame of mixed columns, saved as text."""
     np.savez(dry.folder / "t.npz", x=np.array([["1.5", "red"], ["2", "blue"]]), y=np.array([1, 0]))
