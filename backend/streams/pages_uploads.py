@@ -24,7 +24,7 @@ from mainstem.codecs import FORMATS
 
 LINES = ("drop", "words")
 """Fields with an entry on each line."""
-MOST_SHOWN = 12
+MOST_SHOWN = 10
 EXAMPLE = {"label_column": "species", "missing": "drop", "categories": "one-hot", "test_rate": 0.2, "topic": "penguins"}
 
 
