@@ -90,6 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     kafka.add_argument("--timeout", type=whole(1), default=15, metavar="S", help="seconds without progress (15)")
     parser.add_argument("--json", action="store_true", help="print one JSON object about what was done")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--progress", action="store_true", help="a line on stderr each second: progress N of M")
 
 
 def announcing(options: argparse.Namespace, input_config: dict[str, Any]) -> Announcing:
@@ -118,8 +119,8 @@ def producer(options: argparse.Namespace) -> StreamProducer:
 class Progress:
     """A line on stderr: redrawn on a terminal, one for each finished stream elsewhere."""
 
-    def __init__(self, title: str, total: int | None, *, quiet: bool) -> None:
-        self._title, self._total, self._quiet = title, total, quiet
+    def __init__(self, title: str, total: int | None, *, quiet: bool, lines: bool = False) -> None:
+        self._title, self._total, self._quiet, self._lines = title, total, quiet, lines
         self._live = sys.stderr.isatty() and not quiet
         self._began = self._drawn = time.monotonic()
         self._count = 0
@@ -132,6 +133,9 @@ class Progress:
             self._drawn = now
             sys.stderr.write(f"\r\x1b[K{self._text()}")
             sys.stderr.flush()
+        if self._lines and now - self._drawn > 1:
+            self._drawn = now
+            print(f"progress {count} of {self._total or count}", file=sys.stderr, flush=True)
 
     def done(self, where: str) -> None:
         """The stream is announced."""

@@ -81,7 +81,7 @@ def _inject(argv: Sequence[str] | None) -> int:
         parts = shards(clients, train, test, alpha=options.alpha, seed=options.seed)
         onehot = np.eye(CLASSES, dtype=np.float32)
         for number, shard in enumerate(parts, 1):
-            progress = Progress(f"client {number}/{clients}", len(shard.y), quiet=options.quiet)
+            progress = Progress(f"client {number}/{clients}", len(shard.y), quiet=options.quiet, lines=options.progress)
             description = options.description or "Handwritten digits"
             done = injector.inject(
                 zip(shard.x, onehot[shard.y], strict=True),

@@ -17,6 +17,9 @@ from mainstem.codecs import parse_shape
 from mainstem.codecs.exact import cast
 from mainstem.errors import ConfigError, DecodeError
 
+Numbered = tuple[int, Row]
+"""(number of the row in the file, from 1; the row)"""
+
 Scale = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -33,6 +36,8 @@ class Samples:
     iterate: Callable[[], Iterator[Sample]]
     rows: Callable[[], Iterator[Row]]
     """The same with labels as they are in the file, less what is subtracted."""
+    class_names: tuple[str, ...] | None = None
+    """What the classes are called, in their order, where they have names."""
 
 
 def prepare(
@@ -44,19 +49,23 @@ def prepare(
     dtype: np.dtype[Any] | None = None,
     normalize: bool = False,
     classes: int | None = None,
+    class_names: tuple[str, ...] | None = None,
     subtract: int = 0,
+    shuffle: int | None = None,
 ) -> Samples:
     """Apply the options; raises ConfigError, and DecodeError where `normalize` reads the file.
 
     `dtype` None keeps the file's; a number that it cannot keep is a DecodeError of its row. `subtract` is taken from
     every label. `limit` rows are used, after the first `offset`. `normalize` divides unsigned integers by their
     largest value and scales other features to 0..1 by their extremes in the rows used. With `classes` (or where the
-    format has classes) a label becomes a one-hot float32 vector.
+    format has classes) a label becomes a one-hot float32 vector; `class_names` names them, also where the file only
+    numbers them. `shuffle` is the seed of another order of the rows used, which are then held in memory.
     """
     shape = parse_shape(reshape, "--data-reshape") if reshape else source.x_shape or (1,)
     if math.prod(shape) != math.prod(source.x_shape):
         raise ConfigError(f"--data-reshape {reshape!r} does not fit samples of shape {source.x_shape}")
-    classes = classes or source.classes
+    names = class_names or source.class_names
+    classes = classes or (len(class_names) if class_names else source.classes)
     x_dtype = dtype or source.x_dtype
     if normalize and x_dtype.kind != "f":
         raise ConfigError("--normalize makes fractions, so --dtype must be a floating type")
@@ -70,39 +79,68 @@ def prepare(
             raise ConfigError(f"labels of shape {y_shape} are neither an index nor one-hot of {classes} classes")
         y_shape, y_dtype = (classes,), np.dtype(np.float32)
 
-    def stored() -> Iterator[Row]:
-        return itertools.islice(source.rows(), offset, None if limit is None else offset + limit)
+    def in_order() -> Iterator[Numbered]:
+        return enumerate(itertools.islice(source.rows(), offset, None if limit is None else offset + limit), offset + 1)
 
+    stored = in_order if shuffle is None else _shuffled(in_order, shuffle)
     scale = _scale(source, stored) if normalize else _same
 
+    def numbered() -> Iterator[Numbered]:
+        for number, (x, y) in stored():
+            where = f"{source.name}, row {number}:"
+            _check_finite(x, f"{where} the data")
+            kept = cast(scale(x), x_dtype, f"{where} the data").reshape(shape)
+            if y is not None:
+                _check_finite(y, f"{where} the label")
+            shifted = subtract and y is not None
+            yield number, (kept, np.asarray(y, y_dtype if classes is None else None) - subtract if shifted else y)
+
     def rows() -> Iterator[Row]:
-        for number, (x, y) in enumerate(stored(), offset + 1):
-            kept = cast(scale(x), x_dtype, f"{source.name}, row {number}: the data").reshape(shape)
-            yield (
-                kept,
-                np.asarray(y, y_dtype if classes is None else None) - subtract if subtract and y is not None else y,
-            )
+        return (row for _, row in numbered())
 
     def iterate() -> Iterator[Sample]:
-        for number, (x, y) in enumerate(rows(), offset + 1):
+        for number, (x, y) in numbered():
             yield x, y if classes is None or y is None else _onehot(y, classes, f"{source.name}, row {number},")
 
     left = None if source.count is None else max(0, source.count - offset)
     count = left if limit is None or left is None else min(limit, left)
-    return Samples(count, shape, x_dtype, y_shape, y_dtype, classes, iterate, rows)
+    return Samples(count, shape, x_dtype, y_shape, y_dtype, classes, iterate, rows, names)
+
+
+def _shuffled(rows: Callable[[], Iterator[Numbered]], seed: int) -> Callable[[], Iterator[Numbered]]:
+    """The rows in another order, the same for a seed; read at the first call."""
+    kept: list[Numbered] = []
+
+    def shuffled() -> Iterator[Numbered]:
+        if not kept:
+            kept.extend(rows())
+        return (kept[i] for i in np.random.default_rng(seed).permutation(len(kept)))
+
+    return shuffled
+
+
+def _check_finite(value: Any, what: str) -> None:
+    """Raise DecodeError, beginning with `what`, where a number is NaN or infinite."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise DecodeError(
+            f"{what} is {array.reshape(-1)[place]:g} at position {place}; every number must be finite: where nothing "
+            "was measured, say --missing drop or --missing mean"
+        )
 
 
 def _same(x: NDArray[Any]) -> NDArray[Any]:
     return x
 
 
-def _scale(source: Source, rows: Callable[[], Iterator[Row]]) -> Scale:
+def _scale(source: Source, rows: Callable[[], Iterator[Numbered]]) -> Scale:
     if source.x_dtype.kind == "u":
         largest = float(np.iinfo(source.x_dtype).max)
         return lambda x: x / largest
     low = np.full(source.x_shape, np.inf)
     high = np.full(source.x_shape, -np.inf)
-    for x, _ in rows():
+    for _, (x, _label) in rows():
         np.minimum(low, x, out=low)
         np.maximum(high, x, out=high)
     width = np.where(high > low, high - low, 1.0)  # a constant feature becomes 0

@@ -30,13 +30,15 @@ class Taken:
     low: float | None = None
     high: float | None = None
     about: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    named: bool = False
 
     def lines(self) -> list[str]:
         """For people: what the data, the label and the test part are."""
         told = [f"{self.about['name']}: {self.rows} rows", f"  data: {self.about['data']}"]
         if self.classes:
             told.append(f"  label: {self.about['label']}: {len(self.classes)} classes: {_counts(self.classes)}")
-            if self.low == 1:
+            if self.low == 1 and not self.named:
                 told.append("  note: labels begin at 1; a model of classes counts from 0 (--label-subtract 1)")
         elif self.low is not None:
             told.append(f"  label: {self.about['label']}: numbers from {self.low:g} to {self.high:g}")
@@ -44,13 +46,13 @@ class Taken:
             told.append("  no label")
         if self.test_classes:
             told.append(f"  test part, the last rows: {_counts(self.test_classes)}")
-        return told
+        return told + [f"  note: {note}" for note in self.notes]
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         return {
             "rows": self.rows, "data": self.about["data"], "label": self.about["label"], "classes": self.classes,
-            "test_classes": self.test_classes,
+            "test_classes": self.test_classes, "notes": list(self.notes),
         }  # fmt: skip
 
 
@@ -79,16 +81,23 @@ def take(source: Source, samples: Samples, test_rate: float) -> Taken:
         _check_range(source.name, low, high, samples.classes)
         if low < 0 or high >= samples.classes or not all(value.is_integer() for value in codes):
             deque(samples.iterate(), 0)  # names the row
-    names = {code: f"{value:g}" for value, code in sorted(codes.items())}
+    names = {code: _name(value, samples.class_names) for value, code in sorted(codes.items())}
     whole = low is not None and all(value.is_integer() for value in codes) and len(order) == rows
     tests = round(rows * test_rate)
     taken = Taken(rows, {}, {}, low, high, {"name": source.name, "data": source.data, "label": source.label})
+    taken.notes, taken.named = source.notes, samples.class_names is not None
     if whole and len(codes) <= MOST_CLASSES:
         everywhere, last = Counter(order), Counter(order[rows - tests :]) if tests else Counter()
-        taken.classes = {name: everywhere[code] for code, name in names.items()}
+        nobody = dict.fromkeys(samples.class_names or (), 0)
+        taken.classes = nobody | {name: everywhere[code] for code, name in names.items()}
         taken.test_classes = {name: last[code] for code, name in names.items() if last[code]}
         _check_order(source.name, taken, tests)
     return taken
+
+
+def _name(value: float, names: tuple[str, ...] | None) -> str:
+    """What a class is called: its name, else its number."""
+    return names[int(value)] if names and value.is_integer() and 0 <= value < len(names) else f"{value:g}"
 
 
 def _one_hot(label: np.ndarray[Any, Any]) -> bool:
@@ -110,13 +119,14 @@ def _check_order(name: str, taken: Taken, tests: int) -> None:
     if not tests or tests == taken.rows:
         return
     shares = {label: count / taken.rows for label, count in taken.classes.items()}
-    missing = [label for label in shares if label not in taken.test_classes]
+    missing = [label for label in shares if shares[label] and label not in taken.test_classes]
     alone = len(taken.test_classes) == 1 and shares[next(iter(taken.test_classes))] ** tests < _CHANCE
     missing = [label for label in missing if alone or (1 - shares[label]) ** tests < _CHANCE]
     if missing:
         raise ConfigError(
             f"{name} is sorted: its last {tests} rows, the test part, have the classes {_counts(taken.test_classes)} "
-            f"and none of {', '.join(missing[:20])}; shuffle its rows first, or send no test part (--test-rate 0)"
+            f"and none of {', '.join(missing[:20])}; give its rows another order with --shuffle 1 (a seed), or send no "
+            "test part (--test-rate 0)"
         )
 
 

@@ -25,6 +25,14 @@ class RolePermission(BasePermission):
         return at_least(request.user, Role.ADMIN if request.method == "DELETE" else Role.OPERATOR)
 
 
+class ActPermission(RolePermission):
+    """The same where what is deleted is no more than what operators brought themselves."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Whether the user's role reaches what the method needs."""
+        return at_least(request.user, Role.VIEWER if request.method in SAFE_METHODS else Role.OPERATOR)
+
+
 class AdminPermission(BasePermission):
     """Admins only, whatever the method."""
 

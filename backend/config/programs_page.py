@@ -25,6 +25,8 @@ RESOURCES = (
     ("results", "Rounds, clients, versions, refusals of all runs.", "GET", "/api/results/", None),
     ("data sources", "Streams that sites have announced.", "GET", "/api/datasources/", None),
     ("sample data", "Real digits for some clients.", "POST", "/api/injections/", {"clients": 3}),
+    ("a file's look", "Files are sent as a form: curl -F file=@mine.csv; then looked at and injected.", "POST",
+     "/api/uploads/1/look/", {"missing": "drop", "categories": "one-hot"}),
     ("topics", "What is in Kafka.", "GET", "/api/topics/", None),
     ("Jobs", "Training Jobs; /api/jobs/NAME/log/ has the output.", "GET", "/api/jobs/", None),
 )  # fmt: skip

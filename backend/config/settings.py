@@ -128,6 +128,8 @@ MAX_BODY_BYTES = env.number("MAINSTEM_MAX_BODY_BYTES", 32 << 20)
 """Largest request body that is no file upload, where long ones are taken (`backend.gate.bodies`)."""
 MAX_UPLOAD_BYTES = env.number("MAINSTEM_MAX_UPLOAD_BYTES", 1 << 30)
 """Largest multipart request: a `.keras` file with its form fields."""
+MAX_DATA_BYTES = env.number("MAINSTEM_MAX_DATA_BYTES", 64 << 20)
+"""Largest multipart request with files of samples: each look reads them whole. Scripts inject larger ones."""
 DISK_FLOOR = floor_of()
 """Bytes: with less room on a disk, rounds wait."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES

@@ -23,8 +23,11 @@ LONG: Final = frozenset(
     {"ingest-control", "ingest-data", "version-predict", "model-list", "model-new-page", "model-check"}
 )
 """Views that take bodies of MAINSTEM_MAX_BODY_BYTES; others take a MiB."""
-FILES: Final = frozenset({"model-list", "model-new-page", "model-check"})
-"""Views that take forms with files, of MAINSTEM_MAX_UPLOAD_BYTES."""
+FILES: Final = {
+    **dict.fromkeys(("model-list", "model-new-page", "model-check"), "MAX_UPLOAD_BYTES"),
+    **dict.fromkeys(("upload-list", "datasource-upload"), "MAX_DATA_BYTES"),
+}
+"""Views that take forms with files, and the setting that bounds them."""
 SENDERS: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.LOGGER})
 """Whose bodies may be longer than SMALL_BYTES, which suffices for every login."""
 
@@ -64,7 +67,7 @@ class BodyMiddleware:
 def _most(request: HttpRequest) -> int:
     view = request.resolver_match.view_name if request.resolver_match is not None else ""
     if request.content_type == "multipart/form-data" and view in FILES:
-        return int(settings.MAX_UPLOAD_BYTES)
+        return int(getattr(settings, FILES[view]))
     return int(settings.MAX_BODY_BYTES if view in LONG else min(ORDINARY_BYTES, settings.MAX_BODY_BYTES))
 
 

@@ -14,15 +14,16 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from backend.accounts.permissions import LoggerPermission
+from backend.accounts.permissions import ActPermission, LoggerPermission
 from backend.accounts.roles import user_of
 from backend.config.problems import Problem
 from backend.config.query import OFFSET_DIGITS, number_of
 from backend.launchers import matching
-from backend.streams import announcing, intake, topics
+from backend.streams import announcing, intake, topics, uploads
 from backend.streams.decoding import as_json
 from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
-from backend.streams.models import DataSource, Injection
+from backend.streams.models import DataSource, Injection, Upload
+from backend.streams.options import OptionsSerializer
 from backend.streams.serializers import (
     AnnouncedSerializer,
     AnnouncementSerializer,
@@ -32,6 +33,8 @@ from backend.streams.serializers import (
     MessageSerializer,
     TopicDetailSerializer,
     TopicSerializer,
+    UploadCreateSerializer,
+    UploadSerializer,
 )
 from mainstem.topics import DATA_CONTROL, federation_of
 
@@ -72,6 +75,48 @@ class InjectionViewSet(
     def perform_create(self, serializer: BaseSerializer[Injection]) -> None:
         """Remember who asked."""
         serializer.save(created_by=user_of(self.request))
+
+
+class UploadViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Upload]
+):
+    """Files of samples: sent, looked at with the options that they need, then injected into a stream."""
+
+    permission_classes = (ActPermission,)
+    queryset = Upload.objects.select_related("created_by")
+    serializer_class = UploadSerializer
+    ordering_fields = ("id",)
+
+    @extend_schema(request={"multipart/form-data": UploadCreateSerializer}, responses={201: UploadSerializer})
+    def create(self, request: Request) -> Response:
+        """Keep the files for a day, and look at them: `found` is what the model will see, `problem` why it will not."""
+        form = UploadCreateSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        options = {name: value for name, value in form.validated_data.items() if name != "file"}
+        upload = uploads.store(form.validated_data["file"], user_of(request))
+        return Response(UploadSerializer(uploads.look(upload, options)).data, status.HTTP_201_CREATED)
+
+    @extend_schema(request=OptionsSerializer, responses=UploadSerializer)
+    @action(detail=True, methods=["post"])
+    def look(self, request: Request, pk: str) -> Response:
+        """Look at the files again, with other options."""
+        return Response(UploadSerializer(uploads.look(self.get_object(), self._options(request))).data)
+
+    @extend_schema(request=OptionsSerializer, responses={201: InjectionSerializer})
+    @action(detail=True, methods=["post"])
+    def inject(self, request: Request, pk: str) -> Response:
+        """Inject the files, with these options where some are given. The launcher takes them within a second."""
+        upload = self.get_object()
+        if request.data:
+            uploads.look(upload, self._options(request))
+        return Response(InjectionSerializer(uploads.inject(upload, user_of(request))).data, status.HTTP_201_CREATED)
+
+    @staticmethod
+    def _options(request: Request) -> dict[str, Any]:
+        form = OptionsSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        found: dict[str, Any] = form.validated_data
+        return found
 
 
 AT = OpenApiParameter("at", str, description="data: the Kafka of the data streams, where it is another.")

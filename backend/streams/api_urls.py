@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from backend.streams.api import DataSourceViewSet, IngestDataView, InjectionViewSet, TopicViewSet
+from backend.streams.api import DataSourceViewSet, IngestDataView, InjectionViewSet, TopicViewSet, UploadViewSet
 
 router = SimpleRouter()
 router.register("datasources", DataSourceViewSet)
 router.register("injections", InjectionViewSet)
+router.register("uploads", UploadViewSet)
 router.register("topics", TopicViewSet, basename="topic")
 
 urlpatterns = [

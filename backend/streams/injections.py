@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
+import re
+from collections.abc import Callable
+from typing import Final
 
 from django.conf import settings
 from django.utils import timezone
 
+from backend.streams import options, script, uploads
 from backend.streams.models import Injection, InjectionState
-from mainstem.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 
-SCRIPT = "inject_scripts.inject_dummy_training_data"
-ROOT = Path(__file__).resolve().parents[2]
-LONGEST_SECONDS = 600.0
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+LONGEST_SECONDS: Final = 600.0
+_PROGRESS: Final = re.compile(r"progress (\d+) of (\d+)")
 
 
 class Injector:
@@ -61,24 +57,41 @@ def run_next() -> bool:
 
 def _inject(asked: Injection) -> tuple[bool, str]:
     """Run the script; whether it failed, and what it says in a sentence."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", SCRIPT, "--json", "--quiet", *arguments(asked)],
-            cwd=ROOT,
-            env=_environment(),
-            capture_output=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-            preexec_fn=die_with_parent(signal.SIGTERM),
-        )
-    except subprocess.TimeoutExpired:
-        return True, f"it took longer than {LONGEST_SECONDS:.0f} s and was ended"
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return True, (last[-1].removeprefix("error: ") if last else f"it ended with {done.returncode}")
-    streams = json.loads(done.stdout)["streams"]
+    if not asked.files:
+        return _run(script.DIGITS, arguments(asked), _teller(asked))
+    upload = asked.upload
+    if upload is None:
+        return True, "its files are gone: upload them again"
+    with uploads.written(upload) as paths:
+        words = [*options.arguments(asked.options | {"topic": asked.topic}), *paths]
+        failed, told = _run(script.FILES, words, _teller(asked))
+    if not failed:
+        upload.delete()
+    return failed, told
+
+
+def _run(name: str, words: list[str], told: Callable[[str], None]) -> tuple[bool, str]:
+    kafka = {"DATA_BOOTSTRAP_SERVERS": settings.DATA_BOOTSTRAP}
+    if settings.DATA_CLIENT_CONFIG:
+        kafka["DATA_CLIENT_CONFIG"] = settings.DATA_CLIENT_CONFIG
+    words = ["--json", "--quiet", "--progress", *words]
+    printed, problem = script.run(name, words, seconds=LONGEST_SECONDS, kafka=kafka, told=told)
+    if printed is None:
+        return True, problem
+    streams = json.loads(printed)["streams"]
     records = sum(stream["total_msg"] for stream in streams)
     return False, f"{len(streams)} stream{'s' * (len(streams) != 1)} of {records:,} records announced"
+
+
+def _teller(asked: Injection) -> Callable[[str], None]:
+    """Notes the script's lines of progress with the injection."""
+
+    def tell(line: str) -> None:
+        if (found := _PROGRESS.fullmatch(line)) is not None:
+            detail = f"{int(found[1]):,} of {int(found[2]):,} records sent"
+            Injection.objects.filter(pk=asked.pk).update(detail=detail)
+
+    return tell
 
 
 def arguments(asked: Injection) -> list[str]:
@@ -94,12 +107,3 @@ def arguments(asked: Injection) -> list[str]:
         "--alpha": asked.alpha,
     }
     return [f"{name}={value}" for name, value in words.items() if value is not None]
-
-
-def _environment() -> dict[str, str]:
-    """Kafka's address and nothing secret of ours."""
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {"PYTHONPATH": str(ROOT), "DATA_BOOTSTRAP_SERVERS": settings.DATA_BOOTSTRAP}
-    if settings.DATA_CLIENT_CONFIG:
-        environment["DATA_CLIENT_CONFIG"] = settings.DATA_CLIENT_CONFIG
-    return environment

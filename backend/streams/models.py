@@ -104,8 +104,45 @@ class InjectionState(models.TextChoices):
     FAILED = "failed", "failed"
 
 
+class Upload(models.Model):
+    """Files of samples that somebody has sent, to look at and to inject; gone once in a stream, or after a day."""
+
+    names = models.JSONField(default=list)
+    """Of its files; several are CIFAR-10's batches, or MNIST's images and labels."""
+    size = models.BigIntegerField()
+    options = models.JSONField(default=dict)
+    """How to read them and where to: `streams.options`, as they were last looked at with."""
+    found = models.JSONField(null=True)
+    """What `inject_files --dry-run --json` says of them."""
+    problem = models.TextField(blank=True)
+    """Why they cannot be injected so; empty where they can."""
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+
+class UploadPart(models.Model):
+    """A piece of one of an upload's files: no statement or row grows with the file."""
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="parts")
+    file = models.IntegerField()
+    index = models.IntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["upload", "file", "index"], name="upload_part"),)
+
+    def __str__(self) -> str:
+        return f"part {self.index} of file {self.file} of {self.upload_id}"
+
+
 class Injection(models.Model):
-    """Sample data that somebody asked for: real digits, divided among clients. The launcher process injects it."""
+    """What somebody asked to have injected by the launcher process: real digits divided among clients, or an upload."""
 
     clients = models.IntegerField(default=3, validators=[MinValueValidator(1), MaxValueValidator(1000)])
     train_samples = models.IntegerField(default=500, validators=[MinValueValidator(1), MaxValueValidator(1796)])
@@ -116,9 +153,14 @@ class Injection(models.Model):
     topic = models.CharField(max_length=200, default="digits")
     input_format = models.CharField(max_length=10, default="RAW")
     restriction = models.JSONField(null=True, blank=True)
+    upload = models.ForeignKey(Upload, null=True, on_delete=models.SET_NULL, related_name="injections")
+    files = models.TextField(blank=True)
+    """The names of the upload's files, which outlast it; empty: digits."""
+    options = models.JSONField(default=dict)
+    """Of an upload: see `Upload.options`."""
     state = models.CharField(max_length=10, choices=InjectionState, default=InjectionState.WAITING, db_index=True)
     detail = models.TextField(blank=True)
-    """What was announced, or why it failed."""
+    """How far it is, what was announced, or why it failed."""
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
@@ -127,4 +169,6 @@ class Injection(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"digits for {self.clients} clients into {self.topic}"
+        return (
+            f"{self.files} into {self.topic}" if self.files else f"digits for {self.clients} clients into {self.topic}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from rest_framework import serializers
 
 from backend.accounts.models import User
@@ -11,9 +12,9 @@ from backend.catalog.services import LARGEST_SEED
 from backend.config import kafka_ml
 from backend.config.fields import FiniteField, JsonField
 from backend.config.serializers import ModelSerializer, Serializer
-from backend.streams.models import DataSource, Injection
+from backend.streams.models import DataSource, Injection, Upload
+from backend.streams.options import OptionsSerializer, TopicField
 from mainstem.codecs import FORMATS
-from mainstem.topics import is_topic_name, reserved
 
 
 class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
@@ -84,11 +85,7 @@ class FitSerializer(serializers.Serializer[Any]):
 class InjectionSerializer(ModelSerializer[Injection]):
     """Sample data to inject: real digits, the same for the same seed."""
 
-    topic = serializers.RegexField(
-        r"\A[A-Za-z0-9._-]{1,200}\Z",
-        required=False,
-        error_messages={"invalid": "A topic's name has 1 to 200 characters of A-Z a-z 0-9 . _ -"},
-    )
+    topic = TopicField(required=False)
     input_format = serializers.ChoiceField(choices=FORMATS, required=False)
     seed = serializers.IntegerField(min_value=0, max_value=LARGEST_SEED, required=False)
     restriction = JsonField(required=False, allow_null=True)
@@ -98,15 +95,31 @@ class InjectionSerializer(ModelSerializer[Injection]):
         model = Injection
         fields = (
             "id", "clients", "train_samples", "test_samples", "alpha", "seed", "topic", "input_format", "restriction",
-            "state", "detail", "created_by", "created_at", "ended_at",
+            "files", "options", "state", "detail", "created_by", "created_at", "ended_at",
         )  # fmt: skip
-        read_only_fields = ("state", "detail", "created_at", "ended_at")
+        read_only_fields = ("files", "options", "state", "detail", "created_at", "ended_at")
 
-    def validate_topic(self, value: str) -> str:
-        """The protocol's own topics hold no samples, and Kafka keeps two names for itself."""
-        if reserved(value) or not is_topic_name(value):
-            raise serializers.ValidationError(f"{value} is not a topic for samples: choose another name.")
-        return value
+
+class UploadSerializer(serializers.ModelSerializer[Upload]):
+    """Files of samples, and what was found in them when they were last looked at."""
+
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+
+    class Meta:
+        model = Upload
+        fields = ("id", "names", "size", "options", "problem", "found", "created_by", "created_at")
+        read_only_fields = fields
+
+
+class UploadCreateSerializer(OptionsSerializer):
+    """Files of samples (`file`, several for CIFAR-10's batches or MNIST's two files) and how to read them."""
+
+    file = serializers.ListField(
+        child=serializers.FileField(max_length=200),
+        min_length=1,
+        max_length=settings.DATA_UPLOAD_MAX_NUMBER_FILES,
+        error_messages={"min_length": "Choose a file.", "required": "Choose a file."},
+    )
 
 
 class TopicSerializer(serializers.Serializer[Any]):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from inject_scripts.readers.cifar import cifar10_source
-from inject_scripts.readers.csv_table import csv_source
+from inject_scripts.readers.csv_table import Reading, csv_source
 from inject_scripts.readers.idx import idx_source
+from inject_scripts.readers.meaning import Making
 from inject_scripts.readers.npz import npz_source
 from inject_scripts.readers.source import Row, Source
 
-__all__ = ["Row", "Source", "cifar10_source", "csv_source", "idx_source", "npz_source"]
+__all__ = ["Making", "Reading", "Row", "Source", "cifar10_source", "csv_source", "idx_source", "npz_source"]

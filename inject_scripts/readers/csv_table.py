@@ -1,126 +1,78 @@
-"""CSV: one sample a row, numbers only; one column is the label. Which, `csv_columns` says."""
+"""CSV: one sample a row; one column is the label. Which, `csv_columns` says; what its words become, `table`."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
-import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
 
-import numpy as np
-
-from inject_scripts.readers.csv_columns import NUMBER, PEEK, columns_of
-from inject_scripts.readers.source import BROKEN, Row, Source, opened
-from mainstem.codecs.exact import unfit_number
+from inject_scripts.readers.csv_columns import Columns, columns_of
+from inject_scripts.readers.csv_dialect import PEEK, Counts, Dialect, Line, counts_of, dialect_of, width_of
+from inject_scripts.readers.foreign import head_of
+from inject_scripts.readers.meaning import Making, Table
+from inject_scripts.readers.source import Source
+from inject_scripts.readers.table import table_source
+from inject_scripts.readers.words import Words
 from mainstem.errors import DecodeError
 
-MAX_LINE = 4 << 20
-"""Longest line, in characters."""
 
-MOST_NAMES = 20
-"""Columns that are named to people."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read a CSV file, where it does not show it beyond doubt: see `dialect_of` and `columns_of`."""
 
-_FLOAT32 = np.dtype(np.float32)
+    label: str | None = None
+    labelled: bool = True
+    delimiter: str | None = None
+    encoding: str | None = None
+    skip: int = 0
+    header: bool | None = None
+    drop: Sequence[str] = ()
 
 
-def csv_source(
-    path: Path,
-    label_column: str | None,
-    delimiter: str,
-    *,
-    labelled: bool,
-    header: bool | None = None,
-    drop: Sequence[str] = (),
-    dtype: np.dtype[Any] = _FLOAT32,
-) -> Source:
-    """The table's rows: x `dtype` of all columns but the label's and those to `drop`; y float32, or float64 with a
-    `dtype` of 64 bits.
-
-    `header`, `label_column` and `drop`: see `columns_of`. Every number is kept exactly, or rounded where it is a
-    fraction, or refused with its cell. Raises ConfigError and DecodeError.
-    """
-    lines = _lines(path, delimiter, skip=False)
-    begin = [cells for _, cells in itertools.islice(lines, PEEK + 1)]
+def csv_source(path: Path, reading: Reading | None = None, making: Making | None = None) -> Source:
+    """The file's rows as samples: see `table_source`. Raises ConfigError and DecodeError."""
+    reading, making = reading or Reading(), making or Making()
+    dialect = dialect_of(path, head_of(path), delimiter=reading.delimiter, encoding=reading.encoding, skip=reading.skip)
+    begin = list(islice(dialect.lines(), PEEK + 2))
     if not begin:
         raise DecodeError(f"{path.name} is empty")
-    columns = columns_of(
-        path.name, begin[0], begin[1:], header=header, label=label_column, drop=drop, labelled=labelled
-    )
-    label, width = columns.label, len(columns.names)
-    y_dtype = np.dtype(np.float64) if dtype.itemsize == 8 else _FLOAT32
+    counts = counts_of(begin[0][1], [cells for _, cells in begin[1:]]) if reading.header is None else None
+    if counts is not None:
+        return table_source(_counted(dialect, counts, begin[1:], reading), making)
+    columns = _columns(path.name, begin, reading, reading.header)
 
-    def number(cells: list[str], line: int, column: int, kind: np.dtype[Any]) -> float:
-        where = f"{path.name}, line {line}, column {columns.names[column]!r},"
-        value = _number(cells[column], where)
-        if (told := unfit_number(value, kind)) is not None:
-            raise DecodeError(f"{where} {told} (--dtype float64 or int64, --drop)")
-        return value
+    def rows() -> Iterator[Line]:
+        return islice(dialect.lines(), int(columns.header), None)
 
-    def rows() -> Iterator[Row]:
-        for line, cells in _lines(path, delimiter, skip=columns.header):
-            if len(cells) != width:
-                raise DecodeError(f"{path.name}, line {line}, has {len(cells)} cells; others have {width}")
-            x = np.array([number(cells, line, i, dtype) for i in columns.data], dtype)
-            yield x, None if label is None else number(cells, line, label, y_dtype)
+    return table_source(Table(path.name, columns, rows, notes=dialect.notes), making)
 
-    shown = ", ".join(columns.names[i] for i in columns.data[:MOST_NAMES])
-    more = f" and {len(columns.data) - MOST_NAMES} more" if len(columns.data) > MOST_NAMES else ""
-    return Source(
-        path.name,
-        None,
-        (len(columns.data),),
-        dtype,
-        None if label is None else (),
-        None if label is None else y_dtype,
-        rows,
-        data=f"{len(columns.data)} columns ({shown}{more}), {'below a header' if columns.header else 'no header'}",
-        label="" if label is None else columns.told(label),
+
+def _columns(name: str, begin: Sequence[Line], reading: Reading, header: bool | None) -> Columns:
+    width = width_of(name, begin[0], begin[1:])
+    same = [cells for _, cells in begin[1:] if len(cells) == width]
+    return columns_of(
+        name, begin[0][1], same, header=header, label=reading.label, drop=reading.drop, labelled=reading.labelled
     )
 
 
-def _lines(path: Path, delimiter: str, *, skip: bool) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every line that is not blank."""
-    with opened(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        reader = csv.reader(_bounded(text, path), delimiter=delimiter, strict=True)
-        try:
-            for cells in reader:
-                if not cells:
-                    continue
-                if skip:
-                    skip = False
-                    continue
-                yield reader.line_num, cells
-        except (csv.Error, UnicodeDecodeError, *BROKEN) as error:
-            raise DecodeError(f"{path.name}, line {reader.line_num + 1}, is no CSV in UTF-8: {error}") from error
+def _counted(dialect: Dialect, counts: Counts, begin: Sequence[Line], reading: Reading) -> Table:
+    """The table below scikit-learn's first line."""
+    name = dialect.path.name
+    columns = _columns(name, begin, reading, False)
+    number = dialect.skip + 1
 
+    def rows() -> Iterator[Line]:
+        count = 0
+        for count, line in enumerate(islice(dialect.lines(), 1, None), 1):  # noqa: B007  counted to its end
+            yield line
+        if count != counts.rows:
+            raise DecodeError(
+                f"{name}, line {number}, says that {counts.rows} rows follow, but {count} do: leave it out with "
+                f"--skip-lines {number} where that is right"
+            )
 
-def _bounded(text: TextIO, path: Path) -> Iterator[str]:
-    """The lines of `text`, none of them longer than memory should hold."""
-    while line := text.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise DecodeError(f"{path.name} has a line of more than {MAX_LINE} characters")
-        yield line
-
-
-def _number(cell: str, where: str) -> float:
-    text = cell.strip()
-    if not text:
-        raise DecodeError(f"{where} is empty; every cell must be a number")
-    if not NUMBER.fullmatch(text):
-        finite = "; every number must be finite" if text.lower().lstrip("+-") in ("nan", "inf", "infinity") else ""
-        raise DecodeError(f"{where} is {cell[:40]!r}{finite or '; every cell must be a number'}")
-    try:
-        value = int(text)
-    except ValueError:  # a fraction, or more digits than Python reads
-        return _finite(float(text), cell, where)
-    return value
-
-
-def _finite(value: float, cell: str, where: str) -> float:
-    if not math.isfinite(value):
-        raise DecodeError(f"{where} is {cell[:40]!r}; every number must be finite")
-    return value
+    classes = ", ".join(counts.classes)
+    said = f"line {number} is scikit-learn's: {counts.rows} rows, {counts.features} features, the classes {classes}"
+    named = Words(counts.classes, False) if columns.label == counts.features else None
+    return Table(name, columns, rows, notes=(*dialect.notes, said), named=named)

@@ -28,7 +28,8 @@ class Source:
     """A data set of `count` rows (None: known only at the end).
 
     `rows()` begins anew at each call and may raise DecodeError. `y_shape` is None without labels;
-    `classes` is what the format itself says about the labels; `data` and `label` say for people what they are.
+    `classes` is how many the labels are known to have, `class_names` their names in order; `data` and `label` say for
+    people what they are, `columns` what the numbers of a flat sample are, and `notes` what was recognised or changed.
     """
 
     name: str
@@ -41,6 +42,9 @@ class Source:
     classes: int | None = None
     data: str = ""
     label: str = ""
+    class_names: tuple[str, ...] | None = None
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager

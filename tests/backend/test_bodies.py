@@ -24,6 +24,8 @@ ADDRESSES = [
     "/api/auth/token/",
     "/models/new/",
     "/api/models/",
+    "/datasources/upload/",
+    "/api/uploads/",
     "/account/password/",
     "/nothing/",
 ]
@@ -74,6 +76,8 @@ def test_an_address_has_its_own_bound(client_of: Callable[[str], APIClient], set
     for client, address, kind, length in (
         (operator, "/api/configurations/", "application/json", (1 << 20) + 1),
         (operator, "/api/configurations/", MULTIPART, (1 << 20) + 1),
+        (operator, "/api/uploads/", "application/json", (1 << 20) + 1),
+        (operator, "/api/uploads/", MULTIPART, settings.MAX_DATA_BYTES + 1),
         (operator, "/api/models/", "application/json", settings.MAX_BODY_BYTES + 1),
         (operator, "/api/models/", MULTIPART, settings.MAX_UPLOAD_BYTES + 1),
         (logger, "/api/ingest/control/", "application/json", settings.MAX_BODY_BYTES + 1),

@@ -190,7 +190,7 @@ PAGES = (
     "/account/", "/users/", "/users/new/", "/models/", "/models/new/", "/models/1/", "/configurations/",
     "/configurations/new/", "/configurations/1/", "/deployments/new/", "/datasources/", "/topics/",
     "/topics/FEDERATED_MODEL_CONTROL_TOPIC/", "/programs/",
-    "/inference/",
+    "/inference/", "/datasources/upload/",
 )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ class Checkout:
         return done.stdout
 
 
-DIAGNOSES = ("0", "1")
+DIAGNOSES = ("healthy", "sick")
 """The classes of patients.csv, as the page's command names them."""
 
 

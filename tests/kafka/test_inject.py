@@ -8,7 +8,6 @@ import socket
 import struct
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,47 +16,17 @@ import pytest
 
 from inject_scripts import inject_dummy_training_data as dummy
 from inject_scripts import inject_files
-from mainstem.codecs import Batch, codec_for
 from mainstem.errors import LogError
 from mainstem.kafka.config import client_config
 from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
 from mainstem.kafka.stream_producer import StreamProducer
-from mainstem.streams import DataAnnouncement
 from mainstem.topics import stream_spec
 from tests.support.patience import PATIENCE
+from tests.support.site import Site
 
 pytestmark = pytest.mark.kafka
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def name(prefix: str) -> str:
-    """A topic of this test's own."""
-    return f"{prefix}-{uuid.uuid4().hex[:8]}"
-
-
-class Site:
-    """A data topic and a control topic of one test, and what Mainstem reads from them."""
-
-    def __init__(self, kafka: EmbeddedKafka) -> None:
-        self.topic, self.control = name("data"), name("control")
-        self.bootstrap = kafka.bootstrap_servers
-        self.options = ["--bootstrap", self.bootstrap, "--topic", self.topic, "--control-topic", self.control]
-        self._log = KafkaLog(client_config(self.bootstrap))
-
-    def announced(self) -> list[tuple[DataAnnouncement, Batch]]:
-        """Every announcement with the samples that its ranges hold."""
-        found = []
-        for record in self._log.read(self.control, 0, *self._log.bounds(self.control, 0)):
-            announcement = DataAnnouncement.decode(record.key, record.value)
-            codec = codec_for(announcement.input_format, announcement.input_config)
-            records = []
-            for r in announcement.ranges:
-                assert r.partition is not None and r.start is not None and r.end is not None
-                records += [(d.key, d.value or b"") for d in self._log.read(r.topic, r.partition, r.start, r.end)]
-            found.append((announcement, codec.decode_many(records)))
-        return found
 
 
 @pytest.fixture

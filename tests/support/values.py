@@ -24,7 +24,7 @@ import numpy as np
 
 from federated_training.decoders import Decoder, Target
 from inject_scripts.injection import input_config
-from inject_scripts.readers import Source, csv_source, idx_source, npz_source
+from inject_scripts.readers import Making, Source, csv_source, idx_source, npz_source
 from inject_scripts.samples import prepare
 from mainstem.codecs import codec_for
 from mainstem.errors import MainstemError
@@ -142,7 +142,7 @@ def csv(cell: str, model: str) -> Case:
 
     def source(folder: Path, dtype: np.dtype[Any]) -> Source:
         (folder / "f.csv").write_text(f'v,label\n"{cell}",0\n')
-        return csv_source(folder / "f.csv", None, ",", labelled=True, dtype=dtype)
+        return csv_source(folder / "f.csv", None, Making(dtype=dtype))
 
     return file("CSV", cell, model, source)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inject_scripts import inject_files
-from inject_scripts.readers import csv_source, idx_source, npz_source
+from inject_scripts.readers import Making, Reading, csv_source, idx_source, npz_source
 from inject_scripts.samples import prepare
 from inject_scripts.taken import take
 from mainstem.errors import ConfigError, DecodeError
@@ -21,7 +21,8 @@ def csv(tmp_path: Path, text: str, label: str | None = None, **options: Any) -> 
     """The source of a CSV file with this text."""
     path = tmp_path / "t.csv"
     path.write_text(text)
-    return csv_source(path, label, ",", labelled=options.pop("labelled", True), **options)
+    making = Making(dtype=options.pop("dtype", np.dtype("f4")))
+    return csv_source(path, Reading(label=label, **options), making)
 
 
 def rows(source: Any) -> list[tuple[list[float], float]]:
@@ -73,7 +74,7 @@ def test_a_certain_first_line_needs_no_answer(tmp_path: Path, text: str, first: 
 @pytest.mark.parametrize(
     "text",
     [
-        ",a,y\n0,5,1\n1,6,0\n",
+        ",a,y\n4,5,1\n1,6,0\n",
         "Unnamed: 0,a,y\n7,5,1\n3,6,0\n",
         "id,a,y\n1,5,1\n2,6,0\n3,6,0\n",
         "0,5.5,1\n1,6,0\n2,7,0\n",
@@ -207,8 +208,8 @@ def test_labels_from_1_to_k_are_subtracted_when_it_is_said(tmp_path: Path) -> No
 
 def test_a_file_of_no_known_kind_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither the name nor the first bytes decide."""
-    (tmp_path / "data.tsv").write_text("1\t2\n")
-    assert inject_files.main([str(tmp_path / "data.tsv")]) == 1
+    (tmp_path / "data.table").write_text("1\t2\n")
+    assert inject_files.main([str(tmp_path / "data.table")]) == 1
     assert (
         "neither its name nor its first bytes say what it is; say --kind npz|csv|idx|cifar10" in capsys.readouterr().err
     )

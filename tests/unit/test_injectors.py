@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 from inject_scripts import digits
 from inject_scripts.announcement import control_message, deployment_key, range_text
 from inject_scripts.injection import input_config
-from inject_scripts.readers import cifar10_source, csv_source, idx_source, npz_source
-from inject_scripts.readers.csv_table import MAX_LINE
+from inject_scripts.readers import Reading, cifar10_source, csv_source, idx_source, npz_source
+from inject_scripts.readers.text import MAX_LINE
 from inject_scripts.samples import prepare
 from mainstem.codecs import codec_for
 from mainstem.errors import ConfigError, DecodeError, LogError
@@ -219,7 +219,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         idx_source(tmp_path / "images.idx", None)
     readers: list[Callable[[Path], object]] = [
         lambda p: npz_source(p, None, None, labelled=True),
-        lambda p: csv_source(p, None, ",", labelled=True),
+        csv_source,
         lambda p: cifar10_source([p]),
     ]
     for reader in readers:
@@ -308,9 +308,12 @@ def header(shape: str) -> bytes:
         (b"no zip", "no .npz file"),
         (npz(x=X), "label-key|name one"),
         (npz(x=X, y=npy(np.zeros(2))), "3 rows of data, but 2 labels"),
-        (npz(x=npy(np.array([{}, []], object)), y=Y), "not numbers"),
-        (npz(x=npy(np.array(["a"] * 3)), y=Y), "not numbers"),
-        (npz(x=npy(np.asfortranarray(np.zeros((3, 2)))), y=Y), "ascontiguousarray"),
+        (npz(x=npy(np.array([{}, []], object)), y=Y), "holds Python objects.*no pickle is ever opened"),
+        (npz(x=npy(np.array(["a"] * 3)), y=Y), "holds text"),
+        (npz(x=npy(np.zeros(3, "M8[s]")), y=Y), "not numbers"),
+        (npz(x=npy(np.zeros(3, "i4,f4")), y=Y), "structured_to_unstructured"),
+        (npz(x=npy(np.asfortranarray(np.zeros((3, 2))))[:-1], y=Y), "truncated: 1 bytes"),
+        (npz(x=npy(np.asfortranarray(np.zeros((3, 2)))) + b"\0", y=Y), "after its last row"),
         (npz(x=npy(np.array(3.0)), y=Y), "single value"),
         (npz(x=X[:-1], y=Y), "truncated"),
         (npz(x=X + b"\0", y=Y), "after its last row"),
@@ -335,7 +338,7 @@ def rows_of(tmp_path: Path, text: str | bytes, label: str | None = None, **optio
     """The rows of a CSV file with this text."""
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return list(csv_source(path, label, options.pop("delimiter", ","), labelled=options.pop("labelled", True)).rows())
+    return list(csv_source(path, Reading(label=label, **options)).rows())
 
 
 def test_csv_with_and_without_a_header(tmp_path: Path) -> None:
@@ -362,8 +365,8 @@ def test_csv_with_and_without_a_header(tmp_path: Path) -> None:
         ("a,b\n1,2\n1\n", "has 1 cells"),
         (b"a,b\n1,\xff\n", "UTF-8"),
         ('a,b\n"1,2\n', "no CSV"),
-        (b"a,b\n1,\0\n", "no CSV|number"),
-        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "no CSV"),
+        (b"a,b\n1,\0\n", "line 2, holds a zero byte"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "is damaged after line 2"),
         ("a,b\n" + "1" * (MAX_LINE + 1) + "\n", "characters"),
     ],
 )
@@ -380,14 +383,14 @@ def test_csv_label_columns_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="0 to 1"):
         rows_of(tmp_path, "1,2\n", "2")
     with pytest.raises(ConfigError, match="no column beside its label; its first line has ';': say --delimiter ';'"):
-        rows_of(tmp_path, "a;b\n1;2\n")
+        rows_of(tmp_path, "a;b\n1;2\n", delimiter=",")
 
 
 def test_features_are_scaled_by_their_extremes(tmp_path: Path) -> None:
     """--normalize on a table: each feature to 0..1 over the rows used, a constant one to 0."""
     path = tmp_path / "t.csv"
     path.write_text("a,b,y\n10,5,0\n20,5,1\n99,5,1\n")
-    samples = prepare(csv_source(path, None, ",", labelled=True), normalize=True, limit=2, classes=2)
+    samples = prepare(csv_source(path), normalize=True, limit=2, classes=2)
     (x0, y0), (x1, _) = samples.iterate()
     assert x0.tolist() == [0, 0] and x1.tolist() == [1, 0] and y0.tolist() == [1, 0]
 

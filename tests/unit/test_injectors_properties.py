@@ -14,8 +14,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inject_scripts.readers import Source, cifar10_source, csv_source, idx_source, npz_source
+from inject_scripts.preview import preview
+from inject_scripts.readers import Making, Reading, Source, cifar10_source, csv_source, idx_source, npz_source
 from inject_scripts.samples import prepare
+from inject_scripts.taken import take
 from mainstem.errors import ConfigError, DecodeError
 
 
@@ -34,6 +36,9 @@ VALID = [
     b"a,b,label\n1,2,0\n3,4,1\n5,6.5,1\n",
     gzip.compress(b"a,b,label\n1,2,0\n3,4,1\n"),
     bytes(3073),
+    "\ufefflänge;art;\r\n1,5;rot;\r\n2;blau;\r\n;;\r\n".encode("utf-16"),
+    b"4,2,no,yes\n1,2,0\n3,4,1\n5,6,0\n7,8,1\n",
+    _npz(lambda file, **arrays: np.savez(file, x=np.asfortranarray(arrays["x"]), y=np.array(["a", "b", "a"]))),
 ]
 
 
@@ -61,7 +66,9 @@ READERS: list[Callable[[Path], Source]] = [
     lambda path: npz_source(path, None, None, labelled=True),
     lambda path: npz_source(path, "x", None, labelled=False),
     lambda path: idx_source(path, path.with_name("labels")),
-    lambda path: csv_source(path, None, ",", labelled=True),
+    csv_source,
+    lambda path: csv_source(path, None, Making(missing="drop", categories="one-hot")),
+    lambda path: csv_source(path, Reading(encoding="cp1252"), Making(missing="mean", categories="codes", decimal=",")),
     lambda path: cifar10_source([path]),
 ]
 
@@ -77,3 +84,6 @@ def test_damaged_files_raise_only_our_errors(content: bytes) -> None:
                     assert x.shape == source.x_shape and x.dtype == source.x_dtype
                 for x, y in prepare(source, normalize=True, dtype=np.dtype(np.float32), classes=3).iterate():
                     assert x.size == int(np.prod(source.x_shape)) and (y is None or y.shape == (3,))
+                samples = prepare(source, shuffle=1)
+                preview(source, samples)
+                take(source, samples, 0.0)
