@@ -27,7 +27,7 @@ _encoder = msgspec.json.Encoder()
 def events(deployment: Deployment, after: int, before: int | None = None) -> Iterator[tuple[int, bytes]]:
     """(offset, event as it goes over the wire) of the records with offset in (`after`, `before`), in order."""
     for offset, data in _told(deployment, after, before):
-        yield offset, framed(offset, data)
+        yield offset, framed(deployment.federation, offset, data)
 
 
 def tape(deployment: Deployment) -> Iterator[dict[str, Any]]:
@@ -64,9 +64,9 @@ def told(deployment: Deployment, rows: list[ControlRecord]) -> list[dict[str, An
     return found
 
 
-def framed(offset: int, data: dict[str, Any]) -> bytes:
+def framed(federation: str, offset: int, data: dict[str, Any]) -> bytes:
     """The event in the format of server-sent events (WHATWG HTML, section 9.2)."""
-    return b"id: %d\ndata: %s\n\n" % (offset, _encoder.encode(data))
+    return b"id: %s:%d\ndata: %s\n\n" % (federation.encode(), offset, _encoder.encode(data))
 
 
 def round_told(round_: Round, refusals: list[Refusal]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from backend.config.query import number_of
 from backend.deployments import runs, services, storage
 from backend.deployments.events import values
 from backend.deployments.figures import figure, measured
+from backend.deployments.hub import made
 from backend.deployments.models import Deployment, Member, Round, State
 from backend.deployments.troubles import MOST, troubles, with_troubles
 from backend.launchers.matching import notices
@@ -80,6 +81,7 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
         **_lanes(shown.rounds),
         **_refusals(deployment),
         "after": after,
+        "made": made(deployment),
     }
     if at_least(request.user, Role.ADMIN):
         context["destroys"] = destroyed(deployment)

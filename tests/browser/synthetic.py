@@ -22,6 +22,7 @@ from mainstem.messages import (
     Round,
     Rules,
     Snapshot,
+    Stopped,
     Strategy,
     encode,
 )
@@ -49,7 +50,7 @@ class Tale:
         )
         self.tell([msgspec.structs.replace(first, weights=weights("f" * 64))])
 
-    def tell(self, records: list[Opened | Round | Progress]) -> None:
+    def tell(self, records: list[Opened | Round | Progress | Stopped]) -> None:
         """Deliver records as the control logger would."""
         entries = []
         for record in records:

@@ -8,25 +8,36 @@ import { Live } from "./live.js";
 
 const SETTLE_MS = 1000;
 const TURNS = ["stopped", "resumed", "failed", "finished", "rolled_back"];
-const WORDS = { live: "live", waiting: "reconnecting", ended: "deleted" };
+const WORDS = {
+  live: "live",
+  polling: "live, asked for every 3 s",
+  waiting: "connecting",
+  ended: "deleted",
+  out: "not live: you are logged out",
+};
 
 const box = document.getElementById("live");
 let grid = found();
 let charts = await drawn();
 
-let said = "";
-const live = new Live(box.dataset.events, Number(box.dataset.after), tell, (state) => {
-  said = state;
+let said = { state: "", words: "" };
+new Live(box.dataset, tell, (state, seconds) => {
+  said = { state, words: state === "silent" ? `not live: nothing heard for ${roughly(seconds)}` : WORDS[state] };
   sayState();
-});
-live.open();
+  if (state === "out") soon("refresh"); // which leads to the login
+}).open();
 document.addEventListener("htmx:afterSettle", sayState);
 
 function sayState() {
   const place = document.getElementById("link-state");
   if (!place) return;
-  place.textContent = WORDS[said] ?? "";
-  place.dataset.state = said;
+  if (place.textContent !== said.words) place.textContent = said.words; // it is read aloud when it changes
+  place.dataset.state = said.state;
+}
+
+/** Seconds in steps of five, from two minutes on as minutes. */
+function roughly(seconds) {
+  return seconds < 120 ? `${5 * Math.floor(seconds / 5)} s` : `${Math.floor(seconds / 60)} min`;
 }
 
 function found() {
@@ -96,12 +107,18 @@ function draw(event) {
   }
 }
 
-// What comes often is said once a second, its last word included.
+// What comes often is said at once and then once a second, its last word included.
 const waiting = new Map();
 function soon(name) {
-  if (waiting.has(name)) return;
-  waiting.set(name, setTimeout(() => {
+  if (waiting.has(name)) {
+    waiting.set(name, true);
+    return;
+  }
+  waiting.set(name, false);
+  document.dispatchEvent(new CustomEvent(`mainstem:${name}`));
+  setTimeout(() => {
+    const again = waiting.get(name);
     waiting.delete(name);
-    document.dispatchEvent(new CustomEvent(`mainstem:${name}`));
-  }, SETTLE_MS));
+    if (again) soon(name);
+  }, SETTLE_MS);
 }
