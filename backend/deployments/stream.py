@@ -32,7 +32,7 @@ RETRY = b"retry: 1000\n\n"
 BEAT = b"event: beat\ndata: {}\n\n"
 OUT = b"event: out\ndata: {}\n\n"
 """The session that the stream was opened in is over."""
-REFUSED_SECONDS = 15
+REFUSED_SECONDS = 5
 
 _places = Places(settings.LIVE_STREAMS, settings.LIVE_STREAMS_EACH)
 

@@ -34,7 +34,7 @@ def pages(patterns: Iterable[Any]) -> Iterator[str]:
 
 def address(name: str) -> str:
     """An address of that name."""
-    (((_, names),), *_) = get_resolver().reverse_dict.getlist(name)[0]  # type: ignore[attr-defined]
+    (((_, names),), *_) = get_resolver().reverse_dict.getlist(name)[0]
     return reverse(name, kwargs={one: IN_PLACE_OF.get(one, "1") for one in names})
 
 
@@ -62,7 +62,7 @@ def test_answers_say_that_htmx_gets_others(admin: Client) -> None:
 
 
 def test_an_ended_session_sends_the_page_to_the_login() -> None:
-    """htmx is told to take the whole page there, and back after; who opens the page is redirected; neither is cached."""
+    """htmx is told to take the whole page there, and back after; who opens the page is redirected."""
     nobody = Client()
     whole, part = nobody.get("/jobs/"), nobody.get("/jobs/", headers=FRAGMENT)
     assert (whole.status_code, whole["Location"]) == (302, "/login/?next=/jobs/")
