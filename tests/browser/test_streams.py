@@ -60,6 +60,7 @@ class Stream:
         address = f"/events/?{'&'.join(f'run={run}' for run in runs)}{query}"
         self._connection.request("GET", address, headers=headers)
         self.answer = self._connection.getresponse()
+        self.placed = self.answer.status == 200
 
     def told(self) -> Iterator[tuple[str, str, Any]]:
         """(id, what, data) of all that comes until the stream ends; what is empty for an event of a run."""

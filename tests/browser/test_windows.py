@@ -17,9 +17,10 @@ from playwright.sync_api import Page, expect
 from mainstem.messages import Stopped
 from mainstem.processes import descendants
 from mainstem.rounds import successor
-from tests.browser.conftest import Open, Watch
+from tests.browser.conftest import Watch
 from tests.browser.platform import Platform
 from tests.browser.synthetic import Tale
+from tests.browser.test_streams import Stream, logged_in
 from tests.support.patience import PATIENCE, until
 
 WINDOWS = 12
@@ -85,7 +86,7 @@ def test_windows_hear_together(platform: Platform, page: Page, way: str) -> None
 
 
 def test_a_frozen_server_is_said(platform: Platform, page: Page, watch: Watch) -> None:
-    """After 10 s without a word the page is not live and says for how long; asleep for an hour, too; then it goes on."""
+    """After 10 s without a word the page says for how long, as after an hour asleep; then it goes on."""
     watch.expect("net::ERR_")
     watch.expect("htmx:")
     tale = joined(platform, "frozen01")
@@ -104,6 +105,18 @@ def test_a_frozen_server_is_said(platform: Platform, page: Page, watch: Watch) -
 
 def test_no_place_for_a_stream(platform: Platform, page: Page, watch: Watch) -> None:
     """Where all streams are taken, pages ask from time to time, say so, and have a stream when there is room."""
+    watch.expect("503")
+    tale = joined(platform, "noplace1")
+    cookie, _ = logged_in(platform)
+    with contextlib.ExitStack() as taken:
+        while (stream := taken.enter_context(contextlib.closing(Stream(platform, [tale.federation], cookie)))).placed:
+            pass
+        assert b"Live streams: " in stream.answer.read()
+        look(page, tale, "polling")
+        expect(page.locator("#link-state")).to_have_text("live, asked for every 3 s")
+        tale.rounds(1)
+        shows(page, 1)
+    page.wait_for_selector(LIVE, timeout=PATIENCE_MS)
 
 
 def test_who_logs_out_in_one_window_is_out_in_all(platform: Platform, page: Page) -> None:
