@@ -93,14 +93,33 @@ def test_a_frozen_server_is_said(platform: Platform, page: Page, watch: Watch) -
     page.clock.install()
     look(page, tale)
     said = page.locator("#link-state")
+    other = page.context.new_page()
+    other.goto("/jobs/")
     with frozen(platform):
         page.clock.fast_forward(11_000)
         expect(said).to_have_text(re.compile("^not live: nothing heard for 1[05] s$"))
+        expect(other.locator("#silent")).to_contain_text("This page is not live: nothing heard for ")
         page.clock.fast_forward(3_600_000)
         expect(said).to_have_text("not live: nothing heard for 60 min")
     expect(said).to_have_text("live", timeout=PATIENCE_MS)
+    expect(other.locator("#silent")).to_have_count(0, timeout=PATIENCE_MS)
     tale.rounds(1)
     shows(page, 1)
+
+
+def test_a_hidden_page_asks_for_nothing(page: Page) -> None:
+    """Parts that are asked for every few seconds wait until somebody looks."""
+    page.clock.install()
+    page.goto("/jobs/")
+    page.evaluate(HIDE, True)
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(10_000)
+    assert asked == []
+    page.evaluate(HIDE, False)
+    with page.expect_request(re.compile("/jobs/")):
+        page.clock.run_for(3_000)
 
 
 def test_no_place_for_a_stream(platform: Platform, page: Page, watch: Watch) -> None:

@@ -1,10 +1,10 @@
 // A page's ear: it hears of its run while somebody looks at it, and knows how long it has heard nothing.
 
+import { SILENT_MS } from "./silence.js";
 import { ways } from "./ways.js";
 
 const TICK_MS = 1000;
 const HERE_TICKS = 5; // between two words that the page is there
-const SILENT_MS = 10_000;
 
 export class Live {
   #ways = ways();

@@ -5,6 +5,7 @@ import { GLOBAL, learning, phases } from "./charts.js";
 import { figures } from "./fetching.js";
 import { Grid } from "./grid.js";
 import { Live } from "./live.js";
+import { silence } from "./silence.js";
 
 const SETTLE_MS = 1000;
 const TURNS = ["stopped", "resumed", "failed", "finished", "rolled_back"];
@@ -22,7 +23,7 @@ let charts = await drawn();
 
 let said = { state: "", words: "" };
 new Live(box.dataset, tell, (state, seconds) => {
-  said = { state, words: state === "silent" ? `not live: nothing heard for ${roughly(seconds)}` : WORDS[state] };
+  said = { state, words: state === "silent" ? silence(seconds) : WORDS[state] };
   sayState();
   if (state === "out") soon("refresh"); // which leads to the login
 }).open();
@@ -33,11 +34,6 @@ function sayState() {
   if (!place) return;
   if (place.textContent !== said.words) place.textContent = said.words; // it is read aloud when it changes
   place.dataset.state = said.state;
-}
-
-/** Seconds in steps of five, from two minutes on as minutes. */
-function roughly(seconds) {
-  return seconds < 120 ? `${5 * Math.floor(seconds / 5)} s` : `${Math.floor(seconds / 60)} min`;
 }
 
 function found() {
