@@ -37,13 +37,13 @@ HIDE = """(hidden) => {
 def test_twelve_windows_show_a_stop(platform: Platform, page: Page, record_property: Any) -> None:
     """Twelve windows on a large run load, hold one stream together, and each shows the stop; other tabs load too."""
     tale = Tale(platform, "windows1", clients=100, rounds=100)
-    tale.rounds(50)
+    tale.rounds(20)
     windows = [page, *(page.context.new_page() for _ in range(WINDOWS - 1))]
     for window in windows:
         look(window, tale)
     until(lambda: held(platform) == 1, what="one stream for all windows")
     other = page.context.new_page()
-    other.goto("/jobs/")
+    other.goto("/jobs/", timeout=PATIENCE_MS)
     expect(other.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     began = time.monotonic()
     stop(tale)
@@ -94,7 +94,7 @@ def test_a_frozen_server_is_said(platform: Platform, page: Page, watch: Watch) -
     look(page, tale)
     said = page.locator("#link-state")
     other = page.context.new_page()
-    other.goto("/jobs/")
+    other.goto("/jobs/", timeout=PATIENCE_MS)
     with frozen(platform):
         page.clock.fast_forward(11_000)
         expect(said).to_have_text(re.compile("^not live: nothing heard for 1[05] s$"))
@@ -156,7 +156,7 @@ def joined(platform: Platform, federation: str) -> Tale:
 
 def look(window: Page, tale: Tale, state: str = "live") -> None:
     """The window shows the run and hears of it."""
-    window.goto(f"/deployments/{tale.federation}/")
+    window.goto(f"/deployments/{tale.federation}/", timeout=PATIENCE_MS)
     window.wait_for_selector(f"#link-state[data-state={state}]", timeout=PATIENCE_MS)
 
 
