@@ -1,7 +1,7 @@
 """gunicorn's configuration: `gunicorn -c python:backend.config.gunicorn backend.config.wsgi:application`.
 
 MAINSTEM_BIND is where people reach it (0.0.0.0:8000), MAINSTEM_WEB_WORKERS and MAINSTEM_WEB_THREADS how many it has
-(2 and 8). Every live page holds a thread while it is open: MAINSTEM_LIVE_STREAMS (64) of them come on top, so that
+(2 and 8). Every live stream holds a thread while it is open: MAINSTEM_LIVE_STREAMS (64) of them come on top, so that
 requests never wait for streams. Only a request that is there gets a thread: MAINSTEM_REQUEST_SECONDS (20) is the
 longest that its head, and each 64 KiB of its body, may take, and MAINSTEM_PEER_CONNECTIONS (128) what one address may
 have open in a process (`backend.gate.worker`). With MAINSTEM_METRICS_PORT set, all workers listen there as well, and

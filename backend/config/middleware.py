@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import resolve_url
 from django.urls import Resolver404, resolve
+from django.utils.cache import patch_vary_headers
 from django.utils.http import urlencode
 
 from backend.config.problems import refuse
@@ -66,7 +67,10 @@ class CompressionMiddleware(GZipMiddleware):
 
 
 class FragmentMiddleware:
-    """A fragment that was asked for after the session ended sends the whole page to the login, and back here after."""
+    """Fragments of pages: htmx asks for them at the page's own address, so every page's answer says what it varies by.
+
+    A fragment that was asked for after the session ended sends the whole page to the login, and back here after.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self._next = get_response
@@ -74,11 +78,15 @@ class FragmentMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Turn a redirect to the login page into one that htmx follows with the whole page."""
         response = self._next(request)
+        if request.path.startswith("/api/"):
+            return response
         login = resolve_url(settings.LOGIN_URL)
         if request.headers.get("HX-Request") and response.headers.get("Location", "").startswith(login):
             there = urlsplit(request.headers.get("HX-Current-URL", "/"))
             back = urlencode({"next": there._replace(scheme="", netloc="").geturl()})
-            return HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
+            response = HttpResponse(status=204, headers={"HX-Redirect": f"{login}?{back}"})
+            patch_vary_headers(response, ("HX-Current-URL",))
+        patch_vary_headers(response, ("HX-Request",))
         return response
 
 

@@ -178,7 +178,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 LIVE_STREAMS = env.number("MAINSTEM_LIVE_STREAMS", 64)
-"""Live pages that one web process serves at a time; each holds a thread, which `backend.config.gunicorn` adds."""
+"""Streams, one a browser, that a web process serves at a time; each holds a thread: see `backend.config.gunicorn`."""
 LIVE_STREAMS_EACH = env.number("MAINSTEM_LIVE_STREAMS_EACH", 12)
 """Of these at most so many one person's."""
 

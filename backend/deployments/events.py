@@ -30,7 +30,7 @@ def events(deployment: Deployment, after: int, before: int | None = None) -> Ite
         rows = list(ControlRecord.of(deployment).filter(offset__gt=after, **_below(before))[:BATCH])
         for row, data in zip(rows, told(deployment, rows), strict=True):
             if data is not None:
-                yield row.offset, framed(row.offset, data)
+                yield row.offset, framed(deployment.federation, row.offset, data)
         if len(rows) < BATCH:
             return
         after = rows[-1].offset
@@ -53,9 +53,9 @@ def told(deployment: Deployment, rows: list[ControlRecord]) -> list[dict[str, An
     return found
 
 
-def framed(offset: int, data: dict[str, Any]) -> bytes:
+def framed(federation: str, offset: int, data: dict[str, Any]) -> bytes:
     """The event in the format of server-sent events (WHATWG HTML, section 9.2)."""
-    return b"id: %d\ndata: %s\n\n" % (offset, _encoder.encode(data))
+    return b"id: %s:%d\ndata: %s\n\n" % (federation.encode(), offset, _encoder.encode(data))
 
 
 def round_told(round_: Round, refusals: list[Refusal]) -> dict[str, Any]:

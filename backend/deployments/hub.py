@@ -1,4 +1,7 @@
-"""Watches the projection for all open streams of this process: one thread and one query, however many people look."""
+"""Watches the projection for all open streams of this process: one thread and one query, however many people look.
+
+It also asks whether those who look still may: a stream ends with the session that it was opened in.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import Error, connection
 
+from backend.accounts.sessions import may_look
 from backend.deployments.events import events
 from backend.deployments.models import Deployment
 
@@ -18,12 +22,10 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 FAULT_SECONDS = 2.0
+ADMIT_SECONDS = 2.0
+"""How soon a stream notices that its session is over."""
 KEPT = 256
 """Newest events of a federation that are kept for its streams; who is further behind reads the database."""
-
-RESET = b"event: reset\ndata: {}\n\n"
-"""The run's rows were made anew: read the page again."""
-DELETED = b"event: deleted\ndata: {}\n\n"
 
 
 class Feed:
@@ -53,6 +55,14 @@ class Feed:
         self.resets += 1
 
 
+class Watch:
+    """What one stream watches, and whether its session still lets it. Guarded by the hub's condition."""
+
+    def __init__(self, session: str, feeds: list[Feed]) -> None:
+        self.session, self.feeds = session, feeds
+        self.over = False
+
+
 class Hub:
     """All feeds of this process."""
 
@@ -60,42 +70,66 @@ class Hub:
         self.changed = threading.Condition()
         self.alive: Callable[[], bool] = lambda: True
         """Whether the server goes on; the server's configuration sets it, streams end when it does not."""
+        self.polled = float("-inf")
+        """When the database last answered, by `time.monotonic`."""
         self._feeds: dict[str, Feed] = {}
+        self._watches: set[Watch] = set()
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def watching(self, deployment: Deployment) -> Iterator[Feed]:
-        """The federation's feed while a stream needs it."""
+    def watching(self, deployments: Iterable[Deployment], session: str) -> Iterator[Watch]:
+        """The federations' feeds while a stream of that session needs them."""
         with self.changed:
-            feed = self._feeds.setdefault(deployment.federation, Feed(deployment))
-            feed.watchers += 1
+            feeds = [self._feeds.setdefault(one.federation, Feed(one)) for one in deployments]
+            watch = Watch(session, feeds)
+            self._watches.add(watch)
+            for feed in feeds:
+                feed.watchers += 1
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="live-hub", daemon=True)
                 self._thread.start()
         try:
-            yield feed
+            yield watch
         finally:
             with self.changed:
-                feed.watchers -= 1
-                if not feed.watchers and self._feeds.get(deployment.federation) is feed:
-                    del self._feeds[deployment.federation]
+                self._watches.discard(watch)
+                for feed in feeds:
+                    feed.watchers -= 1
+                    federation = feed.deployment.federation
+                    if not feed.watchers and self._feeds.get(federation) is feed:
+                        del self._feeds[federation]
 
     def _run(self) -> None:
         """Poll while anybody watches."""
+        admitted = time.monotonic()
         while self.alive():
             with self.changed:
                 watched = dict(self._feeds)
-                if not watched:
+                sessions = {watch.session for watch in self._watches}
+                if not sessions:
                     self._thread = None
                     break
             try:
                 self._poll(watched)
+                if time.monotonic() - admitted >= ADMIT_SECONDS:
+                    self._admit(sessions)
+                    admitted = time.monotonic()
+                self.polled = time.monotonic()
                 time.sleep(POLL_SECONDS)
             except Error as error:
                 log.warning("live pages wait for the database: %s", error)
                 connection.close()
                 time.sleep(FAULT_SECONDS)
         connection.close()
+
+    def _admit(self, sessions: set[str]) -> None:
+        """End the streams of sessions that are over."""
+        over = {session for session in sessions if not may_look(session)}
+        if over:
+            with self.changed:
+                for watch in self._watches:
+                    watch.over = watch.over or watch.session in over
+                self.changed.notify_all()
 
     def _poll(self, watched: dict[str, Feed]) -> None:
         found = {row.federation: row for row in Deployment.objects.filter(federation__in=watched).only(*STANDING)}
@@ -124,6 +158,11 @@ def _made_anew(before: Deployment, row: Deployment) -> bool:
     if (before.pk, before.refolds) != (row.pk, row.refolds):
         return True
     return bool(before.topic_id) and (before.cluster_id, before.topic_id) != (row.cluster_id, row.topic_id)
+
+
+def made(row: Deployment) -> str:
+    """Which making of the run's rows this is: a page that shows another one is read again."""
+    return f"{row.pk}.{row.refolds}"
 
 
 hub = Hub()

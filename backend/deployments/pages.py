@@ -19,6 +19,7 @@ from backend.config.query import number_of
 from backend.deployments import curves, runs, services, storage
 from backend.deployments.events import values
 from backend.deployments.figures import figure, measured
+from backend.deployments.hub import made
 from backend.deployments.models import Deployment, Member, Round, State
 from backend.deployments.ordering import members_in_order
 from backend.deployments.reasons import Reason
@@ -89,6 +90,7 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
         **_lanes(shown.rounds),
         **_refusals(deployment),
         "after": after,
+        "made": made(deployment),
     }
     if at_least(request.user, Role.ADMIN):
         context["destroys"] = destroyed(deployment)

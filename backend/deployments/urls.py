@@ -23,6 +23,7 @@ ONE = "deployments/(?P<federation>[a-z0-9]{8})/"
 urlpatterns = [
     path("", overview.overview, name="overview-page"),
     path("overview/health/", overview.health_part, name="health-part"),
+    path("events/", stream.live, name="events"),
     path("compare/", compare.compare, name="compare-page"),
     path("compare/curves/", compare.compare_curves, name="compare-curves"),
     path("deployments/", pages.deployment_list, name="deployment-list-page"),
@@ -40,5 +41,4 @@ urlpatterns = [
     re_path(f"^{ONE}versions/$", versions.version_list, name="versions-page"),
     re_path(f"^{ONE}recorder/$", recorder.recorder, name="recorder-page"),
     re_path(f"^{ONE}recorder/tape/$", recorder.recorder_tape, name="recorder-tape"),
-    re_path(f"^{ONE}events/$", stream.live, name="deployment-events"),
 ]

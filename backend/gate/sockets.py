@@ -54,3 +54,13 @@ class Patient(socket.socket):
                 super().sendall(view[start : start + PIECE], flags)
         except TimeoutError as error:
             raise SlowError("were not taken", self.seconds) from error
+
+    def gone(self) -> bool:
+        """Whether the other side hung up; waits for nothing and takes nothing."""
+        self.settimeout(0)  # each sending sets its own
+        try:
+            return super().recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True

@@ -19,7 +19,7 @@ from tests.vectors.examples import FEDERATION
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
-PAGES = ("", "rounds/1/", "versions/", "clients/", "recorder/", "recorder/tape/", "rounds.csv", "curves/", "events/")
+PAGES = ("", "rounds/1/", "versions/", "clients/", "recorder/", "recorder/tape/", "rounds.csv", "curves/")
 ACTIONS = ("stop", "resume", "restart", "deadline", "rollback", "remove", "delete")
 
 
@@ -60,7 +60,7 @@ def test_one_person_has_some_of_the_streams(
     """The rest is for others, however many one opens; a stream that is closed is free again."""
     monkeypatch.setattr(stream, "_places", Places(3, 2))
     viewer, operator, admin = (browser_of(role) for role in ("viewer", "operator", "admin"))
-    address = f"/deployments/{FEDERATION}/events/"
+    address = f"/events/?run={FEDERATION}"
     opened = [viewer.get(address) for _ in range(2)]
     more = viewer.get(address)
     assert [one.status_code for one in opened] == [200, 200]
@@ -91,6 +91,7 @@ def test_only_people_with_the_role_act(told: Deployment, browser_of: Callable[[s
     assert operator.post(f"/deployments/{FEDERATION}/act/nonsense/").status_code == 404
     for page in PAGES:
         assert logger.get(f"/deployments/{FEDERATION}/{page}").status_code == 403
+    assert logger.get(f"/events/?run={FEDERATION}").status_code == 403
     assert Deployment.objects.filter(federation=FEDERATION).exists()
 
 

@@ -6,10 +6,17 @@ import { choose } from "./choices.js";
 import { figures } from "./fetching.js";
 import { Grid } from "./grid.js";
 import { Live } from "./live.js";
+import { silence } from "./silence.js";
 
 const SETTLE_MS = 1000;
 const TURNS = ["stopped", "resumed", "failed", "finished", "rolled_back"];
-const WORDS = { live: "live", waiting: "reconnecting", ended: "deleted" };
+const WORDS = {
+  live: "live",
+  polling: "live, asked for every 3 s",
+  waiting: "connecting",
+  ended: "deleted",
+  out: "not live: you are logged out",
+};
 
 const box = document.getElementById("live");
 const past = "past" in box.dataset;
@@ -17,20 +24,21 @@ let grid = found();
 let charts = null;
 charts = await drawn();
 
-let said = "";
-const live = new Live(box.dataset.events, Number(box.dataset.after), tell, (state) => {
-  said = state;
+const NOTHING = { state: "", words: "" };
+let said = NOTHING;
+new Live(box.dataset, tell, (state, seconds) => {
+  said = { state, words: state === "silent" ? silence(seconds) : WORDS[state] };
   sayState();
-});
-live.open();
+  if (state === "out") soon("refresh"); // which leads to the login
+}).open();
 document.addEventListener("htmx:afterSettle", sayState);
 
 function sayState() {
   const place = document.getElementById("link-state");
   if (!place) return;
-  const word = "ended" in place.dataset ? "" : said; // nothing more comes of an ended run
-  place.textContent = WORDS[word] ?? "";
-  place.dataset.state = word;
+  const { state, words } = "ended" in place.dataset ? NOTHING : said; // nothing more comes of an ended run
+  if (place.textContent !== words) place.textContent = words; // it is read aloud when it changes
+  place.dataset.state = state;
 }
 
 function found() {
@@ -107,12 +115,18 @@ function draw(event) {
   }
 }
 
-// What comes often is said once a second, its last word included.
+// What comes often is said at once and then once a second, its last word included.
 const waiting = new Map();
 function soon(name) {
-  if (waiting.has(name)) return;
-  waiting.set(name, setTimeout(() => {
+  if (waiting.has(name)) {
+    waiting.set(name, true);
+    return;
+  }
+  waiting.set(name, false);
+  document.dispatchEvent(new CustomEvent(`mainstem:${name}`));
+  setTimeout(() => {
+    const again = waiting.get(name);
     waiting.delete(name);
-    document.dispatchEvent(new CustomEvent(`mainstem:${name}`));
-  }, SETTLE_MS));
+    if (again) soon(name);
+  }, SETTLE_MS);
 }

@@ -1,5 +1,7 @@
 // What every page has: the theme's button, dialogs, toasts, copying, and forms that send themselves.
 
+import "./polled.js";
+
 const THEMES = ["auto", "light", "dark"];
 const SHOWN_MS = 6000;
 const MOST_TOASTS = 4;
