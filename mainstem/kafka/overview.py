@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from mainstem.errors import LogError
@@ -46,6 +47,9 @@ def topic_overviews(config: Config, timeout: float = 10.0) -> list[TopicOverview
     ]
 
 
+_NEW_LEADER = {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION}
+"""Between the question who leads a partition and the one about its offsets its leader came back, or another did."""
+
 Offsets = dict[tuple[str, int], int]
 """(topic, partition) to an offset."""
 
@@ -55,11 +59,18 @@ def bounds(admin: AdminClient, places: Iterable[TopicPartition], timeout: float)
     wanted = list(places)
     if not wanted:
         return {}, {}
-    first, end = (
-        admin.list_offsets(dict.fromkeys(wanted, which), request_timeout=timeout)
-        for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    )
-    return _settled(first), _settled(end)
+    deadline = time.monotonic() + timeout
+    while True:
+        first, end = (
+            admin.list_offsets(dict.fromkeys(wanted, which), request_timeout=timeout)
+            for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        )
+        try:
+            return _settled(first), _settled(end)
+        except KafkaException as error:
+            if error.args[0].code() not in _NEW_LEADER or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def ends(admin: AdminClient, places: Iterable[TopicPartition], timeout: float) -> Offsets:

@@ -24,6 +24,7 @@ from mainstem.ports import Outgoing
 from mainstem.streams import parse_ranges
 from mainstem.survey import Standing, survey
 from mainstem.topics import TopicSpec, new_federation_id, stream_spec
+from tests.support.patience import until
 
 pytestmark = [pytest.mark.backend, pytest.mark.kafka]
 
@@ -90,8 +91,8 @@ def test_transactions_are_counted_by_what_can_be_read(kafka: EmbeddedKafka, site
     producer.commit()
     producer.begin(20)
     producer.abort()
-    end = site.bounds(name, 0)[1]
-    assert end == 62
+    until(lambda: site.bounds(name, 0)[1] == 62, what="the marker of the aborted transaction")
+    end = 62
     ranges = parse_ranges(f"{name}:0:0:62")
     found = survey(site, ranges, announced=62)
     assert (found.standing, found.readable) == (Standing.READY, 40)

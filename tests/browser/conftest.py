@@ -12,13 +12,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect, sync_playwright
 
 from tests.browser.platform import PASSWORD, Platform
+from tests.support.patience import PATIENCE
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 WIDE = {"width": 1360, "height": 900}
 
 Open = Callable[..., Page]
-expect.set_options(timeout=20_000)  # of a busy machine; nothing here waits longer than it must
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,7 +101,7 @@ def open_page(platform: Platform, browser: Browser, watch: Watch) -> Iterator[Op
 
     def opened(role: str | None = "admin", **options: Any) -> Page:
         context = browser.new_context(**{"base_url": platform.base, "viewport": WIDE, **options})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
         page = context.new_page()
         watch.follow(page)

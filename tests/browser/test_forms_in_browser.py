@@ -14,11 +14,6 @@ from tests.browser.conftest import Open, Watch
 from tests.browser.drawing import draw
 from tests.browser.platform import PASSWORD, Platform
 
-STARTED = 120_000
-"""Milliseconds: TensorFlow starts in the workshop, and in each of three Jobs."""
-TRAINED = 300_000
-expect.set_options(timeout=30_000)  # machines that run tests are busy
-
 
 def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_path: Path) -> None:
     """Sign in, make a model, configure it, deploy it, inject digits, watch real Jobs train it, download the result.
@@ -26,7 +21,6 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     In the end a digit is drawn and recognised.
     """
     page = open_page(role=None)
-    page.context.set_default_timeout(STARTED)
     page.goto("/models/")
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill("not the password")
@@ -40,10 +34,10 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     page.get_by_label("Name", exact=True).fill("digits by clicks")
     page.get_by_label("Template", exact=True).select_option("cnn")
     page.get_by_role("button", name="Check it first").click()
-    expect(page.get_by_role("heading", name="This model can be made")).to_be_visible(timeout=STARTED)
+    expect(page.get_by_role("heading", name="This model can be made")).to_be_visible()
     expect(page.locator("#checked tbody tr").first).to_be_visible()
     page.get_by_role("button", name="Make the model").click()
-    expect(page.get_by_role("heading", name="digits by clicks")).to_be_visible(timeout=STARTED)
+    expect(page.get_by_role("heading", name="digits by clicks")).to_be_visible()
 
     page.get_by_role("link", name="Use in a configuration").click()
     page.get_by_label("Name", exact=True).fill("digits by clicks")
@@ -66,14 +60,14 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     page.get_by_label("Topic", exact=True).fill("digits-by-clicks")
     page.get_by_label("Samples to train, each").fill("200")
     page.get_by_role("button", name="Inject").click()
-    expect(page.locator("#injections .state.succeeded")).to_be_visible(timeout=STARTED)
+    expect(page.locator("#injections .state.succeeded")).to_be_visible()
     page.reload()
     page.get_by_role("link", name="Handwritten digits, client 3 of 3").first.click()
     expect(page.locator("#samples img")).to_have_count(12)
     expect(page.get_by_role("row", name=re.compile("first run by clicks"))).to_contain_text("fits")
 
     page.get_by_role("link", name="first run by clicks").click()
-    expect(page.locator("#standing .state.finished")).to_be_visible(timeout=TRAINED)
+    expect(page.locator("#standing .state.finished")).to_be_visible()
     page.goto(f"/topics/?q={federation}")
     page.get_by_role("link", name=f"FED-{federation}-model_control_topic").click()
     expect(page.locator(".messages .state", has_text=re.compile("^finished$"))).to_be_visible()
@@ -88,7 +82,7 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     page.get_by_role("link", name="Try it: version 3").click()
     draw(page, 2)
     page.get_by_role("button", name="Predict", exact=True).click()
-    expect(page.locator("#try-winner")).to_have_text("2", timeout=STARTED)
+    expect(page.locator("#try-winner")).to_have_text("2")
 
 
 def test_live_validation(platform: Platform, page: Page) -> None:
@@ -122,7 +116,7 @@ def test_source_with_an_error_in_its_line(page: Page) -> None:
     code = page.get_by_label("Code")
     code.fill("import keras\nmodel = keras.Sequential([keras.layers.Dens(3)])")
     page.get_by_role("button", name="Check it first").click()
-    expect(page.locator("#id_code-wrong")).to_contain_text("line 2", timeout=STARTED)
+    expect(page.locator("#id_code-wrong")).to_contain_text("line 2")
     expect(page.locator(".gutter b")).to_contain_text("2")
     expect(code).to_have_value(re.compile("Dens"))
     expect(code).to_have_attribute("aria-invalid", "true")
@@ -162,14 +156,13 @@ def test_a_file_too_large_is_not_sent(page: Page, tmp_path: Path) -> None:
 def test_a_file_that_is_no_model(page: Page, tmp_path: Path, watch: Watch) -> None:
     """The workshop opens it and says what it is not; the form stays."""
     watch.expect("400")
-    page.context.set_default_timeout(STARTED)
     upload = tmp_path / "letter.keras"
     upload.write_bytes(b"Dear model")
     page.goto("/models/new/?kind=keras")
     page.get_by_label("Name", exact=True).fill("a letter")
     page.locator("[data-most-bytes]").set_input_files(upload)
     page.get_by_role("button", name="Make the model").click()
-    expect(page.locator("#id_file-wrong")).not_to_be_empty(timeout=STARTED)
+    expect(page.locator("#id_file-wrong")).not_to_be_empty()
     expect(page.get_by_label("Name", exact=True)).to_have_value("a letter")
 
 

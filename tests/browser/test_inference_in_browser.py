@@ -37,7 +37,7 @@ def test_a_drawn_digit_is_recognised(page: Page, trained: str, accessible: Calla
         page.get_by_role("button", name="Clear").click()
         draw(page, digit)
         page.get_by_role("button", name="Predict", exact=True).click()
-        expect(page.locator("#try-winner")).to_have_text(str(digit), timeout=90_000)
+        expect(page.locator("#try-winner")).to_have_text(str(digit))
         expect(page.locator(".bars .winner th")).to_have_text(str(digit))
         accessible(page)
 
@@ -50,12 +50,12 @@ def test_a_sample_of_the_data_is_recognised(page: Page, watch: Watch, trained: s
     told = page.locator("#try-told")
     expect(told).to_contain_text("A sample with the label")
     page.get_by_role("button", name="Predict", exact=True).press("Enter")
-    expect(page.locator("#try-winner")).to_be_visible(timeout=90_000)
+    expect(page.locator("#try-winner")).to_be_visible()
     page.get_by_text("The values as JSON").first.click()
     page.locator("#try-values").fill("[1, 2]")
     page.locator("#try-result").evaluate("node => node.replaceChildren()")
     page.get_by_role("button", name="Predict", exact=True).click()
-    expect(page.locator("#try-result")).to_contain_text("the model takes", timeout=90_000)
+    expect(page.locator("#try-result")).to_contain_text("the model takes")
 
 
 def test_a_version_is_deployed_answers_and_is_ended(
@@ -72,7 +72,7 @@ def test_a_version_is_deployed_answers_and_is_ended(
     expect(page.locator("#preview")).to_contain_text("clicks-in")
     page.get_by_role("button", name="Deploy", exact=True).click()
     expect(page.get_by_role("heading", name="by-clicks")).to_be_visible()
-    expect(page.locator("#standing .state")).to_have_text("running", timeout=90_000)
+    expect(page.locator("#standing .state")).to_have_text("running")
     accessible(page)
     running = platform.home.running()
     assert running is not None
@@ -81,11 +81,11 @@ def test_a_version_is_deployed_answers_and_is_ended(
     right = [json.loads(value)["outputs"] for value in asked]
     winners = [outputs.index(max(outputs)) for outputs in right]
     assert sum(a == b for a, b in zip(winners, y[:30], strict=True)) >= 25
-    expect(page.locator("#standing")).to_contain_text("30", timeout=30_000)
+    expect(page.locator("#standing")).to_contain_text("30")
     page.get_by_role("button", name="End it").click()
     page.get_by_role("dialog").get_by_role("button", name="End it").click()
     expect(page.get_by_role("heading", name="Inference")).to_be_visible()
-    expect(page.locator("#content")).not_to_contain_text("by-clicks", timeout=60_000)
+    expect(page.locator("#content")).not_to_contain_text("by-clicks")
 
 
 def answered(running: Running, values: list[bytes]) -> list[bytes]:

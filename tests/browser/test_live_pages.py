@@ -14,7 +14,6 @@ from tests.browser.conftest import Open, Watch
 from tests.browser.platform import Platform, until
 
 LIVE = "#link-state[data-state=live]"
-LONG = 60_000
 GRID = """() => [
     [...document.querySelectorAll("#grid thead th[data-round]:not(.open)")].map((cell) => Number(cell.dataset.round)),
     document.querySelectorAll("#grid td.a").length,
@@ -47,10 +46,10 @@ def test_rows_come_without_a_reload(platform: Platform, open_page: Open) -> None
         went.append(stays(page))
     with platform.clients(federation, 3, seconds=4.0):
         for page in pages:
-            expect(page.locator("#grid tbody tr")).to_have_count(3, timeout=LONG)
-            expect(page.locator("#grid td.t").first).to_be_visible(timeout=LONG)
+            expect(page.locator("#grid tbody tr")).to_have_count(3)
+            expect(page.locator("#grid td.t").first).to_be_visible()
         for page in pages:
-            expect(page.locator("#standing .state.finished")).to_be_visible(timeout=LONG)
+            expect(page.locator("#standing .state.finished")).to_be_visible()
             expect(page.locator("#grid td.a")).to_have_count(9)
             expect(page.locator("#rounds tbody tr")).to_have_count(3)
             expect(page.locator("#lanes tbody tr")).to_have_count(3)
@@ -69,11 +68,11 @@ def test_stream_returns_after_the_server(platform: Platform, page: Page, watch: 
         page.goto(f"/deployments/{federation}/")
         page.wait_for_selector(LIVE)
         went = stays(page)
-        expect(page.locator("#grid td.a").nth(5)).to_be_visible(timeout=LONG)
+        expect(page.locator("#grid td.a").nth(5)).to_be_visible()
         platform.kill_web()
         reached = platform.api("GET", f"deployments/{federation}/")["round"] + 3
         last = "document.querySelector('#grid thead th:nth-last-child(2)').dataset.round"
-        page.wait_for_function(f"() => Number({last}) >= {reached}", timeout=LONG)
+        page.wait_for_function(f"() => Number({last}) >= {reached}")
     # both at one moment: a last round may commit while the clients leave
     rounds, cells = until(lambda: grid if len((grid := page.evaluate(GRID))[0]) * 2 == grid[1] else None)
     assert rounds == list(range(rounds[0], rounds[-1] + 1)) and cells == 2 * len(rounds)
@@ -85,17 +84,17 @@ def test_people_act_on_a_run(platform: Platform, page: Page) -> None:
     federation = platform.federation("acted upon", rounds=500, min_clients=2)
     with platform.clients(federation, 2, seconds=0.5):
         page.goto(f"/deployments/{federation}/")
-        expect(page.locator("#grid td.a").first).to_be_visible(timeout=LONG)
+        expect(page.locator("#grid td.a").first).to_be_visible()
         page.get_by_role("button", name="Change the deadline").click()
         page.get_by_label("Seconds a round").fill("77")
         page.get_by_role("button", name="Change it").click()
         expect(page.get_by_text("Rounds now have 77 s.")).to_be_visible()
-        expect(page.locator("#standing")).to_contain_text("77 s", timeout=LONG)
+        expect(page.locator("#standing")).to_contain_text("77 s")
         page.get_by_role("button", name="Stop").click()
-        expect(page.locator("#standing .state.stopped")).to_be_visible(timeout=LONG)
+        expect(page.locator("#standing .state.stopped")).to_be_visible()
         page.get_by_role("button", name="Resume").click()
         # it runs on, or waits: its light clients left when it stopped
-        expect(page.locator("#standing .state.running, #standing .state.waiting")).to_be_visible(timeout=LONG)
+        expect(page.locator("#standing .state.running, #standing .state.waiting")).to_be_visible()
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("versions of the model")
@@ -114,7 +113,7 @@ def test_a_round_is_proved_on_its_page(page: Page, finished: str) -> None:
     page.locator("#rounds tbody a").first.click()
     expect(page.get_by_role("heading", name="Round 3", exact=True)).to_be_visible()
     page.get_by_role("button", name="Verify and measure").click()
-    expect(page.locator("#proof .state.proved")).to_be_visible(timeout=LONG)
+    expect(page.locator("#proof .state.proved")).to_be_visible()
     cells = page.locator("table.bars tbody tr").first.locator("td.number").all_inner_texts()
     assert any(re.fullmatch(r"\d+\.\d{4}", cell) for cell in cells), cells
 
@@ -154,7 +153,7 @@ def test_the_recorder_goes_through_time(page: Page, finished: str) -> None:
     expect(page.locator("#grid td.a")).to_have_count(0)
     page.get_by_label("Speed").select_option("600")
     page.get_by_role("button", name="Play").click()
-    expect(page.locator("#now-state")).to_have_text("finished", timeout=LONG)
+    expect(page.locator("#now-state")).to_have_text("finished")
 
 
 def test_runs_are_laid_over_each_other(platform: Platform, page: Page, finished: str) -> None:
@@ -219,7 +218,7 @@ def test_an_ended_session_leads_to_the_login_and_back(page: Page, finished: str)
     """A fragment that is asked for after the session ended sends the page to the login, which leads back to it."""
     page.goto("/jobs/")
     page.context.clear_cookies()
-    page.wait_for_url(re.compile("/login/"), timeout=LONG)
+    page.wait_for_url(re.compile("/login/"))
     assert "next=%2Fjobs%2F" in page.url
 
 

@@ -41,7 +41,7 @@ def test_a_german_file_becomes_a_stream(
     accessible(page)
     page.get_by_label("Topic").fill("messwerte-by-clicks")
     page.get_by_role("button", name="Inject into the stream").click()
-    expect(page.locator("#injections .state.succeeded").first).to_be_visible(timeout=60_000)
+    expect(page.locator("#injections .state.succeeded").first).to_be_visible()
     expect(page.locator("#injections")).to_contain_text("messwerte.csv into messwerte-by-clicks: 1 stream of 60")
     made = until(lambda: platform.api("GET", "datasources/?topic=messwerte-by-clicks:0:0:60")["results"])
     assert made[0]["input_config"]["label_reshape"] == "2" and made[0]["description"] == "messwerte.csv"

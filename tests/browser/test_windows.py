@@ -21,11 +21,10 @@ from tests.browser.conftest import Watch
 from tests.browser.platform import Platform
 from tests.browser.synthetic import Tale
 from tests.browser.test_streams import Stream, logged_in
-from tests.support.patience import PATIENCE, until
+from tests.support.patience import until
 
 WINDOWS = 12
 LIVE = "#link-state[data-state=live]"
-PATIENCE_MS = PATIENCE * 1000
 WITHOUT = {"worker": [], "leader": ["SharedWorker"], "alone": ["SharedWorker", "BroadcastChannel"]}
 """What the browser lacks where pages hear in that way."""
 HIDE = """(hidden) => {
@@ -43,12 +42,12 @@ def test_twelve_windows_show_a_stop(platform: Platform, page: Page, record_prope
         look(window, tale)
     until(lambda: held(platform) == 1, what="one stream for all windows")
     other = page.context.new_page()
-    other.goto("/jobs/", timeout=PATIENCE_MS)
+    other.goto("/jobs/")
     expect(other.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     began = time.monotonic()
     stop(tale)
     for window in windows:
-        expect(window.locator("#standing .state.stopped")).to_be_visible(timeout=PATIENCE_MS)
+        expect(window.locator("#standing .state.stopped")).to_be_visible()
     record_property("seconds_until_all_show_the_stop", round(time.monotonic() - began, 2))
 
 
@@ -94,15 +93,15 @@ def test_a_frozen_server_is_said(platform: Platform, page: Page, watch: Watch) -
     look(page, tale)
     said = page.locator("#link-state")
     other = page.context.new_page()
-    other.goto("/jobs/", timeout=PATIENCE_MS)
+    other.goto("/jobs/")
     with frozen(platform):
         page.clock.fast_forward(11_000)
         expect(said).to_have_text(re.compile("^not live: nothing heard for 1[05] s$"))
         expect(other.locator("#silent")).to_contain_text("This page is not live: nothing heard for ")
         page.clock.fast_forward(3_600_000)
         expect(said).to_have_text("not live: nothing heard for 60 min")
-    expect(said).to_have_text("live", timeout=PATIENCE_MS)
-    expect(other.locator("#silent")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(said).to_have_text("live")
+    expect(other.locator("#silent")).to_have_count(0)
     tale.rounds(1)
     shows(page, 1)
 
@@ -135,7 +134,7 @@ def test_no_place_for_a_stream(platform: Platform, page: Page, watch: Watch) -> 
         expect(page.locator("#link-state")).to_have_text("live, asked for every 3 s")
         tale.rounds(1)
         shows(page, 1)
-    page.wait_for_selector(LIVE, timeout=PATIENCE_MS)
+    page.wait_for_selector(LIVE)
 
 
 def test_who_logs_out_in_one_window_is_out_in_all(platform: Platform, page: Page) -> None:
@@ -144,7 +143,7 @@ def test_who_logs_out_in_one_window_is_out_in_all(platform: Platform, page: Page
     other = page.context.new_page()
     look(other, tale)
     page.get_by_role("button", name="Log out").click()
-    other.wait_for_url(re.compile(f"/login/.next=%2Fdeployments%2F{tale.federation}%2F$"), timeout=PATIENCE_MS)
+    other.wait_for_url(re.compile(f"/login/.next=%2Fdeployments%2F{tale.federation}%2F$"))
 
 
 def joined(platform: Platform, federation: str) -> Tale:
@@ -156,14 +155,14 @@ def joined(platform: Platform, federation: str) -> Tale:
 
 def look(window: Page, tale: Tale, state: str = "live") -> None:
     """The window shows the run and hears of it."""
-    window.goto(f"/deployments/{tale.federation}/", timeout=PATIENCE_MS)
-    window.wait_for_selector(f"#link-state[data-state={state}]", timeout=PATIENCE_MS)
+    window.goto(f"/deployments/{tale.federation}/")
+    window.wait_for_selector(f"#link-state[data-state={state}]")
 
 
 def shows(window: Page, number: int) -> None:
     """The grid and the table come to that round, and have each one before it."""
-    expect(window.locator(f'#grid th[data-round="{number}"]:not(.open)')).to_be_visible(timeout=PATIENCE_MS)
-    expect(window.locator("#rounds tbody tr")).to_have_count(number, timeout=PATIENCE_MS)
+    expect(window.locator(f'#grid th[data-round="{number}"]:not(.open)')).to_be_visible()
+    expect(window.locator("#rounds tbody tr")).to_have_count(number)
     expect(window.locator("#grid td.a")).to_have_count(2 * number)
 
 
