@@ -92,7 +92,6 @@ def test_transactions_are_counted_by_what_can_be_read(kafka: EmbeddedKafka, site
     producer.begin(20)
     producer.abort()
     until(lambda: site.bounds(name, 0)[1] == 62, what="the marker of the aborted transaction")
-    end = 62
     ranges = parse_ranges(f"{name}:0:0:62")
     found = survey(site, ranges, announced=62)
     assert (found.standing, found.readable) == (Standing.READY, 40)
