@@ -104,7 +104,7 @@ def test_labels_follow_the_loss() -> None:
         ({"data_restriction": "{"}, "data_restriction"),
         ({"optimizer": 7}, "optimizer"),
         ({"optimizer": {"name": "adam"}}, "optimizer"),
-        ({"metrics": "accuracy"}, "metrics"),
+        ({"metrics": 3}, "metrics"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"learning_rate": 0}, "learning_rate"),
         ({"learning_rate": 1_000_000}, "learning_rate"),

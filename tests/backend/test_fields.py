@@ -18,7 +18,7 @@ from backend.config import kafka_ml
 from backend.deployments.models import Deployment, Version
 from backend.inference.models import Inference
 from backend.launchers.models import Job
-from backend.streams.models import DataSource, Injection
+from backend.streams.models import DataSource, Injection, Upload
 from tests.backend.support import FakeWorkshop
 from tests.backend.test_roles import LOGGER, MATRIX
 
@@ -46,6 +46,7 @@ def places(configuration: Configuration, model: Model, user: Callable[[str], Use
     source = DataSource.objects.create(cluster_id="c", topic_id="t", partition=0, offset=0, timestamp_ms=0)
     Job.objects.create(name="zz", federation=federation, deployment=deployment, source=source, client_id="c")
     rows: dict[str, Any] = {"users": user("viewer"), "models": model, "configurations": configuration}
+    rows["uploads"] = Upload.objects.create(names=["a.csv"], size=1)
 
     def at(address: str) -> str:
         pk = getattr(rows.get(address.partition("/")[0]), "pk", "")
@@ -109,7 +110,8 @@ def bodies() -> Iterator[tuple[str, str, dict[str, Any], str]]:
     for address, methods in schema["paths"].items():
         for method, operation in methods.items():
             body = operation.get("requestBody") if method in ("post", "put", "patch") else None
-            for value, path in within(body["content"]["application/json"]["schema"]) if body else ():
+            json = body["content"].get("application/json") if body else None
+            for value, path in within(json["schema"]) if json else ():
                 yield method, address, value, path
 
 

@@ -427,7 +427,7 @@ def test_pages_show_the_run(client_of: Callable[[str], APIClient], user: Callabl
     assert "versions/1/model.keras" in browser.get(f"/deployments/{FEDERATION}/versions/").content.decode()
     assert "site-a" in browser.get(f"/deployments/{FEDERATION}/clients/").content.decode()
     tape = browser.get(f"/deployments/{FEDERATION}/recorder/tape/").getvalue().decode().splitlines()
-    assert {"opened", "round", "finished"} <= {json.loads(line)["kind"] for line in tape}
+    assert {"opened", "round", "finished"} <= {json.loads(line).get("kind") for line in tape}
     assert "site-a" in browser.get(f"/deployments/{FEDERATION}/rounds.csv").getvalue().decode()
     assert b"no model yet" in browser.get("/models/").content
 

@@ -289,7 +289,7 @@ def test_shares_of_partitions_are_even(sizes: list[int], rate: float, chance: An
     assert len(chosen) == tests
     for partition, size in enumerate(sizes):
         offsets = sorted(offset for _, number, offset in chosen if number == partition)
-        assert offsets == list(range(size - len(offsets), size)) and abs(len(offsets) - size * rate) <= 1
+        assert offsets == list(range(size - len(offsets), size)) and abs(len(offsets) - tests * size / len(places)) <= 1
 
 
 def test_the_last_share_is_test_and_validation_is_drawn_by_seed() -> None:
