@@ -29,7 +29,7 @@ class Platform:
         self.home = Home(root)
         kafka = free_port()
         self.port = free_port(avoid={kafka})
-        self.base = f"http://127.0.0.1:{self.port}"
+        self.base, self.kafka = f"http://127.0.0.1:{self.port}", f"127.0.0.1:{kafka}"
         ours = ("MAINSTEM_", "KML_", "DATA_", "DATABASE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment = inherited | {"MAINSTEM_CACHE": os.environ.get("MAINSTEM_CACHE", "")}
@@ -128,7 +128,7 @@ class Platform:
         found = re.search(r"^MAINSTEM_TOKEN=['\"]?([^'\"\n]+)", self.home.settings.read_text(), re.MULTILINE)
         assert found is not None
         taken = self._call("POST", "ingest/control/", envelope, {"Authorization": f"Token {found[1]}"})
-        assert taken["accepted"] == len(envelope["records"]), taken
+        assert taken["accepted"] + taken["duplicates"] == len(envelope["records"]), taken
 
     def configuration(self) -> int:
         """A configuration with a small model; made when it is first asked for."""

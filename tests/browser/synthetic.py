@@ -5,10 +5,42 @@ from __future__ import annotations
 import base64
 from itertools import islice
 
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
 from mainstem.chain import Head
+from mainstem.kafka.identity import ids_of
 from mainstem.messages import ControlRecord
+from mainstem.ports import Record
+from mainstem.topics import control_topic, federation_topics
 from tests.browser.platform import Platform
-from tests.support.long_runs import BATCH, CLUSTER, Story
+from tests.support.long_runs import BATCH, Story
+from tests.support.patience import PATIENCE
+
+
+class Topics:
+    """A run's topics on the platform's Kafka, which is asked now and then whether it holds what the pages show."""
+
+    def __init__(self, servers: str, federation: str) -> None:
+        self._name = control_topic(federation)
+        self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
+        admin = AdminClient({"bootstrap.servers": servers})
+        told = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(2**62)}
+        made = [
+            NewTopic(spec.name, spec.partitions, 1, config={**dict(spec.settings), **told})
+            for spec in federation_topics(federation)
+        ]
+        for future in admin.create_topics(made).values():
+            future.result(PATIENCE)
+        self.cluster_id = str(admin.describe_cluster().result(PATIENCE).cluster_id)
+        self.topic_id = ids_of(admin, [self._name], PATIENCE)[self._name]
+
+    def append(self, records: list[Record]) -> None:
+        """The records, stamped as they are."""
+        for record in records:
+            self._producer.produce(self._name, record.value, partition=0, timestamp=record.timestamp_ms)
+        assert self._producer.flush(PATIENCE) == 0
 
 
 class Tale:
@@ -18,20 +50,23 @@ class Tale:
         self.federation = federation
         self.story = Story(federation, clients, rounds)
         self._platform = platform
+        self._topics = Topics(platform.kafka, federation)
         self.tell([self.story.opening()])
 
     def tell(self, records: list[ControlRecord]) -> None:
-        """Deliver records as the control logger would."""
+        """Append records and deliver them as the control logger would, which may come first."""
+        told = [self.story.told(record)[0] for record in records]
+        self._topics.append(told)
         entries = []
-        for stored, _ in map(self.story.told, records):
+        for stored in told:
             assert stored.value is not None
             entries.append(
                 {
-                    "topic": stored.topic, "topic_id": self.story.topic_id, "partition": 0, "offset": stored.offset,
+                    "topic": stored.topic, "topic_id": self._topics.topic_id, "partition": 0, "offset": stored.offset,
                     "timestamp_ms": stored.timestamp_ms, "value_b64": base64.b64encode(stored.value).decode(),
                 }
             )  # fmt: skip
-        self._platform.deliver({"cluster_id": CLUSTER, "records": entries})
+        self._platform.deliver({"cluster_id": self._topics.cluster_id, "records": entries})
 
     def rounds(self, count: int) -> None:
         """So many more rounds, every client in each of them."""

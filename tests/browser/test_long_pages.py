@@ -84,7 +84,7 @@ def test_the_recorder_works_under_a_finger(open_page: Open, thousand: str) -> No
 
 def test_the_whole_curve_and_its_parts_have_addresses(page: Page, thousand: str) -> None:
     """The page is light; metric, rounds and cells change in place, keep the scroll, and come back by the address."""
-    page.goto(f"/deployments/{thousand}/", wait_until="networkidle")
+    page.goto(f"/deployments/{thousand}/")
     expect(page.locator("#curves canvas")).to_be_visible()
     assert page.evaluate(BYTES) < WEIGHT
     expect(page.locator("#drawn-rounds")).to_contain_text("Rounds 1 to 1,000: of each 5 rounds")

@@ -37,7 +37,7 @@ def test_a_large_run_is_light(page: Page, large: str, record_property: Any) -> N
     for _ in range(3):
         page.goto("about:blank")
         page.context.new_cdp_session(page).send("Network.clearBrowserCache")
-        page.goto(f"/deployments/{large}/", wait_until="networkidle" if not paints else "load")
+        page.goto(f"/deployments/{large}/")
         expect(page.locator("#curves canvas")).to_be_visible()
         costs = page.evaluate(COSTS)
         paints.append(costs["paint"])
