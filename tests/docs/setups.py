@@ -25,6 +25,7 @@ LEFT_OUT: Final = {
 PAGES: Final[dict[str, str]] = {
     "README.md": PLATFORM,
     "CONTRIBUTING.md": "long",
+    "docs/access.md": PLATFORM,
     "docs/inference.md": PLATFORM,
     "docs/job-by-hand.md": PLATFORM,
     "docs/kafka-ml.md": PLATFORM,
@@ -60,7 +61,7 @@ PLACEHOLDERS: Final = {"<federation>": "ddy6heod", "<id>": "ddy6heod"}
 """What a page leaves for people to put in."""
 
 SHELL: Final = ("bash", "sh")
-SHOWN: Final = ("", "json", "yaml")
+SHOWN: Final = ("", "json", "properties", "yaml")
 """Languages of what is shown, not typed: tables, answers, files."""
 
 
