@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace, home: Home, output: Output, api: Api) -> d
     watch = Watch(output.say)
     if options.start_seconds:
         watch.seconds["start"] = options.start_seconds
-    name = f"Demo, digits, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+    name = f"Demo, digits, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     restriction = {"demo": name}  # so that streams of earlier demos do not fit this federation
     federation = _deploy(api, name, options.seed, restriction, watch)
     injected = _inject(home, federation, options.seed, restriction)
