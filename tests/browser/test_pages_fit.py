@@ -30,9 +30,9 @@ BARE_TIMES = r"""() => {
   while (walker.nextNode()) {
     const node = walker.currentNode;
     const said = !node.parentElement.closest("pre, code, textarea, script");
-    if (said && /\d\d:\d\d/.test(node.data)) found.push(node.data);
+    if (said && /(?<![\d:])\d\d:\d\d(:\d\d)?(?![\d:])(?! (UTC|GMT[+-]|[A-Z]{3,4}\b))/.test(node.data)) found.push(node.data);
   }
-  return found.filter((text) => !/^[\d-]* ?\d\d:\d\d(:\d\d)? (UTC|GMT[+-][\d:]+|[A-Z]{3,4})$/.test(text.trim()));
+  return found;
 }"""
 
 
