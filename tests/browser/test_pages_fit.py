@@ -26,11 +26,12 @@ WIDER = """() => {
 }"""
 BARE_TIMES = r"""() => {
   const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const bare = /(?<![\d:])\d\d:\d\d(:\d\d)?(?![\d:])(?! (UTC|GMT[+-]|[A-Z]{3,4}\b))/;
   const found = [];
   while (walker.nextNode()) {
     const node = walker.currentNode;
     const said = !node.parentElement.closest("pre, code, textarea, script");
-    if (said && /(?<![\d:])\d\d:\d\d(:\d\d)?(?![\d:])(?! (UTC|GMT[+-]|[A-Z]{3,4}\b))/.test(node.data)) found.push(node.data);
+    if (said && bare.test(node.data)) found.push(node.data);
   }
   return found;
 }"""
