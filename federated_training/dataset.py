@@ -108,23 +108,29 @@ def split(
     tests, validations = round(total * test_rate), round(total * validation_rate)
     sha256 = fingerprint(x, y)
     parts = np.full(total, _TRAINING)
-    order = _by_share(places) if places else np.arange(total)
-    parts[order[max(0, total - tests) :]] = _TEST
+    parts[_last_of_each(places, tests) if places else range(max(0, total - tests), total)] = _TEST
     rest = np.flatnonzero(parts == _TRAINING)
     drawn = np.random.default_rng(seed_of(seed, sha256, "validation")).permutation(len(rest))[:validations]
     parts[rest[drawn]] = _VALIDATION
     return _divided(x, y, parts, sha256, validation_rate, test_rate)
 
 
-def _by_share(places: Sequence[Place]) -> Array:
-    """The samples' numbers, ordered by how far each is through its partition; of one partition as they are."""
+def _last_of_each(places: Sequence[Place], count: int) -> list[int]:
+    """The numbers of `count` samples, the last ones of each partition: as many as its share of them all, or one more.
+
+    Who has one more is by the largest remainder, of equal ones by the stream's order.
+    """
     numbers: dict[tuple[str, int], list[int]] = {}
     for number, (topic, partition, _) in enumerate(places):
         numbers.setdefault((topic, partition), []).append(number)
-    share = np.empty(len(places))
-    for found in numbers.values():
-        share[found] = (2 * np.arange(len(found)) + 1) / (2 * len(found))
-    return np.argsort(share, kind="stable")
+    shares = {place: divmod(count * len(found), len(places)) for place, found in numbers.items()}
+    left = count - sum(share for share, _ in shares.values())
+    more = set(sorted(shares, key=lambda place: -shares[place][1])[:left])
+    return [
+        number
+        for place, found in numbers.items()
+        for number in found[len(found) - shares[place][0] - (place in more) :]
+    ]
 
 
 def split_by_place(
