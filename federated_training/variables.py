@@ -100,9 +100,7 @@ def table() -> str:
     """All of them, as the tables of docs/job-by-hand.md."""
     parts: list[str] = []
     for title, variables in GROUPS.items():
-        rows = [
-            f"| `{v.name}` | {v.meaning} | {v.unset if v.default is None else f'`{v.default}`'} |" for v in variables
-        ]
+        rows = [f"| `{v.name}` | {v.meaning} | {v.unset} |" for v in variables]
         parts += [f"### {title}", "", "| variable | what | when it is not set |", "| --- | --- | --- |", *rows, ""]
     return "\n".join(parts)
 

@@ -31,7 +31,7 @@ from federated_training.confine_network import give_up_network
 from mainstem import logs
 from mainstem.errors import ConfigError, MainstemError
 from mainstem.keeper import EndedError, Keeper
-from mainstem.processes import die_with_parent
+from mainstem.processes import die_with_parent, end_group
 
 COMMAND: Final = (sys.executable, "-m", "federated_training.workshop")
 QUEUE: Final = 16
@@ -184,9 +184,7 @@ def _run(connection: socket.socket, gone: Callable[[], bool], command: Sequence[
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Kill what is left of the child's process group, and bury what it left to us as process 1 of a container."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    end_group(child)
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

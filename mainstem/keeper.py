@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import subprocess
 import threading
 import time
@@ -18,6 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from mainstem.processes import end_group
 
 IDLE_SECONDS: Final = 300.0
 OLD_SECONDS: Final = 3600.0
@@ -167,10 +168,8 @@ class Keeper:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill its process group, and let go of its pipes."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """Kill it with its process group, and let go of its pipes."""
+    end_group(process)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):  # what it never read

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 
@@ -34,6 +36,13 @@ def die_with_parent(sig: signal.Signals = signal.SIGTERM) -> Callable[[], None] 
             os.kill(os.getpid(), sig)
 
     return arm
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """Kill a child that has a session of its own, and what is left of its process group; wait for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:

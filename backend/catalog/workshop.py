@@ -33,7 +33,7 @@ from rest_framework import status
 from backend.catalog import scratch
 from backend.config.problems import Problem
 from mainstem.keeper import EndedError, Keeper, Kept
-from mainstem.processes import die_with_parent
+from mainstem.processes import die_with_parent, end_group
 
 COMMAND = (sys.executable, "-m", "federated_training.workshop")
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,7 +221,7 @@ def _start_child(request: Mapping[str, Any], directory: Path, limit: int) -> lis
         except subprocess.TimeoutExpired as error:
             raise _too_slow(limit) from error
         finally:
-            _end(child)
+            end_group(child)
         return _parse(out, log, child.returncode, len(request["ops"]))
 
 
@@ -239,13 +239,6 @@ def _start_kept(room: Path) -> subprocess.Popen[bytes]:
 
 
 _keeper = Keeper(_start_kept)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the child's process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _environment(directory: Path) -> dict[str, str]:

@@ -63,7 +63,7 @@ def drawn(deployment: Deployment, span: Span, metric: str, clients: Sequence[str
     """
     all_ = places(deployment, span)
     measured = dict(told_versions(deployment, Span(all_[0].version, all_[-1].version))) if all_ else {}
-    line = [_short(measured.get(place.version, {}).get(metric)) for place in all_]
+    line = [short(measured.get(place.version, {}).get(metric)) for place in all_]
     at = kept(line, POINTS)
     told: dict[str, Any] = {
         "metric": metric,
@@ -107,7 +107,7 @@ def _lines(shown: Sequence[Place], metric: str, clients: Iterable[str]) -> dict[
     lines: dict[str, list[float | None]] = {client: [None] * len(shown) for client in clients}
     taken = ClientRound.objects.filter(round__in=list(column), client__in=lines).order_by()
     for key, client, training in taken.values_list("round_id", "client", "training"):
-        lines[client][column[key]] = _short(values(training).get(metric))
+        lines[client][column[key]] = short(values(training).get(metric))
     return lines
 
 
@@ -121,8 +121,8 @@ def _band(
     ends = [*at[1:], len(all_)]
     around = [[found[p.pk] for p in all_[start:end] if p.pk in found] for start, end in zip(at, ends, strict=True)]
     return {
-        "low": [_short(min((low for low, _ in pairs), default=None)) for pairs in around],
-        "high": [_short(max((high for _, high in pairs), default=None)) for pairs in around],
+        "low": [short(min((low for low, _ in pairs), default=None)) for pairs in around],
+        "high": [short(max((high for _, high in pairs), default=None)) for pairs in around],
     }
 
 
@@ -135,7 +135,7 @@ def _phases(deployment: Deployment, span: Span, all_: Sequence[Place]) -> dict[s
     parts = [[all_[index] for index in stretch] for stretch in stretches(len(all_), POINTS // 2)]
 
     def most(of: Callable[[Place], float | None]) -> list[float | None]:
-        return [_short(max((value for p in part if (value := of(p)) is not None), default=None)) for part in parts]
+        return [short(max((value for p in part if (value := of(p)) is not None), default=None)) for part in parts]
 
     return {
         "rounds": [part[-1].number for part in parts],
@@ -153,5 +153,6 @@ def _updates(deployment: Deployment, span: Span) -> QuerySet[ClientRound]:
     return ClientRound.objects.filter(round__deployment=deployment, **span.of("round__number"))
 
 
-def _short(value: float | None) -> float | None:
+def short(value: float | None) -> float | None:
+    """With four digits, which is more than a chart shows."""
     return None if value is None else float(f"{value:.4g}")

@@ -12,7 +12,7 @@ from django.utils import timezone
 from backend.deployments import parts
 from backend.deployments.kafka import cloud_config, message_log
 from backend.deployments.launched import jobs
-from backend.deployments.models import Deployment, OutboxEntry, State
+from backend.deployments.models import OPEN, Deployment, OutboxEntry, State
 from backend.deployments.sign import Sign
 from mainstem.disk import Disks, size
 from mainstem.errors import MainstemError
@@ -21,7 +21,6 @@ from mainstem.topics import control_topic
 
 FRESH_SECONDS = 5.0
 KAFKA_SECONDS = 3.0
-OPEN = (State.OPENING, State.WAITING, State.RUNNING)
 WATCHED = 20
 """Open federations whose control topic is compared with what was folded."""
 LATE = 20

@@ -18,12 +18,11 @@ from backend.catalog.models import Model
 from backend.deployments import health
 from backend.deployments.curves import thin, told_versions
 from backend.deployments.launched import jobs
-from backend.deployments.models import Deployment, Refusal, State
+from backend.deployments.models import OPEN, Deployment, Refusal, State
 from backend.deployments.reasons import Reason
 from backend.deployments.troubles import newest_streams, reasons_of, troubles_of, with_troubles
 from backend.streams.models import DataSource
 
-OPEN = (State.OPENING, State.WAITING, State.RUNNING)
 CARDS = 24
 NEWEST = 8
 POINTS = 120

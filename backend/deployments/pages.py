@@ -130,9 +130,9 @@ def deployment_part(request: HttpRequest, federation: str, name: str) -> HttpRes
 def deployment_curves(request: HttpRequest, federation: str) -> HttpResponseBase:
     """The charts' figures as JSON, for the rounds and clients that the page's address names."""
     deployment = find(federation)
-    names = _clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page"))
+    names = list(_Shown(request, deployment).clients)
     metric = request.GET.get("metric", "loss")[:128]
-    return JsonResponse(curves.drawn(deployment, _span(request), metric, list(names)))
+    return JsonResponse(curves.drawn(deployment, _span(request), metric, names))
 
 
 def destroyed(deployment: Deployment) -> list[str]:
@@ -151,7 +151,7 @@ def destroyed(deployment: Deployment) -> list[str]:
 
 # ---------------------------------------------------------------- parts
 class _Shown:
-    """The rounds that the page's address names, their metrics, why the run waits: read when needed, once."""
+    """The rounds and clients that the page's address names, the metrics, why the run waits: read when needed, once."""
 
     def __init__(self, request: HttpRequest, deployment: Deployment) -> None:
         self._request, self._deployment = request, deployment
@@ -165,13 +165,18 @@ class _Shown:
         return runs.metric_names(self._deployment, self.rounds)
 
     @cached_property
+    def clients(self) -> Page[str]:
+        members, q = self._deployment.members.all(), self.q
+        found = members_in_order(members.filter(client__icontains=q) if q else members)
+        return Paginator(found, runs.CLIENTS).get_page(self._request.GET.get("page"))
+
+    @property
+    def q(self) -> str:
+        return self._request.GET.get("q", "").strip()
+
+    @cached_property
     def reasons(self) -> list[Reason]:
         return reasons_of(self._deployment)[:MOST]
-
-
-def _clients(deployment: Deployment, q: str, page: str | None) -> Page[str]:
-    members = deployment.members.filter(client__icontains=q) if q else deployment.members.all()
-    return Paginator(members_in_order(members), runs.CLIENTS).get_page(page)
 
 
 def _span(request: HttpRequest) -> curves.Span:
@@ -187,10 +192,9 @@ def _learning(request: HttpRequest, deployment: Deployment, shown: _Shown) -> di
     ends = deployment.rounds.filter(**span.of("number")).aggregate(first=Min("number"), last=Max("number"))
     newest = deployment.round if span.last is None else span.last
     count = 0 if ends["first"] is None else ends["last"] - ends["first"] + 1
-    clients = len(_clients(deployment, request.GET.get("q", "").strip(), request.GET.get("page")))
     return {
         "metrics": metrics, "metric": metric, "rounds": shown.rounds, "span": span, "ends": ends,
-        "to": number_of(request.GET.get("to")), "banded": curves.banded(clients, count),
+        "to": number_of(request.GET.get("to")), "banded": curves.banded(len(shown.clients), count),
         "carried_by_range": _carried(request, "metric", "show", "q", "upto", "page"),
         "recent": max(1, newest - runs.ROUNDS + 1) if newest > runs.ROUNDS else None,
         "every": math.ceil(count / (curves.POINTS // 2)) if count > curves.POINTS else 1,
@@ -203,12 +207,11 @@ def _carried(request: HttpRequest, *names: str) -> list[tuple[str, str]]:
 
 
 def _grid(request: HttpRequest, deployment: Deployment, shown: _Shown) -> dict[str, Any]:
-    upto, q = number_of(request.GET.get("upto")), request.GET.get("q", "").strip()
+    upto, q, page = number_of(request.GET.get("upto")), shown.q, shown.clients
     rounds, metrics = shown.rounds, shown.metrics
     show = request.GET.get("show", "")
     show = show if show in metrics else ""
     current = None if upto else runs.open_round(deployment, rounds)
-    page = _clients(deployment, q, request.GET.get("page"))
     there = {member.client: member for member in deployment.members.filter(client__in=list(page))}
     rows = runs.grid(deployment, rounds, [there[name] for name in page if name in there], current, show)
     return {

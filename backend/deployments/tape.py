@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from backend.deployments.curves import LINES, spread
+from backend.deployments.curves import LINES, short, spread
 from backend.deployments.events import SILENT, values
 from backend.deployments.models import ClientRound, ControlRecord, Deployment
 from backend.deployments.runs import LIVE
@@ -105,5 +105,4 @@ class _Tape:
                 cells[keys[number]][at] = "s" if reason == "stale" else "r"
 
     def _value(self, metrics: Any) -> float | None:
-        value = values(metrics).get(self._metric)
-        return None if value is None else float(f"{value:.4g}")
+        return short(values(metrics).get(self._metric))

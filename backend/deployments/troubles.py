@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from backend.deployments import parts, reasons
 from backend.deployments.launched import jobs
-from backend.deployments.models import Deployment, Member, State
+from backend.deployments.models import OPEN, Deployment, Member, State
 from backend.deployments.ordering import natural
 from backend.deployments.reasons import Facts, Launched, Reason
 from backend.launchers import matching
@@ -25,7 +25,7 @@ MOST = 20
 MOST_STREAMS = 100
 """Of the newest streams it is said why they do not fit."""
 
-OPEN = (State.OPENING, State.WAITING, State.RUNNING, State.FAILED)
+UNENDED = (*OPEN, State.FAILED)
 """A run that has not reached its end: in any other, who gave up stands at the client alone."""
 
 START_SECONDS = 30
@@ -64,7 +64,7 @@ def newest_streams() -> list[DataSource]:
 # ---------------------------------------------------------------- troubles
 def _troubles(deployment: Deployment, **waits: Any) -> Facts:
     log = tuple(said for said in (deployment.lost, _doubted(deployment), deployment.amended) if said)
-    if deployment.state not in OPEN:
+    if deployment.state not in UNENDED:
         return Facts(deployment.state, log, deployment.error)
     if hasattr(deployment, "troubled_jobs"):
         members, launched = deployment.failed_members, deployment.troubled_jobs  # type: ignore[attr-defined]

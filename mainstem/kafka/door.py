@@ -28,8 +28,8 @@ REMEMBERED: Final = 5.0
 """Seconds for which an answer holds: many calls fail at a time."""
 
 CONNECT_SECONDS: float = 3.0
-_OTHERS: Final = ("_cb", "group.id", "transactional.id", "statistics.interval.ms")
-"""Settings of what a client does once it is in."""
+_OTHERS: Final = ("group.id", "transactional.id", "statistics.interval.ms")
+"""Settings of what a client does once it is in; its callbacks are the others."""
 _NO_CHECK_TIME, _PARTIAL_CHAIN = 0x200000, 0x80000  # OpenSSL's X509_V_FLAGs
 
 _lock = threading.Lock()
@@ -50,7 +50,7 @@ def told(config: Config, error: KafkaError, operation: str = "Describe", name: s
 
 def closed(config: Config) -> str | None:
     """Why a new client gets in nowhere; None where it gets in. Asked again within `REMEMBERED` it says the same."""
-    key = hash(frozenset((name, str(value)) for name, value in config.items() if not name.endswith("_cb")))
+    key = hash(frozenset((name, str(value)) for name, value in _way_in(config).items()))
     with _lock:
         asked, answer = _known.get(key, (float("-inf"), None))
         if time.monotonic() - asked > REMEMBERED:
@@ -69,7 +69,7 @@ def knock(config: Config, seconds: float) -> int:
     Who is refused is told at once; that nothing answers is known only at the end.
     """
     heard: list[Heard] = []
-    settings = {name: value for name, value in config.items() if not name.endswith(_OTHERS[0]) and name not in _OTHERS}
+    settings = _way_in(config)
     settings |= {"log_level": 0, "error_cb": lambda error: heard.append(Heard(error.code(), error.str()))}
     client = AdminClient(settings)
     deadline = time.monotonic() + seconds
@@ -88,6 +88,10 @@ def knock(config: Config, seconds: float) -> int:
             said = access.unreachable(heard) or f"nothing came within {seconds:g} s"
             raise LogError(f"Kafka at {config['bootstrap.servers']} does not answer: {said}")
         time.sleep(0.02)
+
+
+def _way_in(config: Config) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in _OTHERS and not name.endswith("_cb")}
 
 
 def _explained(config: Config, heard: list[Heard]) -> str | None:

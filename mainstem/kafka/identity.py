@@ -10,6 +10,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from mainstem.ports import TopicIdentity
 
 GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError._UNKNOWN_TOPIC})
+ABSENT = GONE | {KafkaError.LEADER_NOT_AVAILABLE}
+"""The latter: it is being made."""
 
 
 def ids_of(admin: AdminClient, topics: Collection[str], timeout: float) -> dict[str, str | None]:

@@ -18,7 +18,7 @@ from mainstem.kafka.appender import Appender
 from mainstem.kafka.cursor import PASSING, KafkaCursor, consumer_config
 from mainstem.kafka.door import told
 from mainstem.kafka.holdings import holdings
-from mainstem.kafka.identity import GONE, identify, ids_of
+from mainstem.kafka.identity import ABSENT, GONE, identify, ids_of
 from mainstem.kafka.leaders import await_leaders
 from mainstem.kafka.ranges import Ranges
 from mainstem.kafka.renewed import Renewed
@@ -35,7 +35,6 @@ QUIET_SECONDS = 5.0
 """After so long without a record a reader asks anew where its partition ends."""
 
 _NO_TOPIC = GONE | {KafkaError._UNKNOWN_PARTITION}
-_ABSENT = GONE | {KafkaError.LEADER_NOT_AVAILABLE}  # the latter: it is being made
 
 
 class KafkaLog:
@@ -154,7 +153,7 @@ class KafkaLog:
         if self._partitions.get(topic, 0) < least:
             with self._translated(f"asking for topic {topic}", "Describe", topic) as admin:
                 found = admin.list_topics(topic, timeout=self._timeout).topics.get(topic)
-                if found is not None and found.error is not None and found.error.code() not in _ABSENT:
+                if found is not None and found.error is not None and found.error.code() not in ABSENT:
                     raise KafkaException(found.error)
             if found is None or found.error is not None or not found.partitions:
                 raise UnknownTopicError(f"topic {topic} does not exist")

@@ -20,6 +20,7 @@ from mainstem.kafka.access import SILENT, Heard, barred, refusal, unreachable
 from mainstem.kafka.acknowledgement import acknowledged
 from mainstem.kafka.admin import Administrator
 from mainstem.kafka.door import closed, told
+from mainstem.kafka.identity import ABSENT
 from mainstem.kafka.leaders import await_leaders
 from mainstem.streams import StreamRange
 from mainstem.topics import MESSAGE_LIMIT, TopicSpec
@@ -185,7 +186,7 @@ class StreamProducer:
                 self._hearing(self._producer.poll, 0)
                 if time.monotonic() > deadline or barred(self._config, self._heard):
                     raise self._unreachable() from error
-        if found is None or (found.error is not None and found.error.code() in _MISSING):
+        if found is None or (found.error is not None and found.error.code() in ABSENT):
             return 0
         if found.error is not None:
             raise LogError(f"topic {topic}: {told(self._config, found.error, 'Describe', topic)}")
@@ -207,6 +208,3 @@ class StreamProducer:
         why = None if said else closed(self._config)
         said = f": {said}" if said else ""
         return LogError(why or f"no Kafka broker answered at {self._servers} within {self._timeout:g} s{said}")
-
-
-_MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.LEADER_NOT_AVAILABLE)

@@ -75,7 +75,7 @@ def test_an_emptied_database_is_filled_again(kafka: EmbeddedKafka, settings: Any
     again = rebuild(config, config)
     assert (again.accepted, len(again.refused), again.streams) == (first.accepted, len(first.refused), first.streams)
     assert mine(federations) == before
-    settings.KAFKA_BOOTSTRAP = kafka.bootstrap_servers
+    settings.KAFKA_BOOTSTRAP = settings.DATA_BOOTSTRAP = kafka.bootstrap_servers
     out = io.StringIO()
     call_command("rebuild", stdout=out, stderr=io.StringIO())
     told = json.loads(out.getvalue())

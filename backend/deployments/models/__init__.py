@@ -1,6 +1,7 @@
 """Tables of the federations: what was asked for (deployment, outbox) and what the log says (the projection)."""
 
 from backend.deployments.models.deployment import (
+    OPEN,
     Deployment,
     FederationId,
     OutboxEntry,
@@ -18,6 +19,7 @@ from backend.deployments.models.runs import (
 )
 
 __all__ = [
+    "OPEN",
     "ClientRound",
     "ControlRecord",
     "Deployment",

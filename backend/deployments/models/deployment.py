@@ -31,6 +31,10 @@ class State(models.TextChoices):
     DELETING = "deleting", "deleting"
 
 
+OPEN = (State.OPENING, State.WAITING, State.RUNNING)
+"""Of runs that go on, or will once they can."""
+
+
 class FederationId(models.Model):
     """An id that was given away once; kept for ever, so that it never names another federation."""
 
