@@ -7,13 +7,13 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from mainstem.runtime.environ import home
+
 
 def main() -> None:
     """Run the command that the arguments name, with the state directory made first."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
-    from backend.config.environment import home
-
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.project.settings")
+    home(os.environ).mkdir(mode=0o700, parents=True, exist_ok=True)
     execute_from_command_line(sys.argv)
 
 

@@ -27,8 +27,8 @@ from benchmarks.federation import Case
 from benchmarks.machine import ROOT, Tree, description
 from benchmarks.stats import emit, in_turns, show
 from benchmarks.versus import FIGURES, ours, version
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.processes import free_port
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.runtime.processes import free_port
 
 APP = ROOT / "benchmarks" / "flower" / "superlink"
 PATIENCE = 240.0

@@ -2,6 +2,7 @@
 
 The updates lie in memory, so this is the fold and nothing else. `copy` is what this machine's memory gives: bytes
 copied a second by NumPy from one large array to another. NumPy's mean is `average` in float64 over stacked updates.
+`fold` is fedavg's; every other strategy that has a name has a row, with its defaults.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from benchmarks.machine import description
 from benchmarks.stats import emit, show
-from mainstem.blocks import reader
-from mainstem.messages import Accepted, Base
-from mainstem.reduction import reduce_in_blocks
-from mainstem.strategies.fedavg import FedAvg
-from mainstem.weights import Tensor
+from mainstem.aggregation.blocks import reader
+from mainstem.aggregation.reduction import Counted, reduce
+from mainstem.aggregation.strategies import OF_NUMBERS, Claim, make
+from mainstem.protocol.exchange import exchange_of
+from mainstem.protocol.weights import Tensor, specs_of
 
 
 def main() -> int:
@@ -42,18 +44,22 @@ def main() -> int:
     nbytes = options.clients * options.tensors * count * 4
     made: dict[str, list[Tensor]] = {}
 
-    base = Base(seq=0, version=0)
+    specs = exchange_of(specs_of((f"t{n}", tensor) for n, tensor in enumerate(updates[0])))
+    state: dict[str, dict[str, list[Tensor]]] = {}
+    # twice the tensors: SCAFFOLD's updates carry a group like the model
     given = [
-        Accepted(
-            client="c", offset=number, sha256="", record="", nbytes=0, base=base, number=0, examples=int(weight),
-            coefficient=weight, received_ms=0,
-        )
-        for number, weight in enumerate(weights)
-    ]  # fmt: skip
+        Counted(Claim("c", number + 1, way=1.0, loss=1.0, rate=1.0), reader([*update, *update]))
+        for number, update in enumerate(updates)
+    ]
 
     def in_threads(count: int) -> None:
-        readers = [(item, reader(update)) for item, update in zip(given, updates, strict=True)]
-        made["ours"] = reduce_in_blocks(FedAvg({}), updates[0], readers, count)
+        made["ours"] = reduce(make("fedavg", {}), specs, updates[0], given, {}, 1, count).tensors
+
+    def by(name: str) -> None:
+        strategy = make(name, {})
+        exchanged = exchange_of(specs.model, strategy.groups(specs))
+        found = reduce(strategy, exchanged, updates[0], given, state.get(name, {}), 1, options.threads)
+        state[name] = found.state
 
     def in_numpy() -> None:
         made["numpy"] = [
@@ -72,6 +78,7 @@ def main() -> int:
         "fold in one thread": lambda: in_threads(1),
         "NumPy float64": in_numpy,
         "memory copy": copy,
+        **{name: partial(by, name) for name in OF_NUMBERS if name not in ("fedavg", "custom")},
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(options.repeat + 1):

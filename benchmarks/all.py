@@ -2,7 +2,8 @@
 
 Each benchmark is a process of its own; what it tells goes to benchmarks/results/NAME.json with its command, date,
 duration and the load average before and after. From these files the tables between the marks `<!-- figures: NAME -->`
-and `<!-- end -->` of README.md and benchmarks/RESULTS.md are written; nothing there is copied by hand.
+and `<!-- end -->` of DOCUMENTS are written, and docs/robust.svg and docs/convergence.svg are drawn; nothing there
+is copied by hand.
 
     python -m benchmarks.all --flower-python DIR/bin/python              all of it (about an hour)
     python -m benchmarks.all --only rounds,recovery                      some of it
@@ -28,10 +29,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
+from benchmarks.convergence import drawing as convergence
 from benchmarks.machine import ROOT
+from benchmarks.robust import drawing as robust
 
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "RESULTS.md",
+    ROOT / "docs" / "robust.md",
+    ROOT / "docs" / "convergence.md",
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ PLANS = {
     "scale-10-100": Plan("scale", "--clients 10,100", quick="--rounds 2"),
     "scale-1000": Plan("scale", "--clients 1000 --rounds 3", 3, quick="--rounds 1"),
     "stragglers": Plan("stragglers", quick="--rounds 2"),
+    "robust": Plan("robust", repeat=3, quick="--rounds 2"),
+    "convergence": Plan("convergence", quick="--rounds 2", flower=True),
 }
 
 
@@ -106,6 +116,8 @@ def main() -> int:
     if options.results == RESULTS:
         for document in DOCUMENTS:
             document.write_text(tables.rewritten(document.read_text(), kept))
+        robust.main()
+        convergence.main()
     else:
         for name in tables.TABLES:
             print(f"\n{name}\n{tables.made(name, kept)}", file=sys.stderr)

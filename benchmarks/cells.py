@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ def ratio(ours: Sequence[Run], theirs: Sequence[Run], figure: str) -> str:
     return f"{times:.1f}" if times >= 1 else f"**{times:.2f}, a loss**"
 
 
+def wrapped(text: str) -> str:
+    """A sentence in lines of at most 100 columns, as all Markdown here."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows))
@@ -51,7 +57,7 @@ def measured_by(told: Mapping[str, Any]) -> str:
     by_command: dict[str, list[Mapping[str, Any]]] = {}
     for one in told["measured"]:
         by_command.setdefault(one["command"], []).append(one)
-    return "; ".join(f"`{command}` ({_times(found)})" for command, found in by_command.items())
+    return ";\n".join(f"`{command}`\n{wrapped(f'({_times(found)})')}" for command, found in by_command.items())
 
 
 def _times(found: Sequence[Mapping[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.machine import ROOT, description
 from benchmarks.stats import emit, in_turns, show
-from mainstem.processes import free_port
+from mainstem.runtime.processes import free_port
 
 
 def main() -> int:

@@ -23,9 +23,9 @@ from benchmarks.federation import PATIENCE, Case, last_model
 from benchmarks.machine import Child, description, shares
 from benchmarks.stats import emit, in_turns, show
 from benchmarks.versus import FIGURES, grpc, ours, version
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.weights import Tensor
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.weights import Tensor
 
 CLIENTS = 10
 

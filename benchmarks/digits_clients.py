@@ -13,9 +13,9 @@ from functools import partial
 
 from benchmarks import digits_task
 from mainstem.cli.clients import summary
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
-from mainstem.pool import Pool
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.swarm import Pool
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     log = KafkaLog(client_config(os.environ["KML_CLOUD_BOOTSTRAP_SERVERS"]))
     numbers = range(options.first, options.first + options.count)
     trains = [partial(digits_task.train, client=number) for number in numbers]
-    pool = Pool(log, options.federation, trains, apart=log.apart, first=options.first)
+    pool = Pool(log, options.federation, trains, apart=log.own_reader, first=options.first)
     pool.run(threading.Event())
     log.close()
     used = {

@@ -14,18 +14,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import ROOT, Child, cpu_seconds, forget_peak, peak_memory, shares
-from mainstem import topics, updates
-from mainstem.control import ControlTopic
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Round, Rules
-from mainstem.pool import open_federation
-from mainstem.processes import die_with_parent
-from mainstem.weights import Tensor
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.changes import read_version
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.exchange import exchange
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Round, Rules
+from mainstem.protocol.weights import Tensor
+from mainstem.runtime.processes import die_with_parent
+from mainstem.swarm import open_federation
 
 PATIENCE = 600.0
-"""Seconds after which a federation that has not ended is a failure."""
+"""Seconds after which a federation that has not ended is a failure; a long one has a second for each round."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes
     """A running aggregator worker."""
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
-            [sys.executable, "-m", "backend.aggregator", "--bootstrap", bootstrap, *options],
+            [sys.executable, "-m", "mainstem.aggregator", "--bootstrap", bootstrap, *options],
             cwd=ROOT,
             env={**os.environ, "MAINSTEM_HOME": home},
             stdout=subprocess.DEVNULL,
@@ -112,7 +115,7 @@ def measure(
             id_ = open_federation(
                 log, model or case.model(), rules, aggregator_partitions=case.partitions, name="benchmark"
             )
-            clients = [child.told(PATIENCE) for child in start(kafka.bootstrap_servers, id_, case)]
+            clients = [child.told(max(PATIENCE, case.rounds)) for child in start(kafka.bootstrap_servers, id_, case)]
             figures = {
                 "aggregator_cpu": cpu_seconds(worker.pid),
                 "aggregator_memory": peak_memory(worker.pid),
@@ -128,13 +131,15 @@ def measure(
     return figures
 
 
-def last_model(log: KafkaLog, federation: str) -> list[Tensor]:
+def last_model(log: MessageLog, federation: str) -> list[Tensor]:
     """The tensors of the run's last version."""
     control = ControlTopic(log, federation)
     control.sync()
     control.close()
     assert control.head is not None
-    return updates.read(log, topics.data_topic(federation), control.head.weights)
+    way = control.head.way(control.head.base.version)
+    assert way is not None
+    return read_version(log, topics.data_topic(federation), way, exchange(control.head.opened))
 
 
 def outcome(log: KafkaLog, federation: str, clients: list[dict[str, Any]]) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def outcome(log: KafkaLog, federation: str, clients: list[dict[str, Any]]) -> di
             arrived[int(version)] = max(at, arrived.get(int(version), 0.0))
     spreading = []
     for _, record in rounds:
-        run = record.weights.chunks[0]
+        run = (record.weights.change or record.weights).chunks[0]
         first = next(log.read(topics.data_topic(federation), run.partition, run.first, run.first + 1))
         spreading.append(arrived[record.version] - first.timestamp_ms / 1000)
     aggregator_topic = topics.aggregator_topic(federation)

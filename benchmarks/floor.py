@@ -24,13 +24,13 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from benchmarks.federation import CASES, PATIENCE, Case
 from benchmarks.machine import Child, cpu_seconds, description, shares
 from benchmarks.stats import emit, summary, table
-from mainstem.kafka.config import client_config
-from mainstem.kafka.cursor import consumer_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.outbox import UNDER_WAY
-from mainstem.topics import MESSAGE_LIMIT, TopicSpec
-from mainstem.weights import CHUNK_BYTES
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.cursor import consumer_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.kafka.client.outbox import UNDER_WAY
+from mainstem.protocol.chunks import CHUNK_BYTES
+from mainstem.protocol.topics import MESSAGE_LIMIT, TopicSpec
 
 WARM = b"warm"
 """A first record, from which every client knows that its connection stands."""

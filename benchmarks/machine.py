@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mainstem.processes import descendants, die_with_parent, identity, memory
+from mainstem.runtime.processes import descendants, die_with_parent, identity, memory
 
 ROOT = Path(__file__).parents[1]
 TICK = os.sysconf("SC_CLK_TCK")

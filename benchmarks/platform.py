@@ -18,9 +18,9 @@ from pathlib import Path
 
 from benchmarks.machine import description
 from benchmarks.stats import emit, show
-from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.broker.embedded import EmbeddedKafka
 from mainstem.platform.home import Home
-from mainstem.processes import descendants, die_with_parent, free_port, memory
+from mainstem.runtime.processes import descendants, die_with_parent, free_port, memory
 
 MEGABYTE = 1 << 20
 

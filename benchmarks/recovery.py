@@ -18,15 +18,16 @@ from typing import Any
 from benchmarks.federation import PATIENCE, Case, aggregator, client_processes
 from benchmarks.machine import description
 from benchmarks.stats import emit, in_turns, show
-from mainstem import topics
-from mainstem.control import ControlTopic
 from mainstem.errors import DecodeError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Round, Rules, Update, decode_client
-from mainstem.pool import open_federation
-from mainstem.weights import is_chunk
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.chunks import is_chunk
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.messages import Round, Rules, Update
+from mainstem.protocol.packing import decode
+from mainstem.swarm import open_federation
 
 KILLED = 2
 """The round in which the worker dies."""
@@ -106,7 +107,7 @@ def wait_for_updates(log: KafkaLog, federation: str, count: int, base: int) -> N
             if is_chunk(record.headers):
                 continue
             try:
-                update = decode_client(record.value)
+                update = decode(record)
             except DecodeError:
                 continue
             seen += isinstance(update, Update) and update.base.seq == base

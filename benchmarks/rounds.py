@@ -15,12 +15,12 @@ from typing import Any
 from benchmarks.federation import Case, measure
 from benchmarks.machine import description
 from benchmarks.stats import emit, in_turns, show
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.ports import Outgoing
-from mainstem.topics import MESSAGE_LIMIT, TopicSpec
-from mainstem.weights import CHUNK_BYTES
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.chunks import CHUNK_BYTES
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import MESSAGE_LIMIT, TopicSpec
 
 FIGURES = {
     "seconds of the first round, or of the floor": ("first", 1.0),

@@ -13,7 +13,7 @@ from functools import partial
 from benchmarks.federation import Case, measure
 from benchmarks.machine import description
 from benchmarks.stats import emit, in_turns, show
-from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.broker.embedded import EmbeddedKafka
 
 OWN = 100
 """Clients that have a reader each, at most."""

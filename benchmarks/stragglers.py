@@ -15,13 +15,13 @@ from typing import Any
 from benchmarks.federation import PATIENCE, Case, aggregator, outcome
 from benchmarks.machine import Child, description
 from benchmarks.stats import emit, in_turns, show
-from mainstem import topics
-from mainstem.control import ControlTopic
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Round, Rules
-from mainstem.pool import open_federation
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.messages import Round, Rules
+from mainstem.swarm import open_federation
 
 SLOWER = 10
 STALE = 40

@@ -17,12 +17,12 @@ from typing import Any
 from benchmarks.federation import PATIENCE, Case, aggregator, client_processes
 from benchmarks.machine import cpu_seconds, description, peak_memory
 from benchmarks.stats import emit, in_turns, show
-from mainstem import topics
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules
-from mainstem.pool import announcement_of, open_federation
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.messages import Rules
+from mainstem.swarm import announcement_of, open_federation
 
 
 def main() -> int:

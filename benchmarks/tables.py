@@ -1,4 +1,4 @@
-"""The tables of README.md and benchmarks/RESULTS.md, made from the JSON that benchmarks.all keeps.
+"""The tables of benchmarks.all.DOCUMENTS, made from the JSON that benchmarks.all keeps.
 
 A document has marks: what stands between `<!-- figures: NAME -->` and `<!-- end -->` is replaced by the table NAME.
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from benchmarks import targets
-from benchmarks.cells import cell, grid, measured_by, mid, number, ratio
+from benchmarks.cells import cell, grid, measured_by, mid, number, ratio, wrapped
+from benchmarks.convergence import table as convergence
+from benchmarks.robust import table as robust
 from benchmarks.scale import FIGURES as GROWTH
 from benchmarks.versus import FIGURES as AGAINST
+from mainstem.protocol.encodings import ENCODINGS
 
 Told = Mapping[str, Any]
 """One kept result."""
@@ -28,26 +32,28 @@ def rewritten(document: str, kept: Mapping[str, Told]) -> str:
 
 def made(name: str, kept: Mapping[str, Told]) -> str:
     """One table with what measured it; a sentence where nothing did."""
-    if name == "targets":
-        return targets.table(kept)
+    if name in TARGETS:
+        return TARGETS[name](kept)
     if name not in kept:
         return "Not measured yet."
     return f"{measured_by(kept[name])}\n\n{TABLES[name](kept[name])}"
 
 
 def against(told: Told) -> str:
-    """Each figure of ours beside Flower's."""
+    """Each figure of ours beside Flower's; behind them Kafka's floor, and ours with changes encoded both ways."""
     ours, theirs = told["runs"]["mainstem"], told["runs"]["flower"]
     alone = told["runs"].get("floor")
+    encoded = {name: runs for name, runs in told["runs"].items() if name in ENCODINGS}
     rows = []
     for label, (figure, unit) in AGAINST.items():
         cells = [cell(ours, figure, unit), cell(theirs, figure, unit)]
         if cells != ["", ""]:
             floor = [cell(alone, figure, unit)] if alone else []
-            rows.append([label, *cells, ratio(ours, theirs, figure), *floor])
+            more = [[cell(runs, figure, unit), ratio(runs, theirs, figure)] for runs in encoded.values()]
+            rows.append([label, *cells, ratio(ours, theirs, figure), *floor, *chain.from_iterable(more)])
     version = f"Flower {told['flower']}"
     heads = ["median (lowest to highest)", "Mainstem", version, "Flower / ours", *(["Kafka alone"] if alone else [])]
-    return grid(heads, rows)
+    return grid([*heads, *chain.from_iterable((f"ours, {name}", f"Flower / {name}") for name in encoded)], rows)
 
 
 def digits(told: Told) -> str:
@@ -122,7 +128,7 @@ def memory(told: Told) -> str:
         },
         told,
     )
-    return f"{starts}\n\nMemory by process, MB: {parts}."
+    return f"{starts}\n\n{wrapped(f'Memory by process, MB: {parts}.')}"
 
 
 def demo(told: Told) -> str:
@@ -148,6 +154,9 @@ ROUNDS = {
     "peak memory of the aggregator, MB": ("rounds", "aggregator_memory", 1e6),
 }
 
+TARGETS: Mapping[str, Callable[[Mapping[str, Told]], str]] = {"targets": targets.table, "five": targets.five}
+"""Tables of several benchmarks."""
+
 TABLES: Mapping[str, Callable[[Told], str]] = {
     "rounds": partial(plain, ROUNDS),
     "platform": memory,
@@ -163,4 +172,6 @@ TABLES: Mapping[str, Callable[[Told], str]] = {
     "scale-10-100": scale,
     "scale-1000": scale,
     "stragglers": stragglers,
+    "robust": robust.made,
+    "convergence": convergence.made,
 }

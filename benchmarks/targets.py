@@ -1,4 +1,4 @@
-"""The table of what is aimed at, what was measured, and whether it is met."""
+"""The tables of what is aimed at, what was measured, and whether it is met: all of it, and five rows for README."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ Row = tuple[str, str, str, bool | None]
 
 def table(kept: Mapping[str, Told]) -> str:
     """Every row whose figures are there."""
-    rows = []
-    for name, make in ROWS.items():
-        if name in kept:
-            command = f"`python -m benchmarks.all --only {name}`, {last_date(kept[name])}"
-            for what, target, measured, met in make(kept[name]):
-                verdict = {None: "", True: "met", False: "**missed**"}[met]
-                rows.append([what, target, measured, verdict, command])
+    return _grid([row for name in ROWS if name in kept for row in _rows(name, kept[name])])
+
+
+def five(kept: Mapping[str, Told]) -> str:
+    """The first row of each of `FIVE`."""
+    return _grid([next(_rows(name, kept[name])) for name in FIVE if name in kept])
+
+
+def _grid(rows: list[list[str]]) -> str:
     return grid(["what", "target", "measured: median (lowest to highest)", "", "command and date"], rows)
+
+
+def _rows(name: str, told: Told) -> Iterator[list[str]]:
+    flower = " --flower-python DIR/bin/python" if "flower" in told else ""
+    command = f"`.venv/bin/python -m benchmarks.all --only {name}{flower}`, {last_date(told)}"
+    for what, target, measured, met in ROWS[name](told):
+        yield [what, target, measured, {None: "", True: "met", False: "**missed**"}[met], command]
 
 
 def platform(told: Told) -> Iterator[Row]:
@@ -48,9 +57,11 @@ def demo(told: Told) -> Iterator[Row]:
     yield "the demo, warm: start, three Jobs, five rounds", "120 s", measured, mid(runs, "seconds") <= 120
 
 
-def beside(what: str, factor: float, sooner: float | None, told: Told) -> Iterator[Row]:
-    """A round, the new model's way, and what it costs, as multiples of Flower's."""
-    ours, theirs = told["runs"]["mainstem"], told["runs"]["flower"]
+def beside(
+    what: str, factor: float, sooner: float | None, told: Told, side: str = "mainstem", least: float | None = None
+) -> Iterator[Row]:
+    """A round, the new model's way, and what it costs (at most so many times Flower's), as multiples of Flower's."""
+    ours, theirs = told["runs"][side], told["runs"]["flower"]
 
     def row(label: str, figure: str, target: float | None, unit: float = 1.0, of: str = "s") -> Row:
         times = mid(theirs, figure) / mid(ours, figure)
@@ -61,9 +72,9 @@ def beside(what: str, factor: float, sooner: float | None, told: Told) -> Iterat
 
     yield row("a round", "rounds", factor)
     yield row("new model on all clients", "spreading", sooner)
-    yield row("CPU a run, server side with the broker", "server_cpu", None)
+    yield row("CPU a run, server side with the broker", "server_cpu", least)
     yield row("CPU a run, clients", "clients_cpu", None)
-    yield row("peak memory, server side with the broker", "side_memory", None, 1e6, "MB")
+    yield row("peak memory, server side with the broker", "side_memory", least, 1e6, "MB")
 
 
 def digits(told: Told) -> Iterator[Row]:
@@ -83,6 +94,10 @@ def aggregation(told: Told) -> Iterator[Row]:
     numpy, copy = cell(runs["NumPy float64"], "rate"), cell(runs["memory copy"], "rate")
     says = f"{cell(runs['fold'], 'rate')} GB/s, {cell(runs['fold'], 'seconds')} s; NumPy {numpy} GB/s, copying {copy}"
     yield "the fold of 100 x 5 MB", "", says, None
+    for name in ("median", "krum", "bulyan"):
+        if name in runs:
+            says = f"{cell(runs[name], 'seconds')} s, {cell(runs[name], 'rate')} GB/s"
+            yield f"the same by {name}", "1.2 s", says, mid(runs[name], "seconds") <= 1.2
     yield "the same: difference from NumPy's float64", "1e-6", f"{difference:.1e}", difference <= 1e-6
 
 
@@ -125,17 +140,25 @@ def stragglers(told: Told) -> Iterator[Row]:
     yield f"{told['updates']} updates, a fifth of the clients ten times slower: buffered against sync", "", says, None
 
 
-def _grpc(case: str, factor: float) -> Callable[[Told], Iterator[Row]]:
-    return lambda told: beside(f"{case}, beside Flower over gRPC", factor, 5, told)
+def _grpc(case: str, factor: float, **encoded: float) -> Callable[[Told], Iterator[Row]]:
+    """Raw and, with the factor that each is to reach, encoded both ways."""
+
+    def rows(told: Told) -> Iterator[Row]:
+        yield from beside(f"{case}, beside Flower over gRPC", factor, 5, told, least=1)
+        for name, times in encoded.items():
+            if name in told["runs"]:
+                yield from beside(f"{case} as {name} both ways, beside Flower over gRPC", times, 5, told, name, 1)
+
+    return rows
 
 
 ROWS: Mapping[str, Callable[[Told], Iterator[Row]]] = {
     "platform": platform,
     "demo": demo,
     "rounds": rounds,
-    "grpc-250KB": _grpc("100 x 250 KB", 5),
-    "grpc-5MB": _grpc("100 x 5 MB", 3),
-    "grpc-50MB": _grpc("10 x 50 MB", 3),
+    "grpc-250KB": _grpc("100 x 250 KB", 3, int8=5),
+    "grpc-5MB": _grpc("100 x 5 MB", 2.2, int8=5, int4=8),
+    "grpc-50MB": _grpc("10 x 50 MB", 3.5, int8=8),
     "superlink": lambda told: beside("4 x 250 KB, beside Flower's SuperLink", 20, None, told),
     "digits": digits,
     "proofs": proofs,
@@ -145,3 +168,6 @@ ROWS: Mapping[str, Callable[[Told], Iterator[Row]]] = {
     "stragglers": stragglers,
     "aggregation": aggregation,
 }
+
+FIVE = ("demo", "rounds", "grpc-5MB", "recovery", "proofs")
+"""Whose first figure README shows: from nothing to a model, a round, beside Flower, a crash, a proof."""

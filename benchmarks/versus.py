@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks.federation import PATIENCE, Case, measure
 from benchmarks.machine import Child, shares
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.processes import free_port
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.runtime.processes import free_port
 
 FIGURES: Mapping[str, tuple[str, float]] = {
     "seconds a round": ("rounds", 1),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from mainstem.kafka.config import client_config
-from mainstem.kafka.relay import GroupSource
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.protocol.topics import CONTROL_PATTERN, MODEL_CONTROL
 from mainstem.relay.command import run_logger
 from mainstem.relay.settings import LoggerSettings
-from mainstem.topics import CONTROL_PATTERN, MODEL_CONTROL
+from mainstem.runtime.variables import CLOUD
 
 
 def control_source(settings: LoggerSettings, group: str) -> GroupSource:
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         path="/api/ingest/control/",
         settings=lambda: LoggerSettings.for_cloud(os.environ),
         source=control_source,
+        variables=CLOUD,
         arguments=arguments,
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from mainstem.kafka.config import client_config
-from mainstem.kafka.relay import GroupSource
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.protocol.topics import DATA_CONTROL, data_control_spec
 from mainstem.relay.command import run_logger
 from mainstem.relay.settings import LoggerSettings
-from mainstem.topics import DATA_CONTROL, data_control_spec
+from mainstem.runtime.variables import CLOUD, DATA
 
 
 def data_source(settings: LoggerSettings, group: str) -> GroupSource:
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         path="/api/ingest/data/",
         settings=lambda: LoggerSettings.for_data(os.environ),
         source=data_source,
+        variables=(*DATA, *CLOUD),
         arguments=arguments,
     )
 

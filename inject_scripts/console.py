@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from inject_scripts.announcement import deployment_key
 from inject_scripts.injection import Announcing
-from mainstem.codecs import FORMATS
 from mainstem.errors import ConfigError, MainstemError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.stream_producer import StreamProducer
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.stream_producer import StreamProducer
 from mainstem.platform.home import Home
-from mainstem.topics import DATA_CONTROL, check_federation_id
+from mainstem.protocol.topics import DATA_CONTROL, check_federation_id
+from mainstem.runtime import endpoints
+from mainstem.runtime.environ import DEFAULT_HOME
+from mainstem.runtime.exits import Exit
+from mainstem.runtime.program import at_once, handling
+from mainstem.streams.codecs import FORMATS
 
 FORWARDED = "localhost:31162"
 """Where `./port_fwd.sh` opens the cluster's Kafka."""
@@ -28,10 +32,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def default_bootstrap() -> str:
-    """DATA_BOOTSTRAP_SERVERS, else the Kafka of a platform that runs in MAINSTEM_HOME, here or in the checkout."""
-    if named := os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip():
+    """What `endpoints.data` says, else the Kafka of a platform that runs in MAINSTEM_HOME, here or in the checkout."""
+    if named := endpoints.data(os.environ).servers:
         return named
-    for home in (Home.locate(), Home(CHECKOUT / ".mainstem")):
+    for home in (Home.locate(), Home(CHECKOUT / DEFAULT_HOME)):
         running = home.running()
         if running is not None and home.is_held():
             return running.kafka
@@ -77,14 +81,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--bootstrap",
         default=default_bootstrap(),
         metavar="HOST:PORT",
-        help="brokers (default: DATA_BOOTSTRAP_SERVERS, the platform that runs here, or that of ./port_fwd.sh; now "
-        "%(default)s)",
+        help="brokers (default: DATA_BOOTSTRAP_SERVERS, KML_CLOUD_BOOTSTRAP_SERVERS, the platform that runs here, or "
+        "that of ./port_fwd.sh; now %(default)s)",
     )
     kafka.add_argument(
         "--client-config",
-        default=os.environ.get("DATA_CLIENT_CONFIG") or None,
         metavar="FILE",
-        help="librdkafka property file for TLS and SCRAM (default: DATA_CLIENT_CONFIG)",
+        help="librdkafka property file for TLS and SCRAM (default: DATA_CLIENT_CONFIG, for the cloud's brokers else "
+        "KML_CLOUD_CLIENT_CONFIG)",
     )
     kafka.add_argument("--control-topic", default=DATA_CONTROL, metavar="TOPIC", help="default: %(default)s")
     kafka.add_argument("--timeout", type=whole(1), default=15, metavar="S", help="seconds without progress (15)")
@@ -113,10 +117,12 @@ def announcing(options: argparse.Namespace, input_config: dict[str, Any]) -> Ann
 
 def producer(options: argparse.Namespace) -> StreamProducer:
     """A producer for the options' Kafka; raises ConfigError."""
-    return StreamProducer(client_config(options.bootstrap, options.client_config), timeout=options.timeout)
+    kafka = endpoints.data({**os.environ, endpoints.DATA_SERVERS: options.bootstrap})
+    config = client_config(kafka.servers, options.client_config or kafka.properties)
+    return StreamProducer(config, timeout=options.timeout)
 
 
-class Progress:
+class ProgressLine:
     """A line on stderr: redrawn on a terminal, one for each finished stream elsewhere."""
 
     def __init__(self, title: str, total: int | None, *, quiet: bool, lines: bool = False) -> None:
@@ -167,18 +173,16 @@ def finish(options: argparse.Namespace, streams: list[dict[str, Any]], **about: 
 
 
 def run(body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
-    """`body(argv)`, with errors as one line on stderr: exit code 1, or 130 after Ctrl-C."""
-    before = signal.signal(signal.SIGINT, _interrupted)
+    """`body(argv)`, with errors as one line on stderr; the exit code."""
     try:
-        return body(argv)
+        with handling(_interrupted):
+            return body(argv)
     except MainstemError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return Exit.FAILED
 
 
-def _interrupted(*_: object) -> None:
+def _interrupted(number: int, frame: FrameType | None) -> None:
     """End at once: as an exception it could be lost in a callback of the Kafka client. Nothing is left half done."""
     print("\ninterrupted: the unfinished stream is not announced", file=sys.stderr, flush=True)
-    os._exit(130)
+    at_once(number, frame)

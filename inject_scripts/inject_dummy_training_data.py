@@ -57,10 +57,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 def _inject(argv: Sequence[str] | None) -> int:
     import numpy as np
 
-    from inject_scripts.console import Progress, announcing, finish, producer
+    from inject_scripts.console import ProgressLine, announcing, finish, producer
     from inject_scripts.digits import CLASSES, SIDE, TOTAL, shard_sizes, shards
     from inject_scripts.injection import Injector, input_config
-    from mainstem.codecs import codec_for
+    from mainstem.streams.codecs import codec_for
 
     options = _options(argv)
     clients = options.clients
@@ -81,7 +81,9 @@ def _inject(argv: Sequence[str] | None) -> int:
         parts = shards(clients, train, test, alpha=options.alpha, seed=options.seed)
         onehot = np.eye(CLASSES, dtype=np.float32)
         for number, shard in enumerate(parts, 1):
-            progress = Progress(f"client {number}/{clients}", len(shard.y), quiet=options.quiet, lines=options.progress)
+            progress = ProgressLine(
+                f"client {number}/{clients}", len(shard.y), quiet=options.quiet, lines=options.progress
+            )
             description = options.description or "Handwritten digits"
             done = injector.inject(
                 zip(shard.x, onehot[shard.y], strict=True),

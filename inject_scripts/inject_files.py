@@ -19,9 +19,9 @@ if not __package__:  # run as a file: the checkout, not this folder, holds the p
 if TYPE_CHECKING:
     import numpy as np
 
-    from inject_scripts.readers import Making, Source
+    from inject_scripts.class_counts import ClassCounts
+    from inject_scripts.readers import DataSet, Making
     from inject_scripts.readers.words import Words
-    from inject_scripts.taken import Taken
 
 KINDS = ("npz", "csv", "idx", "cifar10")
 MISSING = ("refuse", "drop", "mean")
@@ -152,7 +152,7 @@ def _classes(text: str | None) -> tuple[int | None, Words | None]:
     return int(text), None
 
 
-def _source(options: argparse.Namespace, making: Making) -> Source:
+def _source(options: argparse.Namespace, making: Making) -> DataSet:
     from inject_scripts.readers import Reading, cifar10_source, csv_source, idx_source, npz_source
     from inject_scripts.readers.foreign import head_of, refuse_foreign
     from mainstem.errors import ConfigError
@@ -224,13 +224,13 @@ def _kind(path: Path) -> str:
 
 
 def _inject(argv: Sequence[str] | None) -> int:
-    from inject_scripts.console import Progress, announcing, finish, producer
+    from inject_scripts.class_counts import take
+    from inject_scripts.console import ProgressLine, announcing, finish, producer
     from inject_scripts.injection import Injector, input_config
     from inject_scripts.preview import preview
     from inject_scripts.samples import prepare
-    from inject_scripts.taken import take
-    from mainstem.codecs import codec_for, parse_dtype
     from mainstem.errors import ConfigError
+    from mainstem.streams.codecs import codec_for, parse_dtype
 
     options = _options(argv)
     dtype = None if options.dtype == "stored" else parse_dtype(options.dtype, "--dtype")
@@ -267,7 +267,7 @@ def _inject(argv: Sequence[str] | None) -> int:
         for number in range(clients):
             one = f", client {number + 1} of {clients}" if clients > 1 else ""
             rows = len(range(number, taken.rows, clients))
-            progress = Progress(f"{source.name}{one}", rows, quiet=options.quiet, lines=options.progress)
+            progress = ProgressLine(f"{source.name}{one}", rows, quiet=options.quiet, lines=options.progress)
             done = injector.inject(
                 itertools.islice(samples.iterate(), number, None, clients),
                 topic=options.topic,
@@ -286,7 +286,7 @@ def _inject(argv: Sequence[str] | None) -> int:
     return 0
 
 
-def _show(options: argparse.Namespace, found: dict[str, Any], config: dict[str, Any], taken: Taken) -> int:
+def _show(options: argparse.Namespace, found: dict[str, Any], config: dict[str, Any], taken: ClassCounts) -> int:
     """What --dry-run prints: the preview, on stdout."""
     from inject_scripts.preview import lines
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from inject_scripts.announcement import control_message, control_spec, range_text
-from mainstem.codecs import Codec
 from mainstem.errors import ConfigError, DecodeError
-from mainstem.kafka.stream_producer import StreamProducer
-from mainstem.topics import stream_spec
+from mainstem.kafka.client.stream_producer import StreamProducer
+from mainstem.protocol.topics import stream_spec
+from mainstem.streams.codecs import Codec
 
 Sample = tuple[Any, Any]
 """(x, y) as the codec takes them; y is None without a label."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from inject_scripts.readers.source import Source
+from inject_scripts.readers.source import DataSet
 from inject_scripts.samples import Samples
 
 ROWS: Final = 5
@@ -18,7 +18,7 @@ MOST_VALUES: Final = 4096
 _WIDEST: Final = 18
 
 
-def preview(source: Source, samples: Samples) -> dict[str, Any]:
+def preview(source: DataSet, samples: Samples) -> dict[str, Any]:
     """The first samples: `columns` (names of the numbers, of flat ones), `rows` of `data` and `label` (flat), and what
     the label `means` where it is a class. Raises DecodeError."""
     rows = []

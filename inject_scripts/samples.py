@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inject_scripts.injection import Sample
-from inject_scripts.readers.source import Row, Source
-from mainstem.codecs import parse_shape
-from mainstem.codecs.exact import cast
+from inject_scripts.readers.source import DataSet, Row
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs import parse_shape
+from mainstem.streams.codecs.exact import cast
 
 Numbered = tuple[int, Row]
 """(number of the row in the file, from 1; the row)"""
@@ -41,7 +41,7 @@ class Samples:
 
 
 def prepare(
-    source: Source,
+    source: DataSet,
     *,
     offset: int = 0,
     limit: int | None = None,
@@ -134,7 +134,7 @@ def _same(x: NDArray[Any]) -> NDArray[Any]:
     return x
 
 
-def _scale(source: Source, rows: Callable[[], Iterator[Numbered]]) -> Scale:
+def _scale(source: DataSet, rows: Callable[[], Iterator[Numbered]]) -> Scale:
     if source.x_dtype.kind == "u":
         largest = float(np.iinfo(source.x_dtype).max)
         return lambda x: x / largest

@@ -44,6 +44,10 @@ OLDER = "Kafka was restored from an older copy, or the topic was made anew"
 """What it means that a log does not hold what was read from it."""
 
 
+class SpillError(LogError):
+    """What is needed later cannot be set aside on disk, or not be read back; the message says the way out."""
+
+
 class UnknownTopicError(UnreadableError):
     """Kafka answers, and has no topic of that name."""
 

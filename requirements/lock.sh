@@ -15,7 +15,7 @@ lock() { # lock NAME EXTRA: requirements/NAME.txt from one extra
 upgrade=("$@") # for example --upgrade, or --upgrade-package NAME
 lock local dev # all to run, test and check on one machine
 lock backend backend
-lock training training
+lock training training,forest
 lock loggers loggers
 lock inject inject
 lock broker broker

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.broker.embedded import EmbeddedKafka
 
 settings.register_profile(
     "mainstem",

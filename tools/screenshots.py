@@ -46,10 +46,10 @@ TWO = ((85, 95), (105, 60), (140, 45), (175, 60), (188, 95), (175, 130), (130, 1
 def main() -> int:
     """Take all of them; 1 where a picture is too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("MAINSTEM_HOME") or ".mainstem"))
+    parser.add_argument("--home", type=Path, help="of the platform (default: MAINSTEM_HOME)")
     parser.add_argument("--federation", help="the run that is shown (default: the newest finished one)")
     options = parser.parse_args()
-    home = Home(options.home.resolve())
+    home = Home.locate(options.home)
     running = home.running()
     if running is None:
         parser.error(f"nothing runs in {home.root}: start ./run.sh --demo")

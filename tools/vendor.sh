@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-ui=backend/config/static/vendor
+ui=backend/site/static/vendor
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

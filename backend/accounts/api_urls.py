@@ -5,10 +5,23 @@ from __future__ import annotations
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from backend.accounts.api import AccountView, OwnTokenViewSet, TokenView, UserViewSet
+from backend.accounts.api import (
+    AccountView,
+    OwnSessionViewSet,
+    OwnTokenViewSet,
+    SessionViewSet,
+    TokenView,
+    TokenViewSet,
+    UserViewSet,
+)
+from backend.accounts.api_audit import AuditViewSet
 
 router = SimpleRouter()
 router.register("auth/tokens", OwnTokenViewSet, basename="own-token")
+router.register("auth/sessions", OwnSessionViewSet, basename="own-session")
+router.register("tokens", TokenViewSet, basename="any-token")
+router.register("sessions", SessionViewSet, basename="session")
+router.register("audit", AuditViewSet, basename="audit")
 router.register("users", UserViewSet, basename="user")
 
 urlpatterns = [

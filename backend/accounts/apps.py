@@ -12,5 +12,10 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        """Register what the OpenAPI schema says of our tokens."""
+        """Register what the OpenAPI schema says of our tokens, and note who logs in."""
+        from django.contrib.auth.signals import user_logged_in
+
         import backend.accounts.schema  # noqa: F401
+        from backend.accounts import sessions
+
+        user_logged_in.connect(sessions.begin, dispatch_uid="sessions")

@@ -12,7 +12,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from backend.accounts.models import LoginCount, User
+from backend.audit.models import Means, Result
+from backend.audit.recording import note
 from backend.gate import peers
+from backend.site.speakers import address_of
 from mainstem.errors import MainstemError
 
 WIDER = 10
@@ -47,13 +50,14 @@ def check(request: HttpRequest, username: str, password: str) -> User | None:
         raise TooManyFailuresError(wait)
     if found is None:
         _forget()
+        _record(name)
     return found
 
 
-def address_of(request: HttpRequest) -> str:
-    """Where the request comes from, as far as it is known: see MAINSTEM_TRUSTED_PROXIES."""
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    return peers.speaker(request.META.get("REMOTE_ADDR", ""), forwarded, settings.TRUSTED_PROXIES)
+def _record(name: str) -> None:
+    """A name that nobody has may be a password in the wrong field: it is not kept."""
+    user = User.objects.filter(username__iexact=name).first()
+    note("session.fail", user or ("", "a name that nobody has"), Result.FAILED, who="", by=Means.PASSWORD)
 
 
 @transaction.atomic

@@ -8,12 +8,14 @@ from typing import Any, Concatenate, ParamSpec
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.views import LoginView, LogoutView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from backend.accounts import login
+from backend.accounts.models import User
 from backend.accounts.roles import Role, at_least
+from backend.audit.recording import note, recorded
 
 _P = ParamSpec("_P")
 Page = Callable[..., HttpResponseBase]
@@ -64,3 +66,18 @@ class LoginPage(LoginView):
     template_name = "accounts/login.html"
     authentication_form = LoginForm
     redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Log in."""
+        with recorded("session.begin", form.get_user()):
+            return super().form_valid(form)
+
+
+class LogoutPage(LogoutView):
+    """`/logout/`."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Log out; who has no session any more has nothing to end."""
+        if isinstance(request.user, User):
+            note("session.end", request.user)
+        return super().post(request, *args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count
@@ -13,14 +14,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backend.accounts import services
+from backend.accounts import services, sessions
 from backend.accounts.models import User
 from backend.accounts.pages import admins_only
-from backend.accounts.pages_account import MAY
+from backend.accounts.pages_account import MAY, logins_of
 from backend.accounts.roles import role_of, user_of
 from backend.accounts.serializers import UserSerializer
-from backend.config.forms import Form, choice, secret, text
-from backend.config.problems import Problem
+from backend.rest.problems import Problem
+from backend.site.forms import Form, choice, secret, text
 
 ROLES = [
     *((role, f"{role}: may {may}") for role, may in MAY.items()),
@@ -34,7 +35,9 @@ class UserForm(Form):
     username = text("User name", "Letters, digits and @ . + - _", required=True, maxlength=150, autocomplete="off")
     email = text("E-mail", maxlength=254, autocomplete="off")
     role = choice("Role", ROLES)
-    password = secret("Password", "At least 10 characters, not only digits, and no common word.")
+    password = secret(
+        "Password", f"At least {settings.PASSWORD_LENGTH} characters, not only digits, and no common word."
+    )
 
 
 class ChangeForm(UserForm):
@@ -66,7 +69,7 @@ def user_new(request: HttpRequest) -> HttpResponse:
         def make() -> User:
             asked = UserSerializer(data={"username": "", "role": "", "password": "", **form.typed()})
             asked.is_valid(raise_exception=True)
-            return asked.save()
+            return services.save_user(asked)
 
         made = form.judged(make)
         if made is not None:
@@ -95,7 +98,7 @@ def user_change(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, f"{user.username} is changed.")
             return redirect("user-list-page")
         user.refresh_from_db()
-    context: dict[str, Any] = {"form": form, "person": user, "destroys": _destroys(user)}
+    context: dict[str, Any] = {"form": form, "person": user, "destroys": _destroys(user), **logins_of(request, user)}
     return render(request, "accounts/user.html", context, status=form.status)
 
 
@@ -110,6 +113,15 @@ def user_delete(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(problem.detail))
         return redirect("user-page", pk)
     messages.success(request, f"{user.username} is deleted.")
+    return redirect("user-list-page")
+
+
+@require_POST
+@admins_only
+def sessions_end(request: HttpRequest) -> HttpResponse:
+    """End everybody's sessions but this one."""
+    count = sessions.end_all(but=request.session.session_key or "")
+    messages.success(request, f"{count} session{'s' * (count != 1)} ended: those browsers must log in again.")
     return redirect("user-list-page")
 
 

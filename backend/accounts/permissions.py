@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from backend.accounts.roles import Role, at_least, role_of
+from backend.accounts.models import Scope
+from backend.accounts.roles import Role, at_least, role_of, user_of
 
 if TYPE_CHECKING:  # DRF's views import this module through the settings
     from rest_framework.views import APIView
@@ -51,6 +52,18 @@ class LoggerPermission(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Whether the user is a logger."""
         return role_of(request.user) is Role.LOGGER
+
+
+class WholeTokenPermission(BasePermission):
+    """One's own logins: who has any role reads them; to change them a token needs its user's whole reach."""
+
+    message = "This token's scope does not allow this: use one of scope admin, or the pages."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Whether it is a session, or a token of scope admin, of a viewer or more."""
+        if not at_least(request.user, Role.VIEWER):
+            return False
+        return request.method in SAFE_METHODS or user_of(request).scope == Scope.ADMIN
 
 
 class AnyRolePermission(BasePermission):

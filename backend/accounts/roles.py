@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.models import AnonymousUser, Group
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from backend.accounts.models import User
+from backend.accounts.models import Scope, User
 
 
 class Role(StrEnum):
@@ -25,14 +25,22 @@ PEOPLE = (Role.ADMIN, Role.OPERATOR, Role.VIEWER)
 """The roles of people, the mightiest first."""
 
 
+REACH: Final[dict[str, Role]] = {Scope.READ: Role.VIEWER, Scope.OPERATE: Role.OPERATOR, Scope.ADMIN: Role.ADMIN}
+"""The mightiest role of a person that a token of that scope may act in."""
+
+
 def role_of(user: User | AnonymousUser) -> Role | None:
-    """The user's mightiest role; None for who has none. A superuser is an admin."""
+    """The user's mightiest role, as far as the token reaches by which they ask; None for who has none.
+
+    A superuser is an admin. A logger's token has the whole role or nothing of it.
+    """
     if not user.is_authenticated or not user.is_active:
         return None
-    if user.is_superuser:
-        return Role.ADMIN
-    names = set(user.groups.values_list("name", flat=True))
-    return next((role for role in Role if role in names), None)
+    names = {Role.ADMIN} if user.is_superuser else set(user.groups.values_list("name", flat=True))
+    held = next((role for role in Role if role in names), None)
+    if held not in PEOPLE or user.scope == Scope.ADMIN:
+        return held if user.scope == Scope.ADMIN else None
+    return max(held, REACH[user.scope], key=PEOPLE.index)
 
 
 def give(user: User, role: str) -> None:

@@ -11,10 +11,11 @@ from django.db import transaction
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
-from backend.accounts.models import ApiToken, User
+from backend.accounts import sessions
+from backend.accounts.models import ApiToken, Scope, User, UserSession
 from backend.accounts.roles import Role, give, role_of
-from backend.config.fields import NameField
-from backend.config.serializers import ModelSerializer, Serializer
+from backend.rest.fields import NameField
+from backend.rest.serializers import Serializer, TableSerializer
 
 
 class UsernameField(serializers.CharField):
@@ -28,30 +29,71 @@ class UsernameField(serializers.CharField):
         return User.normalize_username(super().to_internal_value(data))
 
 
+SCOPE = "The most that it may do: read, operate (read and what operators do), or admin: all that its user may."
+EXPIRY = "From then on it is refused; null: never."
+
+
 class LoginSerializer(Serializer):
     """A name and password for a token."""
 
     username = UsernameField()
     password = serializers.CharField(max_length=1000, write_only=True, trim_whitespace=False)
     name = NameField(required=False, default="", allow_blank=True, help_text="What the token is for.")
+    scope = serializers.ChoiceField(Scope.choices, required=False, default=Scope.ADMIN, help_text=SCOPE)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None, help_text=EXPIRY)
 
 
 class NewTokenSerializer(serializers.Serializer[Any]):
     """A new token. The key is shown this once."""
 
+    id = serializers.IntegerField()
     token = serializers.CharField()
+    scope = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True)
     username = serializers.CharField()
     role = serializers.CharField(allow_null=True)
 
 
-class TokenSerializer(ModelSerializer[ApiToken]):
+class TokenSerializer(TableSerializer[ApiToken]):
     """A token without its key."""
 
     name = NameField(required=False, allow_blank=True)
 
     class Meta:
         model = ApiToken
-        fields = ["id", "name", "created_at", "used_at"]
+        fields = ["id", "name", "scope", "expires_at", "created_at", "used_at"]
+        extra_kwargs = {"scope": {"help_text": SCOPE}, "expires_at": {"help_text": EXPIRY}}
+
+
+class AnyTokenSerializer(TokenSerializer):
+    """Anybody's, with whose it is."""
+
+    user = serializers.CharField(source="user.username", read_only=True)
+
+    class Meta(TokenSerializer.Meta):
+        fields = ["user", *TokenSerializer.Meta.fields]
+
+
+class SessionSerializer(TableSerializer[UserSession]):
+    """Where somebody is logged in; `current` is the session that asks."""
+
+    user = serializers.CharField(source="user.username", read_only=True)
+    current = serializers.SerializerMethodField()
+
+    class Meta:
+        model = UserSession
+        fields = ["id", "user", "began_at", "seen_at", "address", "agent", "current"]
+        read_only_fields = fields
+
+    def get_current(self, row: UserSession) -> bool:
+        """Whether it asks."""
+        return bool(row.key == self.context["request"].session.session_key)
+
+
+class EndSessionsSerializer(Serializer):
+    """Whose sessions are ended."""
+
+    user = UsernameField(required=False, default="", allow_blank=True, help_text="Everybody's where it is empty.")
 
 
 class RoleField(serializers.ChoiceField):
@@ -65,7 +107,7 @@ class RoleField(serializers.ChoiceField):
         return role_of(instance)
 
 
-class UserSerializer(ModelSerializer[User]):
+class UserSerializer(TableSerializer[User]):
     """A user with one role."""
 
     username = UsernameField(
@@ -114,6 +156,7 @@ class UserSerializer(ModelSerializer[User]):
         if password is not None:
             instance.set_password(password)
             instance.tokens.all().delete()
+            sessions.forget(instance)
         instance.save()
         if role is not None:
             instance.is_superuser = False

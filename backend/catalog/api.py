@@ -15,8 +15,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from backend.accounts.roles import user_of
+from backend.audit.recording import note
 from backend.catalog import exports, services
 from backend.catalog.blueprints import TEMPLATES
+from backend.catalog.forests import FRAMEWORK
 from backend.catalog.models import Configuration, Model
 from backend.catalog.serializers import (
     ConfigurationSerializer,
@@ -25,7 +27,8 @@ from backend.catalog.serializers import (
     ModelDetailSerializer,
     ModelSerializer,
 )
-from backend.config import downloads
+from backend.rest import downloads
+from backend.rest.problems import Problem
 
 
 class ModelViewSet(
@@ -56,11 +59,15 @@ class ModelViewSet(
         responses={201: ModelDetailSerializer},
     )
     def create(self, request: Request) -> Response:
-        """Build a model from a template, Keras JSON, a `.keras` file, or source."""
+        """Build a model from a template, Keras JSON, a `.keras` file, source, or a forest's parameters."""
         form = ModelCreateSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         model = services.build_model(form.validated_data, user_of(request))
         return Response(ModelDetailSerializer(model).data, status.HTTP_201_CREATED)
+
+    def perform_update(self, serializer: BaseSerializer[Model]) -> None:
+        """Name and description."""
+        services.change_model(serializer)
 
     def perform_destroy(self, instance: Model) -> None:
         """Only where nothing needs it."""
@@ -76,10 +83,20 @@ class ModelViewSet(
     def file(self, request: Request, pk: int) -> HttpResponseBase:
         """The model with its initial weights as a `.keras` file."""
         model = self.get_object()
+        if model.framework == FRAMEWORK:
+            raise Problem(
+                status.HTTP_409_CONFLICT,
+                "A forest has no .keras file: its parameters are its architecture, and its versions have an XGBoost "
+                "JSON, at results/{federation}/versions/{number}/model.json.",
+            )
         etag = exports.key_of(model.architecture, model.weights.sha256)
         if (unchanged := downloads.not_modified(request._request, etag)) is not None:
             return unchanged
-        path = exports.keras_file(model.architecture, model.weights.sha256, model.weights.read)
+        weights = model.weights
+        path = exports.keras_file(
+            model.architecture, weights.sha256, lambda: exports.cached(f"{weights.sha256}.npz", weights.write)
+        )
+        note("model.download", model)
         return downloads.send(path, f"{model.name}.keras", etag)
 
 
@@ -93,7 +110,15 @@ class ConfigurationViewSet(viewsets.ModelViewSet[Configuration]):
 
     def perform_create(self, serializer: BaseSerializer[Configuration]) -> None:
         """Remember who made it."""
-        serializer.save(created_by=user_of(self.request))
+        services.save_configuration(serializer, user_of(self.request))
+
+    def perform_update(self, serializer: BaseSerializer[Configuration]) -> None:
+        """Name, description and models."""
+        services.save_configuration(serializer, user_of(self.request))
+
+    def perform_destroy(self, instance: Configuration) -> None:
+        """Models and federations stay."""
+        services.delete_configuration(instance)
 
     @extend_schema(request=DuplicateSerializer, responses={201: ConfigurationSerializer})
     @action(detail=True, methods=["post"])

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
@@ -24,23 +25,23 @@ def key_of(architecture: str, sha256: str) -> str:
     return hashlib.sha256(f"{sha256}\n{architecture}".encode()).hexdigest()
 
 
-def keras_file(architecture: str, sha256: str, weights: Callable[[], bytes]) -> Path:
+def keras_file(architecture: str, sha256: str, weights: Callable[[], Path]) -> Path:
     """The `.keras` file; `weights` gives the npz where it must be made. Raises Problem."""
     path = _folder() / f"{key_of(architecture, sha256)}.keras"
     if not path.exists():
         operation = {"op": "export", "architecture": architecture, "weights": "weights.npz", "out": "model.keras"}
-        made = workshop.run([operation], files={"weights.npz": weights()}, wanted=["model.keras"])
-        _keep(path, made.files["model.keras"])
+        files = {"weights.npz": weights()}
+        _keep(path, lambda new: workshop.run([operation], files=files, saved={"model.keras": Path(new.name)}))
     with contextlib.suppress(OSError):
         os.utime(path)
     return path
 
 
-def cached(name: str, make: Callable[[], bytes]) -> Path:
-    """Bytes by a name that stands for their content, made where the cache has them no longer."""
+def cached(name: str, write: Callable[[IO[bytes]], object]) -> Path:
+    """Bytes by a name that stands for their content, written where the cache has them no longer."""
     path = _folder() / name
     if not path.exists():
-        _keep(path, make())
+        _keep(path, write)
     return path
 
 
@@ -50,9 +51,13 @@ def _folder() -> Path:
     return folder
 
 
-def _keep(path: Path, data: bytes) -> None:
+def _keep(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-        file.write(data)
+        try:
+            write(file)
+        except BaseException:
+            os.unlink(file.name)
+            raise
     os.replace(file.name, path)
     _prune(path.parent, keep=path)
 

@@ -9,19 +9,29 @@ from django.conf import settings
 
 from backend.catalog.blueprints import TEMPLATES
 from backend.catalog.models import Model, ModelKind
-from backend.config.forms import Form, area, choice, number, text
-from backend.config.strict_json import JsonError, json_value
+from backend.rest.strict_json import JsonError, json_value
+from backend.site.forms import Form, area, choice, control, number, shown, text
+from mainstem.jobs.forests import NUMBER, SEVERAL, ForestParams
+from mainstem.runtime.fields import fields_of
 
 KINDS = (
     (ModelKind.TEMPLATE, "a template"),
     (ModelKind.KERAS, "a .keras file"),
     (ModelKind.JSON, "Keras JSON"),
     (ModelKind.SOURCE, "Python source"),
+    (ModelKind.FOREST, "boosted trees"),
 )
 
 
+FOREST = fields_of(ForestParams)
+FOREST_WHEN = {
+    name: f"kind=forest&forest-objective={objective}" for name, objective in (("classes", SEVERAL), ("start", NUMBER))
+}
+"""Parameters of a forest that mean something to one objective alone."""
+
+
 class ModelForm(Form):
-    """A new model, in one of four ways; the fields of the other three are not sent."""
+    """A new model, in one of five ways; the fields of the other four are not sent."""
 
     name = text("Name", required=True, maxlength=100, autocomplete="off")
     description = area("Description", rows=2, maxlength=4000)
@@ -54,11 +64,19 @@ class ModelForm(Form):
                 )
                 field.initial = _shown(param["default"])
                 self.fields[f"{template['name']}-{param['name']}"] = field
+        for name, param in FOREST.items():
+            self.fields[f"forest-{name}"] = control(param)
+            self.fields[f"forest-{name}"].initial = shown(param)
 
     @property
     def parameters(self) -> list[tuple[str, list[Any]]]:
         """Each template's name with its fields."""
         return [(made["name"], [self[f"{made['name']}-{p['name']}"] for p in made["params"]]) for made in TEMPLATES]
+
+    @property
+    def forest_fields(self) -> list[tuple[str, Any]]:
+        """A forest's parameters, with when they mean something."""
+        return [(FOREST_WHEN.get(name, "kind=forest"), self[f"forest-{name}"]) for name in FOREST]
 
     @property
     def kind_chosen(self) -> str:
@@ -70,6 +88,8 @@ class ModelForm(Form):
         sent = self.only("name", "description", "kind", "seed")
         if self.kind_chosen == ModelKind.TEMPLATE:
             sent["template"] = self._template()
+        elif self.kind_chosen == ModelKind.FOREST:
+            sent["forest"] = self._forest()
         elif self.kind_chosen == ModelKind.SOURCE:
             sent["source"] = self.only("imports", "code")
         else:
@@ -87,8 +107,18 @@ class ModelForm(Form):
         }
         return {"name": name, "params": params}
 
+    def _forest(self) -> dict[str, Any]:
+        typed, objective = self.typed(), f"forest-objective={self['forest-objective'].data}"
+        return {
+            name: typed[f"forest-{name}"] if param.choices else _value(typed[f"forest-{name}"], 0)
+            for name, param in FOREST.items()
+            if f"forest-{name}" in typed and FOREST_WHEN.get(name, objective).endswith(objective)
+        }
+
     def home(self, path: str) -> str | None:
-        """Parameters of a template stand at their own fields."""
+        """Parameters of a template, and of a forest, stand at their own fields."""
+        if path.startswith("forest."):
+            return super().home(path.replace(".", "-"))
         if path.startswith("template.params."):
             return super().home(f"{self['template'].data}-{path.split('.')[2]}") or "template"
         if path.startswith("source."):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from typing import IO
 
 from django.conf import settings
 from django.db import models, transaction
@@ -22,20 +24,23 @@ class Blob(models.Model):
         return f"{self.sha256[:12]} ({self.size} bytes)"
 
     @classmethod
-    def store(cls, data: bytes) -> Blob:
-        """The blob of these bytes, made where it does not exist yet."""
-        digest = hashlib.sha256(data).hexdigest()
+    def store(cls, source: IO[bytes]) -> Blob:
+        """The blob of a file's bytes, made where it does not exist yet; a piece of them is in memory at a time."""
+        source.seek(0)
+        digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
+        size = source.seek(0, os.SEEK_END)
         with transaction.atomic():
-            blob, created = cls.objects.get_or_create(sha256=digest, defaults={"size": len(data)})
+            blob, created = cls.objects.get_or_create(sha256=digest, defaults={"size": size})
             if created:
-                view = memoryview(data)
-                for index, start in enumerate(range(0, len(data), PART_BYTES)):
-                    BlobPart.objects.create(blob=blob, index=index, data=bytes(view[start : start + PART_BYTES]))
+                source.seek(0)
+                for index in range(-(-size // PART_BYTES)):
+                    BlobPart.objects.create(blob=blob, index=index, data=source.read(PART_BYTES))
         return blob
 
-    def read(self) -> bytes:
-        """All its bytes."""
-        return b"".join(bytes(part.data) for part in self.parts.order_by("index").iterator(chunk_size=1))
+    def write(self, sink: IO[bytes]) -> None:
+        """Its bytes into a file, a piece at a time."""
+        for part in self.parts.order_by("index").iterator(chunk_size=1):
+            sink.write(part.data)
 
 
 class BlobPart(models.Model):
@@ -59,10 +64,11 @@ class ModelKind(models.TextChoices):
     JSON = "json", "Keras JSON"
     KERAS = "keras", ".keras file"
     SOURCE = "source", "Python source"
+    FOREST = "forest", "boosted trees"
 
 
 class Model(models.Model):
-    """A model as the workshop built it: architecture (Keras JSON), initial weights, and what they look like.
+    """A model as the workshop built it: architecture (Keras JSON, or a forest's), initial weights, what they look like.
 
     Its content never changes; only name and description do. `weights` holds an npz of arrays `t0000`, `t0001`, ...
     in the order of `tensors`. `input_shape` is without the batch dimension.
@@ -73,7 +79,7 @@ class Model(models.Model):
     framework = models.CharField(max_length=10, default="tf")
     kind = models.CharField(max_length=10, choices=ModelKind)
     origin = models.JSONField(default=dict)
-    """What it was made from: template name and parameters, source text, or the file's name."""
+    """What it was made from: template name and parameters, source text, the file's name, a forest's parameters."""
     seed = models.BigIntegerField(default=0)
     architecture = models.TextField()
     weights = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")

@@ -20,8 +20,8 @@ from backend.catalog.forms import ModelForm, ModelNameForm
 from backend.catalog.models import Configuration, Model, ModelKind
 from backend.catalog.serializers import ModelCreateSerializer, ModelSerializer
 from backend.catalog.services import Built
-from backend.config.forms import Form
-from backend.config.problems import Problem
+from backend.rest.problems import Problem
+from backend.site.forms import Form
 
 ROWS = 50
 EXAMPLE = {"name": "digits", "template": {"name": "cnn", "params": {"classes": 10}}, "seed": 7}
@@ -121,7 +121,7 @@ def _rename(request: HttpRequest, model: Model, form: Form) -> HttpResponse | No
     def change() -> Model:
         asked = ModelSerializer(model, data={"name": "", "description": "", **form.typed()}, partial=True)
         asked.is_valid(raise_exception=True)
-        return asked.save()
+        return services.change_model(asked)
 
     if form.judged(change) is None:
         model.refresh_from_db(fields=["name", "description"])

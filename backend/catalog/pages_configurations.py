@@ -19,7 +19,7 @@ from backend.catalog.forms import ConfigurationForm
 from backend.catalog.models import Configuration, Model
 from backend.catalog.pages import ROWS
 from backend.catalog.serializers import ConfigurationSerializer
-from backend.config.problems import Problem
+from backend.rest.problems import Problem
 
 
 @require_safe
@@ -46,7 +46,7 @@ def configuration_new(request: HttpRequest) -> HttpResponse:
         def make() -> Configuration:
             asked = ConfigurationSerializer(data=form.body())
             asked.is_valid(raise_exception=True)
-            return asked.save(created_by=user_of(request))
+            return services.save_configuration(asked, user_of(request))
 
         made = form.judged(make)
         if made is not None:
@@ -88,7 +88,7 @@ def _change(request: HttpRequest, found: Configuration, form: ConfigurationForm)
     def change() -> Configuration:
         asked = ConfigurationSerializer(found, data=form.body())
         asked.is_valid(raise_exception=True)
-        return asked.save()
+        return services.save_configuration(asked, user_of(request))
 
     if form.judged(change) is None:
         found.refresh_from_db()
@@ -117,6 +117,6 @@ def configuration_duplicate(request: HttpRequest, pk: int) -> HttpResponse:
 def configuration_delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Delete a configuration; its models and federations stay."""
     found = get_object_or_404(Configuration, pk=pk)
-    found.delete()
+    services.delete_configuration(found)
     messages.success(request, f"The configuration {found.name} is deleted.")
     return redirect("configuration-list-page")

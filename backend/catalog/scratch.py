@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mainstem.trees import remove_tree
+from mainstem.runtime.trees import remove_tree
 
 PREFIX = "mainstem-workshop-"
 SPARED_SECONDS = 60.0

@@ -11,13 +11,15 @@ from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
 from backend.accounts.models import User
+from backend.catalog.forests import FRAMEWORK
 from backend.catalog.models import Configuration, Model, ModelKind
 from backend.catalog.services import LARGEST_SEED
-from backend.config import kafka_ml
-from backend.config.fields import JsonObjectField, NameField, RowsField
-from backend.config.serializers import ModelSerializer as StrictModelSerializer
-from backend.config.serializers import Serializer
+from backend.rest import kafka_ml
+from backend.rest.fields import JsonObjectField, NameField, RowsField
+from backend.rest.serializers import Serializer
+from backend.rest.serializers import TableSerializer as StrictModelSerializer
 
+FRAMEWORKS = [("tf", "tf"), (FRAMEWORK, FRAMEWORK)]
 TAKEN = "There is a {} of this name already: choose another."
 
 
@@ -59,7 +61,7 @@ class ConfigField(TextOrObjectField):
 
 
 class ModelCreateSerializer(Serializer):
-    """A new model: one of `template`, `config`, `file`, `source`, as `kind` says.
+    """A new model: one of `template`, `config`, `file`, `source`, `forest`, as `kind` says.
 
     Kafka-ML's own form, `imports` and `code` at the top, is taken as kind `source`.
     """
@@ -73,14 +75,15 @@ class ModelCreateSerializer(Serializer):
     config = ConfigField(required=False)
     file = serializers.FileField(required=False, max_length=200)
     source = SourceSerializer(required=False)  # type: ignore[assignment]  # DRF has an option of this name
+    forest = JsonObjectField(required=False)
     imports = serializers.CharField(required=False, allow_blank=True, max_length=20_000, trim_whitespace=False)
     code = serializers.CharField(required=False, max_length=200_000, trim_whitespace=False)
-    framework = serializers.ChoiceField(choices=[("tf", "tf")], required=False, default="tf")
+    framework = serializers.ChoiceField(choices=FRAMEWORKS, required=False)
     seed = serializers.IntegerField(required=False, default=0, min_value=0, max_value=LARGEST_SEED)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Exactly the part that the kind needs."""
-        parts = {"template": "template", "json": "config", "keras": "file", "source": "source"}
+        parts = {"template": "template", "json": "config", "keras": "file", "source": "source", "forest": "forest"}
         if "code" in attrs or attrs.get("imports"):
             if "source" in attrs:
                 raise serializers.ValidationError({"source": "Give source, or imports and code, not both."})
@@ -90,11 +93,14 @@ class ModelCreateSerializer(Serializer):
         given = [kind for kind, part in parts.items() if attrs.get(part)]
         kind = attrs.get("kind") or (given[0] if len(given) == 1 else None)
         if kind is None:
-            raise serializers.ValidationError({"kind": "Give one of template, config, file or source."})
+            raise serializers.ValidationError({"kind": "Give one of template, config, file, source or forest."})
         if not attrs.get(parts[kind]):
             raise serializers.ValidationError({parts[kind]: f"A model of kind {kind} needs {parts[kind]}."})
         if others := [parts[one] for one in given if one != kind]:
             raise serializers.ValidationError({others[0]: f"A model of kind {kind} is made of {parts[kind]} alone."})
+        due = FRAMEWORK if kind == "forest" else "tf"
+        if attrs.get("framework", due) != due:
+            raise serializers.ValidationError({"framework": f"A model of kind {kind} is of framework {due}."})
         if kind == "keras" and not str(attrs["file"].name).endswith((".keras", ".h5")):
             raise serializers.ValidationError(
                 {"file": "The file's name must end in .keras or .h5: save the model with model.save('x.keras')."}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.db import transaction
 from rest_framework import status
+from rest_framework.serializers import BaseSerializer
 
 from backend.accounts.models import User
-from backend.catalog import workshop
-from backend.catalog.arrays import arrays_of
+from backend.audit.recording import recorded
+from backend.catalog import forests, workshop
+from backend.catalog.arrays import specs_in
 from backend.catalog.models import Blob, Configuration, Model, ModelKind
-from backend.config.problems import Problem
-from backend.config.strict_json import JsonError, check_keepable
+from backend.rest.problems import Problem
+from backend.rest.strict_json import JsonError, check_keepable
 from mainstem.errors import RefusedError
-from mainstem.weights import specs_of
+from mainstem.runtime.words import few
 
 LARGEST_SEED = (1 << 32) - 1
 
@@ -28,7 +30,8 @@ class Built:
     """What the workshop says of a model, its weights as an npz, and what it was made from."""
 
     answer: Mapping[str, Any]
-    weights: bytes
+    weights: IO[bytes]
+    """A temporary file."""
     origin: Mapping[str, Any]
 
 
@@ -38,6 +41,8 @@ def try_model(data: Mapping[str, Any]) -> Built:
     Raises Problem naming the field.
     """
     kind = ModelKind(data["kind"])
+    if kind is ModelKind.FOREST:
+        return Built(*forests.make(data["forest"]), {"forest": data["forest"]})
     operation: dict[str, Any] = {"op": "build", "kind": kind.value, "seed": data["seed"]}
     files: dict[str, bytes | Path] = {}
     origin: dict[str, Any] = {}
@@ -50,8 +55,8 @@ def try_model(data: Mapping[str, Any]) -> Built:
         operation["config"] = data["config"]
     else:
         operation[kind.value] = origin[kind.value] = data[kind.value]
-    result = workshop.run([operation], files=files, wanted=["weights.npz"])
-    answer, weights = result.answers[0], result.files["weights.npz"]
+    weights = tempfile.NamedTemporaryFile()  # noqa: SIM115 (it goes with what was built)
+    answer = workshop.run([operation], files=files, saved={"weights.npz": Path(weights.name)}).answers[0]
     _check_tensors(answer["tensors"], weights)
     _check_settings(answer["compile"])
     return Built(answer, weights, origin)
@@ -61,11 +66,12 @@ def build_model(data: Mapping[str, Any], user: User | None) -> Model:
     """`try_model`, and store what came of it; raises Problem naming the field."""
     built = try_model(data)
     answer = built.answer
-    with transaction.atomic():
-        return Model.objects.create(
+    with recorded("model.create") as act:
+        model = Model.objects.create(
             name=data["name"],
             description=data["description"],
             kind=ModelKind(data["kind"]),
+            framework=forests.FRAMEWORK if data["kind"] == ModelKind.FOREST else "tf",
             origin=built.origin,
             seed=data["seed"],
             architecture=answer["architecture"],
@@ -80,6 +86,8 @@ def build_model(data: Mapping[str, Any], user: User | None) -> Model:
             compile=answer["compile"],
             created_by=user,
         )
+        act.of(model)
+    return model
 
 
 def _content(upload: UploadedFile[bytes]) -> bytes | Path:
@@ -89,13 +97,11 @@ def _content(upload: UploadedFile[bytes]) -> bytes | Path:
     return content
 
 
-def _check_tensors(tensors: list[dict[str, Any]], weights: bytes) -> None:
+def _check_tensors(tensors: list[dict[str, Any]], weights: IO[bytes]) -> None:
     """What the workshop says of the weights must be true of the file, and have a place on the wire."""
-    arrays = arrays_of(weights)
-    names = [str(tensor["name"]) for tensor in tensors]
     try:
-        specs = specs_of(zip(names, arrays, strict=True))
-    except (RefusedError, ValueError) as error:
+        specs = specs_in(weights, [str(tensor["name"]) for tensor in tensors])
+    except RefusedError as error:
         raise Problem(
             status.HTTP_400_BAD_REQUEST, f"The model's weights cannot be sent to clients: {error}."
         ) from error
@@ -127,7 +133,7 @@ def delete_model(model: Model) -> None:
     if model.deployments.filter(state="opening").exists():
         raise Problem(status.HTTP_409_CONFLICT, "A deployment of this model is being opened: wait until it is open.")
     blob = model.weights
-    with transaction.atomic():
+    with recorded("model.delete", model):
         model.delete()
         if not Model.objects.filter(weights=blob).exists():
             blob.delete()
@@ -141,10 +147,36 @@ def duplicate(configuration: Configuration, name: str | None, user: User | None)
     free = next((candidate for candidate in names if candidate not in taken), None)
     if free is None:
         raise Problem(status.HTTP_409_CONFLICT, "There is a configuration of that name already.", field="name")
-    with transaction.atomic():
+    with recorded("configuration.create", detail=f"a copy of {configuration.pk}") as act:
         copy = Configuration.objects.create(name=free, description=configuration.description, created_by=user)
         copy.models.set(configuration.models.all())
+        act.of(copy)
     return copy
+
+
+def save_configuration(asked: BaseSerializer[Configuration], user: User) -> Configuration:
+    """Make what a checked request asks for, or change it."""
+    found = asked.instance
+    if found is None:
+        with recorded("configuration.create") as act:
+            made = asked.save(created_by=user)
+            act.of(made)
+        return made
+    with recorded("configuration.change", found, few(sorted(asked.validated_data), 8)):
+        return asked.save()
+
+
+def delete_configuration(configuration: Configuration) -> None:
+    """Delete it; its models and federations stay."""
+    with recorded("configuration.delete", configuration):
+        configuration.delete()
+
+
+def change_model(asked: BaseSerializer[Model]) -> Model:
+    """Change a model's name or description as a checked request asks."""
+    assert asked.instance is not None
+    with recorded("model.change", asked.instance, few(sorted(asked.validated_data), 8)):
+        return asked.save()
 
 
 def model_destroys(model: Model) -> list[str]:

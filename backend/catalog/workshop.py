@@ -2,10 +2,10 @@
 
 Whatever was uploaded is opened there only. It is our child with a private directory, a minimal environment, a wall
 limit, and an end when we end; or, where MAINSTEM_WORKSHOP_SOCKET says so, one that
-`federated_training.workshop_server` starts in a container beside ours, with a directory beside that socket.
+`federated_training.workshop.server` starts in a container beside ours, with a directory beside that socket.
 
 Predictions are asked for again and again, so the process that made one stays for a while, for the same architecture:
-what has opened one model never opens another one, and one process at a time has Keras (`mainstem.keeper`).
+what has opened one model never opens another one, and one process at a time has Keras (`mainstem.runtime.keeper`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from django.conf import settings
 from rest_framework import status
 
 from backend.catalog import scratch
-from backend.config.problems import Problem
-from mainstem.keeper import EndedError, Keeper, Kept
-from mainstem.processes import die_with_parent, end_group
+from backend.rest.problems import Problem
+from mainstem.runtime.keeper import EndedError, Keeper, KeptProcess
+from mainstem.runtime.processes import end_child, start_child
 
 COMMAND = (sys.executable, "-m", "federated_training.workshop")
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +71,7 @@ def run(
     *,
     files: Mapping[str, bytes | Path] | None = None,
     wanted: Sequence[str] = (),
+    saved: Mapping[str, Path] | None = None,
     seconds: int | None = None,
     keep: str | None = None,
 ) -> Result:
@@ -78,7 +79,8 @@ def run(
 
     With `keep`, the sha256 of an architecture, predictions with it are asked of a child that stays.
 
-    `files` are put into the child's directory, those named in `wanted` are taken from it. An operation that the
+    `files` are put into the child's directory, those named in `wanted` are taken from it,
+    and those in `saved` copied to a path, which holds none of them in memory. An operation that the
     workshop refuses is a 400 that names its field, a busy or broken workshop a 503.
     """
     limit = seconds or settings.WORKSHOP_SECONDS
@@ -95,7 +97,9 @@ def run(
             answers = exchange(request, directory)
             for answer in answers:
                 _check(answer)
-            return Result(answers, {file: _take(directory, file) for file in wanted})
+            for file, path in (saved or {}).items():
+                shutil.copyfile(_written(directory, file), path)
+            return Result(answers, {file: _written(directory, file).read_bytes() for file in wanted})
     finally:
         _room.release()
 
@@ -118,7 +122,7 @@ def _workplace(keep: str | None, limit: int) -> Iterator[tuple[Path, Exchange]]:
 
 
 @contextlib.contextmanager
-def _at_kept(keep: str, limit: int) -> Iterator[tuple[Kept, Path]]:
+def _at_kept(keep: str, limit: int) -> Iterator[tuple[KeptProcess, Path]]:
     """The child that stays, with a directory for one request. What goes wrong ends it; a refusal does not."""
     refused: Problem | None = None
     try:
@@ -152,7 +156,7 @@ def _directory(room: Path) -> Iterator[Path]:
         yield directory
 
 
-def _ask_kept(kept: Kept, request: Mapping[str, Any], limit: int) -> list[Mapping[str, Any]]:
+def _ask_kept(kept: KeptProcess, request: Mapping[str, Any], limit: int) -> list[Mapping[str, Any]]:
     answer = kept.ask(json.dumps(request).encode(), limit + GRACE_SECONDS)
     return _parse(io.BytesIO(answer), io.BytesIO(), 0, len(request["ops"]))
 
@@ -164,13 +168,13 @@ def _put(target: Path, content: bytes | Path) -> None:
         target.write_bytes(content)
 
 
-def _take(directory: Path, name: str) -> bytes:
+def _written(directory: Path, name: str) -> Path:
     path = directory / name
     if path.is_symlink() or not path.is_file():  # the child may be hostile: read nothing from elsewhere
         raise broken(f"it wrote no file {name}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise broken(f"its file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
-    return path.read_bytes()
+    return path
 
 
 def _place() -> Path:
@@ -206,35 +210,33 @@ def _start_child(request: Mapping[str, Any], directory: Path, limit: int) -> lis
     with (directory / ".answer").open("w+b") as out, (directory / ".log").open("w+b") as log:
         (directory / ".answer").unlink()  # ours alone: the child writes through its stdout only
         (directory / ".log").unlink()
-        child = subprocess.Popen(
+        child = start_child(
             COMMAND,
+            orphan=signal.SIGKILL,
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=log,
             cwd=directory,
             env=_environment(directory),
-            start_new_session=True,
-            preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
         )
         try:
             child.communicate(json.dumps(request).encode(), timeout=limit + GRACE_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise _too_slow(limit) from error
         finally:
-            end_group(child)
+            end_child(child)
         return _parse(out, log, child.returncode, len(request["ops"]))
 
 
 def _start_kept(room: Path) -> subprocess.Popen[bytes]:
     """A child that stays; what it says besides its answers is a mistake of ours, for our own log."""
-    return subprocess.Popen(
+    return start_child(
         [*COMMAND, "--stay"],
+        orphan=signal.SIGKILL,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=room,
         env=_environment(room),
-        start_new_session=True,
-        preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
     )
 
 

@@ -12,17 +12,24 @@ from msgspec import convert
 from rest_framework import status
 
 from backend.accounts.models import User
+from backend.audit.recording import recorded
 from backend.catalog import workshop
+from backend.catalog.forests import forest_of
 from backend.catalog.models import Configuration, Model
-from backend.config.problems import Problem
-from backend.deployments.columns import whole
-from backend.deployments.fold import REJECTED
-from backend.deployments.launched import jobs
+from backend.deployments.log.opening import topics_of
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, OutboxKind, State
-from backend.deployments.opening import topics_of
-from backend.deployments.plan import Plan, check_settings, input_of, plan
-from mainstem.messages import Training
-from mainstem.topics import check_federation_id, new_federation_id
+from backend.deployments.planning.plan import PlanError, RunPlan, check_settings, plan
+from backend.deployments.projection.columns import whole
+from backend.deployments.projection.fold import REJECTED
+from backend.rest.problems import Problem
+from mainstem.errors import ConfigError
+from mainstem.jobs import compiling, forests
+from mainstem.protocol import adapting
+from mainstem.protocol.messages import Adaptation, TensorSpec, Training
+from mainstem.protocol.topics import check_federation_id, new_federation_id
+
+DEFINING = ("training", "strategy", "rules", "data", "input", "adaptation", "job")
+"""The columns that define a run, beside its model."""
 
 
 def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
@@ -32,8 +39,8 @@ def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
     """
     wanted = planned(asked)
     if asked.get("check"):
-        for model, chosen, _ in wanted:
-            check_training(model, chosen)
+        for model, _, objects in wanted:
+            check_training(model, objects)
     configuration: Configuration = asked["configuration"]
     name = asked.get("name") or configuration.name
     with transaction.atomic():
@@ -51,7 +58,7 @@ def create(asked: Mapping[str, Any], user: User | None) -> list[Deployment]:
         ]
 
 
-def planned(asked: Mapping[str, Any]) -> list[tuple[Model, Plan, dict[str, Any]]]:
+def planned(asked: Mapping[str, Any]) -> list[tuple[Model, RunPlan, dict[str, Any]]]:
     """Each model that `create` would open a federation of, with its plan and the deployment's JSON columns.
 
     Writes nothing; raises Problem, FieldError.
@@ -63,8 +70,19 @@ def planned(asked: Mapping[str, Any]) -> list[tuple[Model, Plan, dict[str, Any]]
             "A fixed federation id needs one model: name it in model.",
             field="federation",
         )
-    plans = [(model, plan(asked, model.compile, model.output_shape)) for model in models]
+    plans = [(model, plan(asked, model.compile, model.output_shape, forest_of(model))) for model in models]
+    for model, chosen in plans:
+        personal_tensors(chosen.adaptation, model)
     return [(model, chosen, _objects(chosen, model) | {"job": asked.get("job") or {}}) for model, chosen in plans]
+
+
+def personal_tensors(adaptation: Adaptation, model: Model) -> tuple[int, ...]:
+    """The numbers of the model's tensors that stay at each site; raises FieldError."""
+    try:
+        specs = convert(model.tensors, tuple[TensorSpec, ...])
+        return adapting.personal_of(adaptation.personal, specs, model.architecture)
+    except ConfigError as error:
+        raise PlanError("personal", f"{error}.") from error
 
 
 def _models(configuration: Configuration, chosen: Model | None) -> list[Model]:
@@ -78,19 +96,31 @@ def _models(configuration: Configuration, chosen: Model | None) -> list[Model]:
     raise Problem(status.HTTP_400_BAD_REQUEST, f"{what} the configuration {configuration}.", field=field)
 
 
-def check_training(model: Model, chosen: Plan) -> None:
-    """Have the workshop compile the model with these settings and train a step on zeros; raises Problem."""
-    workshop.run([{"op": "check_training", "architecture": model.architecture, "training": whole(chosen.training)}])
+def check_training(model: Model, objects: Mapping[str, Any]) -> None:
+    """Have the workshop compile the model with these settings and train a step on zeros; raises Problem.
+
+    Of a forest nothing is compiled, and its plan has judged its settings.
+    """
+    if forest_of(model) is not None:
+        return
+    settings = {name: objects[name] for name in ("training", "input")}
+    workshop.run([{"op": "check_training", "architecture": model.architecture, **settings}])
 
 
-def _objects(chosen: Plan, model: Model) -> dict[str, Any]:
+def _objects(chosen: RunPlan, model: Model) -> dict[str, Any]:
     """The protocol's objects as the deployment's JSON columns."""
-    described = input_of(model.input_shape, model.input_dtype, model.output_shape, chosen.training.loss)
+    forest, loss = forest_of(model), chosen.training.loss
+    described = (
+        compiling.input_of(model.input_shape, model.input_dtype, model.output_shape, loss)
+        if forest is None
+        else forests.input_of(forest)
+    )
     return {
         "training": whole(chosen.training),
         "strategy": whole(chosen.strategy),
         "rules": whole(chosen.rules),
         "data": whole(chosen.data),
+        "adaptation": whole(chosen.adaptation),
         "input": whole(described),
     }
 
@@ -105,19 +135,21 @@ def _open(
     parent: str | None,
     user: User | None,
 ) -> Deployment:
-    deployment = Deployment.objects.create(
-        federation=_reserve(federation),
-        name=name,
-        configuration=configuration,
-        model=model,
-        parent=parent,
-        framework=model.framework,
-        architecture=model.architecture,
-        nonce=secrets.token_hex(16),
-        created_by=user,
-        **objects,
-    )
-    OutboxEntry.objects.create(deployment=deployment, kind=OutboxKind.OPEN)
+    with recorded("deployment.create", detail=f"restarts {parent}" if parent else "") as act:
+        deployment = Deployment.objects.create(
+            federation=_reserve(federation),
+            name=name,
+            configuration=configuration,
+            model=model,
+            parent=parent,
+            framework=model.framework,
+            architecture=model.architecture,
+            nonce=secrets.token_hex(16),
+            created_by=user,
+            **objects,
+        )
+        act.of(deployment.identity)
+        OutboxEntry.objects.create(deployment=deployment, kind=OutboxKind.OPEN)
     return deployment
 
 
@@ -148,8 +180,10 @@ def restart(deployment: Deployment, user: User | None) -> Deployment:
             status.HTTP_409_CONFLICT,
             "Its model is no longer in the catalog, so that it cannot be started anew from here.",
         )
-    check_settings(convert(deployment.training, Training), deployment.model.output_shape, deployment.data["min_data"])
-    objects = {name: getattr(deployment, name) for name in ("training", "strategy", "rules", "data", "input", "job")}
+    training, rounds = convert(deployment.training, Training), deployment.rules["rounds"]
+    output = None if forest_of(deployment.model) is not None else deployment.model.output_shape
+    check_settings(training, output, deployment.data["min_data"], rounds)
+    objects = {name: getattr(deployment, name) for name in DEFINING}
     with transaction.atomic():
         return _open(
             name=deployment.name,
@@ -232,22 +266,23 @@ def _require(allowed: bool, deployment: Deployment, cannot: str) -> None:
 
 def _command(deployment: Deployment, user: User | None, **fields: Any) -> None:
     by = user.username if user is not None else ""
-    # the answer to an earlier command would look like one to this
-    Deployment.objects.filter(pk=deployment.pk, detail__startswith=REJECTED).update(detail="")
-    OutboxEntry.objects.create(
-        deployment=deployment, kind=OutboxKind.COMMAND, payload={"id": secrets.token_hex(16), "by": by, **fields}
-    )
+    told = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "action")
+    with recorded(f"deployment.{fields['action']}", deployment.identity, told):
+        # the answer to an earlier command would look like one to this
+        Deployment.objects.filter(pk=deployment.pk, detail__startswith=REJECTED).update(detail="")
+        OutboxEntry.objects.create(
+            deployment=deployment, kind=OutboxKind.COMMAND, payload={"id": secrets.token_hex(16), "by": by, **fields}
+        )
 
 
 def destroys(deployment: Deployment) -> dict[str, Any]:
     """What deleting the deployment destroys, for a person to read before it is done."""
-    launched = jobs().filter(federation=deployment.federation).count()
     return {
         "federation": deployment.federation,
         "topics": topics_of(deployment.federation),
         "rounds": deployment.rounds.count(),
         "versions": deployment.versions.count(),
-        "jobs": launched,
+        "jobs": deployment.jobs.count(),
         "inferences": list(deployment.inferences.values_list("name", flat=True)),
         "restarted_as": list(
             Deployment.objects.filter(parent=deployment.federation).values_list("federation", flat=True)
@@ -265,7 +300,7 @@ def delete(deployment: Deployment, confirmed: str) -> None:
             f"{deployment.federation}: repeat it with ?confirm={deployment.federation}.",
             field="confirm",
         )
-    with transaction.atomic():
+    with recorded("deployment.delete", deployment.identity):
         now = timezone.now()
         deployment.outbox.filter(done_at=None).update(done_at=now)  # what was still to be written no longer matters
         Deployment.objects.filter(pk=deployment.pk).update(state=State.DELETING)

@@ -2,14 +2,13 @@
 
 gthread gives a thread to whoever sends a first byte, and waits for the rest of the request there, for ever. Here the
 loop collects what comes, without a thread; a request gets one when it is whole (or its body is a long one, which
-`backend.config.middleware` refuses unread where its sender may not send it). One address may hold so many connections
+`backend.site.middleware` refuses unread where its sender may not send it). One address may hold so many connections
 and not the last threads; trusted proxies (MAINSTEM_TRUSTED_PROXIES) speak for many and may hold all.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
 from collections import Counter, defaultdict, deque
@@ -22,6 +21,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from backend.gate import peers
 from backend.gate.arriving import Stage, stage
 from backend.gate.sockets import Patient
+from backend.gate.web import web, words
 from mainstem.errors import ConfigError
 
 LINGER_SECONDS: Final = 2.0
@@ -56,15 +56,15 @@ class Connection(TConn):  # type: ignore[misc]
         """What the bounds are for; None where there is none."""
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class GateWorker(ThreadWorker):  # type: ignore[misc]
     """See the module. Settings are environment variables, as gunicorn's configuration reads its own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._seconds = float(os.environ.get("MAINSTEM_REQUEST_SECONDS") or 20)
-        self._most = int(os.environ.get("MAINSTEM_PEER_CONNECTIONS") or 128)
-        self._share = max(1, self.cfg.threads - max(1, int(os.environ.get("MAINSTEM_WEB_THREADS") or 8) // 2))
-        self._proxies = peers.networks(os.environ.get(peers.VARIABLE, "").replace(",", " ").split())
+        settings = web()
+        self._seconds, self._most = settings.request_seconds, settings.peer_connections
+        self._share = max(1, self.cfg.threads - max(1, settings.threads // 2))
+        self._proxies = peers.networks(words(settings.proxies))
         self._waiting: set[Connection] = set()  # in the poller
         self._open: Counter[str] = Counter()
         self._served: Counter[str] = Counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponseBase
@@ -13,11 +15,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from backend.audit.recording import note
 from backend.catalog import exports
-from backend.config import downloads
-from backend.config.serializers import Serializer
 from backend.deployments.models import Deployment, Version
 from backend.inference import versions
+from backend.rest import downloads
+from backend.rest.serializers import Serializer
 
 
 class PredictSerializer(Serializer):
@@ -31,6 +34,11 @@ class PredictionSerializer(serializers.Serializer[Any]):
 
     shape = serializers.ListField(child=serializers.IntegerField())
     outputs = serializers.JSONField()
+    missing = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Tensors that stay at each site: these outputs are made with version 0's in their place.",
+    )
 
 
 def _find(federation: str, number: int) -> tuple[Deployment, Version]:
@@ -38,33 +46,55 @@ def _find(federation: str, number: int) -> tuple[Deployment, Version]:
     return deployment, get_object_or_404(deployment.versions, number=number)
 
 
-class KerasFileView(APIView):
-    """A version as a `.keras` file."""
+def named(deployment: Deployment, version: Version) -> tuple[str, str]:
+    """A version's id and name in records of who did what."""
+    return f"{deployment.federation}/{version.number}", deployment.name
+
+
+class _FileView(APIView):
+    """A version as a file: how it is called, and what makes it from the log the first time and finds it afterwards."""
+
+    name: str
+    file: Callable[[Deployment, Version], Path]
+
+    def etag(self, deployment: Deployment, version: Version) -> str:
+        """What tells this file from others of the name."""
+        return exports.key_of(deployment.architecture, version.sha256)
 
     @extend_schema(responses={(200, downloads.OCTETS): OpenApiTypes.BINARY})
     def get(self, request: Request, federation: str, number: int) -> HttpResponseBase:
         """Made from the log the first time, cached afterwards."""
         deployment, version = _find(federation, number)
-        etag = exports.key_of(deployment.architecture, version.sha256)
+        etag = self.etag(deployment, version)
         unchanged = downloads.not_modified(request._request, etag)
         if unchanged is not None:
             return unchanged
-        path = versions.keras_file(deployment, version)
-        return downloads.send(path, f"{federation}-v{number}.keras", etag)
+        path = self.file(deployment, version)
+        note("version.download", named(deployment, version), detail=self.name)
+        name = f"{federation}-v{number}{Path(self.name).suffix}"
+        return downloads.send(path, name, etag, versions.missing_header(deployment))
 
 
-class WeightsFileView(APIView):
+class KerasFileView(_FileView):
+    """A version as a `.keras` file."""
+
+    name, file = "model.keras", staticmethod(versions.keras_file)
+
+
+class XgboostFileView(_FileView):
+    """A version of a forest as XGBoost's JSON."""
+
+    name, file = "model.json", staticmethod(versions.xgboost_file)
+
+
+class WeightsFileView(_FileView):
     """A version's tensors as an npz: `t0000`, `t0001`, ... in the manifest's order."""
 
-    @extend_schema(responses={(200, downloads.OCTETS): OpenApiTypes.BINARY})
-    def get(self, request: Request, federation: str, number: int) -> HttpResponseBase:
-        """Read from the log the first time, cached afterwards."""
-        deployment, version = _find(federation, number)
-        unchanged = downloads.not_modified(request._request, version.sha256)
-        if unchanged is not None:
-            return unchanged
-        path = versions.weights_file(deployment, version)
-        return downloads.send(path, f"{federation}-v{number}.npz", version.sha256)
+    name, file = versions.WEIGHTS_FILE, staticmethod(versions.weights_file)
+
+    def etag(self, deployment: Deployment, version: Version) -> str:
+        """See `_FileView`: whatever they are the weights of."""
+        return version.sha256
 
 
 class PredictView(APIView):

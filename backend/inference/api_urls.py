@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from rest_framework.routers import SimpleRouter
 
-from backend.inference.api import KerasFileView, PredictView, WeightsFileView
+from backend.inference.api import KerasFileView, PredictView, WeightsFileView, XgboostFileView
 from backend.inference.serving_api import InferenceViewSet
 
 
@@ -32,6 +32,7 @@ router.register("inferences", InferenceViewSet)
 urlpatterns = [
     *router.urls,
     path(f"{VERSION}model.keras", KerasFileView.as_view(), name="version-keras"),
+    path(f"{VERSION}model.json", XgboostFileView.as_view(), name="version-xgboost"),
     path(f"{VERSION}weights.npz", WeightsFileView.as_view(), name="version-weights"),
     path(f"{VERSION}predict/", PredictView.as_view(), name="version-predict"),
 ]

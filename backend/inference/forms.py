@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from backend.config.forms import Form, area, choice, number, text
 from backend.deployments.models import Deployment
 from backend.inference import services
-from mainstem.codecs import FORMATS
-from mainstem.serving import AT_LEAST_ONCE, EXACTLY_ONCE, OUTPUTS, VALUES
+from backend.site.forms import Form, area, choice, number, text
+from mainstem.serving.spec import AT_LEAST_ONCE, EXACTLY_ONCE, OUTPUTS, VALUES
+from mainstem.streams.codecs import FORMATS
 
 HOW = {"answers": OUTPUTS, "delivery": EXACTLY_ONCE}
 

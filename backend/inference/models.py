@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from backend.deployments.models import Deployment
-from mainstem.serving import EXACTLY_ONCE, OUTPUTS, group_of
+from mainstem.serving.spec import EXACTLY_ONCE, OUTPUTS, group_of
 
 
 class ServingState(models.TextChoices):
@@ -42,9 +42,9 @@ class Inference(models.Model):
     partitions = models.IntegerField(default=4)
     """Of a topic that is made for it; one that exists keeps its own."""
     answers = models.CharField(max_length=10, default=OUTPUTS)
-    """The form of its answers, one of `mainstem.serving.FORMS`."""
+    """The form of its answers, one of `mainstem.serving.spec.FORMS`."""
     delivery = models.CharField(max_length=20, default=EXACTLY_ONCE)
-    """How often an answer comes, one of `mainstem.serving.DELIVERIES`."""
+    """How often an answer comes, one of `mainstem.serving.spec.DELIVERIES`."""
     prepared = models.BooleanField(default=False)
     """Whether both topics are there."""
     state = models.CharField(max_length=10, choices=ServingState, default=ServingState.STARTING, db_index=True)

@@ -15,21 +15,21 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from backend.accounts.pages import admins_only, operators_only, viewers_only
 from backend.accounts.roles import user_of
-from backend.config.problems import Problem
 from backend.deployments.models import Deployment, State, Version
 from backend.inference import examples, services
 from backend.inference.forms import InferenceForm
 from backend.inference.models import Inference, ServingState
+from backend.inference.replicas import serving_spec
 from backend.inference.samples import random_sample
 from backend.inference.serializers import InferenceCreateSerializer, ScaleSerializer
 from backend.inference.traffic import traffic
 from backend.launchers.options import Options, replica_logs
-from backend.launchers.serving import serving_spec
+from backend.rest.problems import Problem
 from backend.streams.pictures import sides_of
 from mainstem.errors import LogError, MainstemError
-from mainstem.job_limits import job_settings
-from mainstem.manifest import Placement
-from mainstem.serving_manifest import deployment_manifest
+from mainstem.jobs.kubernetes.limits import job_settings
+from mainstem.jobs.kubernetes.manifest import Placement
+from mainstem.serving.kubernetes.manifest import deployment_manifest
 
 ROWS = 50
 NEWEST = 12

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from backend.deployments import kafka
+from backend.deployments.log import kafka
 from backend.deployments.models import Deployment
 from backend.streams.models import DataSource
 from backend.streams.samples import label_text, pieces
-from mainstem.codecs import codec_for
 from mainstem.errors import DecodeError, MainstemError
-from mainstem.streams import misfit
+from mainstem.streams.announcement import misfit
+from mainstem.streams.codecs import codec_for
 
 MOST_SOURCES = 20
 """So many of the newest streams are looked at."""

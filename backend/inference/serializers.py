@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from backend.config import kafka_ml
-from backend.config.fields import JsonObjectField
-from backend.config.serializers import Serializer
 from backend.inference.models import Inference
-from mainstem.serving import DELIVERIES, EXACTLY_ONCE, FORMS, OUTPUTS
+from backend.rest import kafka_ml
+from backend.rest.fields import JsonObjectField
+from backend.rest.serializers import Serializer
+from mainstem.serving.spec import DELIVERIES, EXACTLY_ONCE, FORMS, OUTPUTS
 
 MOST_REPLICAS = 32
 MOST_PARTITIONS = 256
@@ -20,13 +20,20 @@ class InferenceSerializer(serializers.ModelSerializer[Inference]):
     """A deployed version: what is wanted, and how it stands."""
 
     created_by = serializers.CharField(source="created_by.username", read_only=True, allow_null=True, default=None)
+    missing = serializers.ListField(
+        child=serializers.CharField(),
+        source="deployment.personal_tensors",
+        read_only=True,
+        default=list,
+        help_text="Tensors that stay at each site: the version has version 0's in their place.",
+    )
 
     class Meta:
         model = Inference
         fields = (
             "name", "federation", "version", "sha256", "replicas", "ready", "state", "detail", "input_topic",
             "output_topic", "input_format", "input_config", "answers", "delivery", "partitions", "group",
-            "created_by", "created_at",
+            "created_by", "created_at", "missing",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -55,7 +62,7 @@ class ScaleSerializer(Serializer):
     replicas = serializers.IntegerField(min_value=0, max_value=MOST_REPLICAS)
 
 
-class PartitionSerializer(serializers.Serializer[Any]):
+class InputPartitionSerializer(serializers.Serializer[Any]):
     """A partition of the input topic: `committed` is the next record to be answered, `lag` how many wait."""
 
     partition = serializers.IntegerField()
@@ -71,4 +78,4 @@ class TrafficSerializer(serializers.Serializer[Any]):
     answered = serializers.IntegerField()
     refused = serializers.IntegerField()
     lag = serializers.IntegerField()
-    partitions = PartitionSerializer(many=True)
+    partitions = InputPartitionSerializer(many=True)

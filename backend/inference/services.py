@@ -9,13 +9,14 @@ import msgspec
 from rest_framework import status
 
 from backend.accounts.models import User
-from backend.config.problems import Problem
+from backend.audit.recording import recorded
 from backend.deployments.models import Deployment, State, Version
 from backend.inference import versions
 from backend.inference.models import Inference, ServingState
+from backend.rest.problems import Problem
 from mainstem.errors import ConfigError
-from mainstem.messages import InputSpec
-from mainstem.serving import check_name, check_topic, samples_codec
+from mainstem.protocol.messages import InputSpec
+from mainstem.serving.spec import check_name, check_topic, samples_codec
 
 
 def defaults(deployment: Deployment, version: int, name: str | None = None) -> dict[str, Any]:
@@ -84,7 +85,8 @@ def create(data: Mapping[str, Any], user: User | None) -> Inference:
     assert inference.deployment is not None
     versions.check_readable(inference.deployment, _version(inference))
     inference.created_by = user
-    inference.save()
+    with recorded("inference.create", _named(inference)):
+        inference.save()
     return inference
 
 
@@ -92,13 +94,19 @@ def scale(inference: Inference, replicas: int) -> None:
     """Want so many replicas; raises Problem where it is being ended."""
     state = ServingState.STARTING if replicas else ServingState.STOPPED
     changed = Inference.objects.filter(pk=inference.pk).exclude(state=ServingState.ENDING)
-    if not changed.update(replicas=replicas, state=state, detail=""):
-        raise Problem(status.HTTP_409_CONFLICT, f"{inference.name} is being ended.")
+    with recorded("inference.scale", _named(inference), f"replicas {replicas}"):
+        if not changed.update(replicas=replicas, state=state, detail=""):
+            raise Problem(status.HTTP_409_CONFLICT, f"{inference.name} is being ended.")
 
 
 def end(inference: Inference) -> None:
     """End its replicas, forget their place in the input topic, and remove it. Topics stay."""
-    Inference.objects.filter(pk=inference.pk).update(state=ServingState.ENDING, detail="")
+    with recorded("inference.end", _named(inference)):
+        Inference.objects.filter(pk=inference.pk).update(state=ServingState.ENDING, detail="")
+
+
+def _named(inference: Inference) -> tuple[str, str]:
+    return inference.name, f"{inference.federation}/{inference.version}"
 
 
 def destroys(inference: Inference) -> list[str]:

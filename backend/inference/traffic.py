@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backend.deployments import kafka
+from backend.deployments.log import kafka
 from backend.inference.models import Inference
-from mainstem.kafka.exchange_group import GroupStanding, group_standing
+from mainstem.kafka.client.exchange_group import GroupStanding, group_standing
 
 PATIENCE = 4.0
 """Seconds until a page says that Kafka is away."""

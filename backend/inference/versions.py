@@ -1,4 +1,5 @@
-"""A federation's versions from the log: weights, `.keras` files, predictions. The database holds only manifests."""
+"""A federation's versions from the log: weights, files for Keras or XGBoost, predictions. The database has manifests
+only."""
 
 from __future__ import annotations
 
@@ -6,27 +7,35 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
 from rest_framework import status
 
-from backend.catalog import exports, workshop
-from backend.catalog.arrays import array_of, npz
-from backend.config.problems import Problem
-from backend.deployments import kafka
-from backend.deployments.columns import plain
+from backend.catalog import exports, forests, workshop
+from backend.catalog.arrays import array_of, write_npz
+from backend.deployments.log import kafka
 from backend.deployments.models import Deployment, Version
-from mainstem import updates
-from mainstem.codecs.exact import unfit
+from backend.deployments.projection.columns import plain
+from backend.rest.problems import Problem
 from mainstem.errors import RefusedError, UnreadableError
-from mainstem.messages import Weights
-from mainstem.topics import data_topic
+from mainstem.lineage import read_history
+from mainstem.protocol import updates
+from mainstem.protocol.adapting import named
+from mainstem.protocol.changes import is_whole, read_version
+from mainstem.protocol.exchange import exchange
+from mainstem.protocol.messages import TensorSpec, Weights
+from mainstem.protocol.topics import data_topic
+from mainstem.protocol.weights import payload_of
+from mainstem.streams.codecs.exact import unfit
 
 MOST_INPUTS = 10_000
 MOST_VALUES = 10_000_000
 WEIGHTS_FILE = "weights.npz"
+MISSING_HEADER = "Mainstem-Missing"
+"""Of a download: tensors that it does not have as the sites have them, percent-encoded."""
 
 
 def weights_file(deployment: Deployment, version: Version) -> Path:
@@ -34,17 +43,29 @@ def weights_file(deployment: Deployment, version: Version) -> Path:
 
     Raises LogError where Kafka is away, UnreadableError where the chunks are gone or not what the manifest says.
     """
-    return exports.cached(f"{version.sha256}.npz", lambda: npz(_tensors(deployment, version)))
+    return exports.cached(f"{version.sha256}.npz", lambda file: _write(deployment, version, file))
 
 
-def _tensors(deployment: Deployment, version: Version) -> list[Any]:
-    weights = msgspec.convert(version.weights, Weights)
+def _write(deployment: Deployment, version: Version, file: IO[bytes]) -> None:
+    weights, log, topic = _manifest(version), kafka.message_log(), data_topic(deployment.federation)
+    specs = msgspec.convert(deployment.tensors, tuple[TensorSpec, ...])
     try:
-        return updates.read(kafka.message_log(), data_topic(deployment.federation), weights)
+        if is_whole(weights):
+            write_npz(file, specs, updates.stream(log, topic, weights, specs))
+            return
+        history = read_history(log, deployment.federation)
+        way = history.way(version.number)
+        if way is None or way.end.sha256 != weights.sha256:
+            raise UnreadableError(f"Version {version.number} no longer stands in the federation's control topic.")
+        write_npz(file, specs, payload_of(read_version(log, topic, way, exchange(history.opened))))
     except RefusedError as error:
         raise UnreadableError(
             f"The weights of version {version.number} can no longer be read from Kafka: {error.detail}."
         ) from error
+
+
+def _manifest(version: Version) -> Weights:
+    return msgspec.convert(version.weights, Weights)
 
 
 def check_readable(deployment: Deployment, version: Version) -> None:
@@ -52,9 +73,9 @@ def check_readable(deployment: Deployment, version: Version) -> None:
 
     It compares offsets only: what the chunks hold is checked by whoever reads them.
     """
-    weights = msgspec.convert(version.weights, Weights)
+    weights = _manifest(version)
     needed: dict[int, int] = {}
-    for run in weights.chunks:
+    for run in (*weights.chunks, *(weights.change.chunks if weights.change is not None else ())):
         needed[run.partition] = min(run.first, needed.get(run.partition, run.first))
     log, topic = kafka.message_log(), data_topic(deployment.federation)
     for partition, first in needed.items():
@@ -62,11 +83,32 @@ def check_readable(deployment: Deployment, version: Version) -> None:
             raise UnreadableError(f"The weights of version {version.number} can no longer be read from Kafka.")
 
 
+def missing_header(deployment: Deployment) -> dict[str, str]:
+    """Of a download: the tensors that stay at the sites, whose place in the file is held by version 0's."""
+    names = named(deployment.personal_tensors)
+    return {MISSING_HEADER: quote(names, safe=" ,/")} if names else {}
+
+
 def keras_file(deployment: Deployment, version: Version) -> Path:
     """The version as a `.keras` file; raises Problem and what `weights_file` raises."""
     _require_architecture(deployment)
-    return exports.keras_file(
-        deployment.architecture, version.sha256, lambda: weights_file(deployment, version).read_bytes()
+    if deployment.framework == forests.FRAMEWORK:
+        raise Problem(
+            status.HTTP_409_CONFLICT, "This federation's model is a forest: its versions have a model.json instead."
+        )
+    return exports.keras_file(deployment.architecture, version.sha256, lambda: weights_file(deployment, version))
+
+
+def xgboost_file(deployment: Deployment, version: Version) -> Path:
+    """A forest's version as XGBoost's JSON; raises Problem and what `weights_file` raises."""
+    _require_architecture(deployment)
+    if deployment.framework != forests.FRAMEWORK:
+        raise Problem(
+            status.HTTP_409_CONFLICT, "This federation's model is no forest: its versions have a model.keras instead."
+        )
+    return exports.cached(
+        f"{exports.key_of(deployment.architecture, version.sha256)}.json",
+        lambda file: forests.write_json(deployment.architecture, weights_file(deployment, version), file),
     )
 
 
@@ -85,6 +127,9 @@ def predict(deployment: Deployment, version: Version, inputs: Any) -> Mapping[st
     """
     _require_architecture(deployment)
     array = _array(inputs, tuple(deployment.input.get("shape", ())), str(deployment.input.get("dtype", "float32")))
+    if deployment.framework == forests.FRAMEWORK:
+        answers = forests.answer_of(deployment.architecture, weights_file(deployment, version), array)
+        return {"shape": list(answers.shape), "outputs": plain(answers.tolist())}
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     result = workshop.run(
@@ -102,7 +147,8 @@ def predict(deployment: Deployment, version: Version, inputs: Any) -> Mapping[st
         keep=hashlib.sha256(deployment.architecture.encode()).hexdigest(),
     )
     outputs = array_of(result.files["y.npy"])
-    return {"shape": list(outputs.shape), "outputs": plain(outputs.tolist())}
+    answer = {"shape": list(outputs.shape), "outputs": plain(outputs.tolist())}
+    return answer | ({"missing": deployment.personal_tensors} if deployment.personal_tensors else {})
 
 
 def _array(inputs: Any, shape: tuple[int, ...], dtype: str) -> Any:

@@ -1,4 +1,4 @@
-"""`/api/jobs/`: training Jobs, their logs, and stopping or retrying one."""
+"""`/api/jobs/`: training Jobs, their logs, and stopping or retrying one; and which federations a stream fits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from backend.config.problems import Problem
-from backend.config.serializers import expect_nothing
 from backend.launchers import services
+from backend.launchers.jobs import matching
 from backend.launchers.models import Job
 from backend.launchers.options import log_reader
-from backend.launchers.serializers import JobSerializer
+from backend.launchers.serializers import FitSerializer, JobSerializer
+from backend.rest.problems import Problem
+from backend.rest.serializers import expect_nothing
+from backend.streams.models import DataSource
 
 LONGEST_TAIL = 4 << 20
 
@@ -70,3 +72,16 @@ class JobViewSet(viewsets.ReadOnlyModelViewSet[Job]):
     def _answer(self, job: Job) -> Response:
         job.refresh_from_db()
         return Response(self.get_serializer(job).data, status.HTTP_202_ACCEPTED)
+
+
+class FitViewSet(viewsets.GenericViewSet[DataSource]):
+    """What a stream fits."""
+
+    queryset = DataSource.objects.all()
+    serializer_class = FitSerializer
+    pagination_class = None
+
+    @extend_schema(responses=FitSerializer(many=True), filters=False)
+    def list(self, request: Request, pk: int) -> Response:
+        """Each open federation with whether this stream fits it, why not, and the Job that trains on it there."""
+        return Response(self.get_serializer(matching.explain(self.get_object()), many=True).data)

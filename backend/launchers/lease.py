@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from backend.launchers.models import Lease
-from mainstem.processes import identity
+from mainstem.runtime.processes import identity
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ OWNER: Final = "MAINSTEM_LEASE"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who asks for the lease. `start` is when its process began, as `mainstem.processes.identity` tells."""
+    """Who asks for the lease. `start` is when its process began, as `mainstem.runtime.processes.identity` tells."""
 
     owner: str
     told: str

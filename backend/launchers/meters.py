@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import Count, Min, QuerySet
@@ -11,11 +12,11 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from backend.deployments.models import Deployment, OutboxEntry, State
-from backend.inference.models import Inference, ServingState
+from backend.launchers.extensions import COUNTED
 from backend.launchers.models import Job, JobState
-from mainstem.metrics import names
-from mainstem.metrics.objects import counter
-from mainstem.metrics.serving import family
+from mainstem.runtime.metrics import names
+from mainstem.runtime.metrics.objects import counter
+from mainstem.runtime.metrics.serving import family
 
 LAUNCHES = counter(names.JOB_LAUNCHES)
 FAILURES = counter(names.JOB_FAILURES)
@@ -26,7 +27,7 @@ OUTBOX_SECONDS = 1800.0
 
 
 class DatabaseCollector(Collector):
-    """Deployments, Jobs, deployed versions, the outbox. Where the database does not answer, they are left out."""
+    """Deployments, Jobs, the outbox, what other apps count. Where the database does not answer, they are left out."""
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`. Each scrape has a thread of its own, so a connection too."""
@@ -45,18 +46,20 @@ class DatabaseCollector(Collector):
         number, age = family(names.OUTBOX), family(names.OUTBOX_AGE)
         number.add_metric([], pending.count())
         age.add_metric([], 0.0 if oldest is None else (timezone.now() - oldest).total_seconds())
+        unwitnessed = family(names.DEPLOYMENTS_UNWITNESSED)
+        unwitnessed.add_metric([], Deployment.objects.filter(lost_count__gt=0).count())
         return [
-            _by_state(names.DEPLOYMENTS, Deployment.objects.all(), State.values),
-            _by_state(names.JOBS, Job.objects.all(), JobState.values),
-            _by_state(names.INFERENCES, Inference.objects.all(), ServingState.values),
+            unwitnessed,
+            by_state(names.DEPLOYMENTS, Deployment.objects.all(), State.values),
+            by_state(names.JOBS, Job.objects.all(), JobState.values),
+            *(count() for count in COUNTED),
             number,
             age,
         ]
 
 
-def _by_state(
-    metric: names.Metric, rows: QuerySet[Deployment] | QuerySet[Job] | QuerySet[Inference], states: list[str]
-) -> Metric:
+def by_state(metric: names.Metric, rows: QuerySet[Any], states: list[str]) -> Metric:
+    """The number of rows in each state."""
     found = dict(rows.order_by().values_list("state").annotate(number=Count("pk")))
     shown = family(metric)
     for state in states:

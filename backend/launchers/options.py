@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 
-from backend.config import environment as env
-from backend.launchers.fleet import Fleet
-from backend.launchers.local import LocalLauncher
-from backend.launchers.local_fleet import LocalFleet
-from backend.launchers.plan import Patience
+from backend.launchers.jobs.plan import Patience
+from backend.launchers.local.fleet import LocalFleet
+from backend.launchers.local.launcher import LocalLauncher
+from backend.launchers.replicas import Fleet
+from backend.launchers.settings import NAMESPACE, LauncherSettings
 from mainstem.errors import ConfigError
-from mainstem.job_limits import JobLimits
-from mainstem.job_settings import JobSettings
-from mainstem.manifest import CLIENTS
-from mainstem.ports import Launcher
+from mainstem.jobs.kubernetes.limits import JobLimits
+from mainstem.jobs.kubernetes.manifest import mounted
+from mainstem.jobs.kubernetes.settings import JobSettings
+from mainstem.jobs.launcher import Launcher
+from mainstem.runtime import endpoints
+from mainstem.runtime.settings import from_environ
 
 if TYPE_CHECKING:  # the official client costs a second and 60 MB: only where there is a cluster
-    from backend.launchers.cluster import Cluster
-    from backend.launchers.cluster_fleet import ClusterFleet
-    from backend.launchers.kubernetes import KubernetesLauncher
+    from backend.launchers.kubernetes.cluster import Cluster
+    from backend.launchers.kubernetes.fleet import ClusterFleet
+    from backend.launchers.kubernetes.launcher import KubernetesLauncher
 
-NAMESPACE = "kafkaml"
-"""Of the Jobs, where neither MAINSTEM_JOB_NAMESPACE nor a pod's own namespace says otherwise."""
+Made = TypeVar("Made")
 
 IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 """Where a pod finds the namespace that it runs in."""
@@ -62,51 +63,42 @@ class Options:
     data_client_config: str | None
     max_jobs: int | None
     patience: Patience
+    audit_days: int = 400
     cluster: ClusterOptions | None = None
     """None: they are processes of this machine."""
 
     @staticmethod
     def from_environ(environ: Mapping[str, str] = os.environ) -> Options:
-        """Read them; raises ConfigError naming the variable.
-
-        MAINSTEM_LAUNCHER is local (processes) or kubernetes. MAINSTEM_MAX_JOBS is how many Jobs may run at a time;
-        the default is no limit on a cluster, whose scheduler decides, and on one machine the number of CPU cores and at
-        least 3: each process costs about 0.5 GB of memory. MAINSTEM_JOB_BACKOFF_LIMIT (3) is how often in a row a Job
-        may fail and start again; on a cluster Kubernetes counts that.
-        """
-        cloud = env.text("KML_CLOUD_BOOTSTRAP_SERVERS", environ=environ)
-        data = env.text("DATA_BOOTSTRAP_SERVERS", cloud, environ)
-        cloud_config = env.text("KML_CLOUD_CLIENT_CONFIG", environ=environ) or None
-        data_config = env.text("DATA_CLIENT_CONFIG", environ=environ) or (cloud_config if data == cloud else None)
+        """Read them; raises ConfigError naming the variable."""
+        own, cloud, data = from_environ(LauncherSettings, environ), endpoints.cloud(environ), endpoints.data(environ)
         cluster = _cluster(environ)
-        limit = env.number("MAINSTEM_MAX_JOBS", max(3, os.cpu_count() or 1), environ)
         if cluster is None:
-            patience = Patience(limit=env.number("MAINSTEM_JOB_BACKOFF_LIMIT", 3, environ))
-            return Options(cloud, data, cloud_config, data_config, limit, patience)
-        limited = bool(env.text("MAINSTEM_MAX_JOBS", environ=environ))
+            limit, patience = own.max_jobs or max(3, os.cpu_count() or 1), Patience(limit=own.backoff_limit)
+            return Options(
+                cloud.servers, data.servers, cloud.properties, data.properties, limit, patience, own.audit_days
+            )
         return Options(
-            cloud_bootstrap=cloud,
-            data_bootstrap=data,
-            cloud_client_config=_mounted("KML_CLOUD_CLIENT_CONFIG", cloud_config, cluster.secret),
-            data_client_config=_mounted("DATA_CLIENT_CONFIG", data_config, cluster.secret),
-            max_jobs=limit if limited else None,
+            cloud_bootstrap=cloud.servers,
+            data_bootstrap=data.servers,
+            cloud_client_config=_mounted(endpoints.CLOUD_PROPERTIES, cloud.properties, cluster.secret),
+            data_client_config=_mounted(endpoints.DATA_PROPERTIES, data.properties, cluster.secret),
+            max_jobs=own.max_jobs,
             patience=Patience(limit=0),  # Kubernetes has tried as often as `backoff_limit` allows
+            audit_days=own.audit_days,
             cluster=cluster,
         )
 
 
 def _cluster(environ: Mapping[str, str]) -> ClusterOptions | None:
-    kind = env.text("MAINSTEM_LAUNCHER", "local", environ)
-    if kind == "local":
+    own = from_environ(LauncherSettings, environ)
+    if own.launcher == "local":
         return None
-    if kind != "kubernetes":
-        raise ConfigError(f"MAINSTEM_LAUNCHER is {kind!r}; it must be local or kubernetes")
     return ClusterOptions(
-        namespace=env.text("MAINSTEM_JOB_NAMESPACE", _own_namespace() or NAMESPACE, environ),
+        namespace=own.namespace or _own_namespace() or NAMESPACE,
         defaults=JobSettings.from_environ(environ),
         limits=JobLimits.from_environ(environ),
-        owner=env.text("MAINSTEM_LAUNCHER_NAME", "mainstem", environ),
-        secret=env.text("MAINSTEM_JOB_SECRET", environ=environ) or None,
+        owner=own.name,
+        secret=own.secret,
         environ={name: environ[name] for name in PASSED_ON if name in environ},
     )
 
@@ -119,7 +111,7 @@ def _own_namespace() -> str | None:
 
 
 def _mounted(variable: str, path: str | None, secret: str | None) -> str | None:
-    """Where a Job finds the client configuration that this process has at `path`: the Secret's key of that name."""
+    """See `manifest.mounted`; raises ConfigError where there is no Secret."""
     if path is None:
         return None
     if secret is None:
@@ -127,7 +119,7 @@ def _mounted(variable: str, path: str | None, secret: str | None) -> str | None:
             f"{variable} is set, so the Jobs need it too: name in MAINSTEM_JOB_SECRET the Secret that holds "
             f"{PurePath(path).name}"
         )
-    return f"{CLIENTS}/{PurePath(path).name}"
+    return mounted(path)
 
 
 def local_launcher() -> LocalLauncher:
@@ -138,16 +130,13 @@ def local_launcher() -> LocalLauncher:
 @cache
 def _connection(namespace: str) -> Cluster:
     """One a process, which its threads share."""
-    from backend.launchers.cluster import Cluster
+    from backend.launchers.kubernetes.cluster import Cluster
 
     return Cluster.connect(namespace)
 
 
-def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
-    """Runs Jobs on the cluster; raises ClusterError where none is known."""
-    from backend.launchers.kubernetes import KubernetesLauncher
-
-    return KubernetesLauncher(
+def _on_cluster(make: Callable[..., Made], options: ClusterOptions) -> Made:
+    return make(
         _connection(options.namespace),
         options.defaults,
         limits=options.limits,
@@ -155,6 +144,13 @@ def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
         secret=options.secret,
         environ=options.environ,
     )
+
+
+def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
+    """Runs Jobs on the cluster; raises ClusterError where none is known."""
+    from backend.launchers.kubernetes.launcher import KubernetesLauncher
+
+    return _on_cluster(KubernetesLauncher, options)
 
 
 def local_fleet() -> LocalFleet:
@@ -164,16 +160,9 @@ def local_fleet() -> LocalFleet:
 
 def cluster_fleet(options: ClusterOptions) -> ClusterFleet:
     """Keeps replicas on the cluster; raises ClusterError where none is known."""
-    from backend.launchers.cluster_fleet import ClusterFleet
+    from backend.launchers.kubernetes.fleet import ClusterFleet
 
-    return ClusterFleet(
-        _connection(options.namespace),
-        options.defaults,
-        limits=options.limits,
-        owner=options.owner,
-        secret=options.secret,
-        environ=options.environ,
-    )
+    return _on_cluster(ClusterFleet, options)
 
 
 def log_reader() -> Launcher:

@@ -14,24 +14,24 @@ from typing import Any
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
-from backend.deployments.auditor import Auditor
-from backend.deployments.kafka import cloud_config, message_log, stream_log
-from backend.deployments.outbox import publish_pending
-from backend.launchers import lease
+from backend.audit.outbox import Publisher
+from backend.deployments.log.kafka import cloud_config, message_log, stream_log
+from backend.deployments.log.outbox import publish_pending
+from backend.deployments.projection.auditor import Auditor
+from backend.launchers import extensions, lease
+from backend.launchers.jobs.plan import LAUNCHED
+from backend.launchers.jobs.reconciler import Reconciler
+from backend.launchers.jobs.surveyor import Surveyor
 from backend.launchers.lease import Tenure
-from backend.launchers.local import LocalLauncher
-from backend.launchers.local_fleet import LocalFleet
+from backend.launchers.local.fleet import LocalFleet
+from backend.launchers.local.launcher import LocalLauncher
 from backend.launchers.meters import LOOP_FAILURES, OUTBOX_SECONDS
 from backend.launchers.models import Job, Report
 from backend.launchers.options import Options, cluster_fleet, cluster_launcher, local_fleet, local_launcher
-from backend.launchers.plan import LAUNCHED
-from backend.launchers.reconciler import Reconciler
-from backend.launchers.serving import ServingReconciler
-from backend.launchers.surveyor import Surveyor
-from backend.streams.injections import Injector
+from backend.streams.injections import InjectionRunner
 from mainstem.errors import ConfigError, LogError
-from mainstem.kafka.overview import answers
-from mainstem.metrics.health import Health
+from mainstem.kafka.client.overview import answers
+from mainstem.runtime.metrics.health import Health
 
 log = logging.getLogger(__name__)
 
@@ -83,16 +83,19 @@ def run(stop: threading.Event, every: float, end_seconds: float, health: Health,
     outbox = begin(
         "outbox", lambda: publish_pending(message_log()), every, turn=lambda: health.turn("outbox", OUTBOX_SECONDS)
     )
-    begin("samples", Injector().step, every)
+    begin("audit", Publisher(message_log, options.audit_days).step, every)
+    begin("samples", InjectionRunner().step, every)
     begin("streams", Surveyor(stream_log).step, every)
     begin("log", Auditor(message_log).step, every)
-    serving = begin(
-        "serving", ServingReconciler(fleet, options, stream_log).tick, pause, turn=lambda: health.turn("serving")
-    )
+    others = [
+        begin(name, make(fleet, options, stream_log), pause, turn=partial(health.turn, name))
+        for name, make in extensions.LOOPS.items()
+    ]
     begin("reports", lambda: report(health), REPORT_SECONDS)
     health.ready = True
     repeat("Jobs", _guarded(reconciler.tick, tenure, stop), pause, stop=stop, health=health, turn=health.turn)
-    serving.join(end_seconds)
+    for other in others:
+        other.join(end_seconds)
     if isinstance(fleet, LocalFleet) and (left := fleet.shut_down(end_seconds)):
         log.warning("these replicas did not end: %s", ", ".join(left))
     if isinstance(launcher, LocalLauncher):

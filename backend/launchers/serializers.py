@@ -1,6 +1,8 @@
-"""Jobs as JSON."""
+"""Jobs, and what they could train on, as JSON."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from rest_framework import serializers
 
@@ -22,3 +24,15 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "exit_code", "attempts", "failures", "created_at", "due_at", "started_at", "ended_at",
         )  # fmt: skip
         read_only_fields = fields
+
+
+class FitSerializer(serializers.Serializer[Any]):
+    """Whether a stream fits a federation; `reason` says why it does not, or why its Job has to wait."""
+
+    federation = serializers.CharField()
+    deployment = serializers.IntegerField()
+    name = serializers.CharField()
+    fits = serializers.BooleanField()
+    reason = serializers.CharField(allow_blank=True)
+    job = serializers.CharField(allow_null=True)
+    note = serializers.CharField(allow_blank=True, help_text="What its Job leaves out of the stream, and why.")

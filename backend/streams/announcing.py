@@ -9,12 +9,13 @@ from typing import Any
 
 from rest_framework import status
 
-from backend.config.problems import Problem
-from backend.deployments import kafka
+from backend.audit.recording import outside
+from backend.deployments.log import kafka
+from backend.rest.problems import Problem
 from mainstem.errors import DecodeError
-from mainstem.ports import Outgoing
-from mainstem.streams import DataAnnouncement, exact
-from mainstem.topics import DATA_CONTROL, data_control_spec, reserved, stream_spec
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import DATA_CONTROL, data_control_spec, reserved, stream_spec
+from mainstem.streams.announcement import DataAnnouncement, exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,11 @@ def announce(fields: Mapping[str, Any]) -> Announced:
     except DecodeError as error:
         blamed = next((name for name in said if str(error).startswith(name)), None)
         raise Problem(status.HTTP_400_BAD_REQUEST, str(error), field=blamed) from error
-    made = _make_missing(stream)
-    log = kafka.stream_log()
-    log.create_topics([data_control_spec()])
-    (offset,) = log.append(DATA_CONTROL, [Outgoing(value, key=federation.encode() or None)])
+    with outside("stream.announce", (stream.topic, stream.description)):
+        made = _make_missing(stream)
+        log = kafka.stream_log()
+        log.create_topics([data_control_spec()])
+        (offset,) = log.append(DATA_CONTROL, [Outgoing(value, key=federation.encode() or None)])
     return Announced(stream.topic, made, offset)
 
 

@@ -1,34 +1,29 @@
-"""`/api/datasources/` and the data logger's `/api/ingest/data/`."""
+"""`/api/datasources/`, `/api/injections/`, `/api/uploads/` and `/api/topics/`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from django.db import transaction
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.views import APIView
 
-from backend.accounts.permissions import ActPermission, LoggerPermission
+from backend.accounts.permissions import ActPermission
 from backend.accounts.roles import user_of
-from backend.config.problems import Problem
-from backend.config.query import OFFSET_DIGITS, number_of
-from backend.launchers import matching
-from backend.streams import announcing, intake, topics, uploads
+from backend.rest.problems import Problem
+from backend.rest.query import OFFSET_DIGITS, number_of
+from backend.streams import announcing, injections, topics, uploads
 from backend.streams.decoding import as_json
-from backend.streams.envelope import EnvelopeSerializer, TakenSerializer
 from backend.streams.models import DataSource, Injection, Upload
 from backend.streams.options import OptionsSerializer
 from backend.streams.serializers import (
     AnnouncedSerializer,
     AnnouncementSerializer,
     DataSourceSerializer,
-    FitSerializer,
     InjectionSerializer,
     MessageSerializer,
     TopicDetailSerializer,
@@ -36,7 +31,7 @@ from backend.streams.serializers import (
     UploadCreateSerializer,
     UploadSerializer,
 )
-from mainstem.topics import DATA_CONTROL, federation_of
+from mainstem.protocol.topics import federation_of
 
 
 class DataSourceViewSet(viewsets.ReadOnlyModelViewSet[DataSource]):
@@ -46,12 +41,6 @@ class DataSourceViewSet(viewsets.ReadOnlyModelViewSet[DataSource]):
     serializer_class = DataSourceSerializer
     filterset_fields = ("input_format", "incremental", "topic")
     ordering_fields = ("id", "timestamp_ms", "total_msg")
-
-    @extend_schema(responses=FitSerializer(many=True), filters=False)
-    @action(detail=True, pagination_class=None)
-    def fits(self, request: Request, pk: str) -> Response:
-        """Each open federation with whether this stream fits it, why not, and the Job that trains on it there."""
-        return Response(FitSerializer(matching.explain(self.get_object()), many=True).data)
 
     @extend_schema(request=AnnouncementSerializer, responses={201: AnnouncedSerializer})
     def create(self, request: Request) -> Response:
@@ -74,7 +63,7 @@ class InjectionViewSet(
 
     def perform_create(self, serializer: BaseSerializer[Injection]) -> None:
         """Remember who asked."""
-        serializer.save(created_by=user_of(self.request))
+        injections.ask(serializer, user_of(self.request))
 
 
 class UploadViewSet(
@@ -95,6 +84,10 @@ class UploadViewSet(
         options = {name: value for name, value in form.validated_data.items() if name != "file"}
         upload = uploads.store(form.validated_data["file"], user_of(request))
         return Response(UploadSerializer(uploads.look(upload, options)).data, status.HTTP_201_CREATED)
+
+    def perform_destroy(self, instance: Upload) -> None:
+        """Forget the files."""
+        uploads.delete(instance)
 
     @extend_schema(request=OptionsSerializer, responses=UploadSerializer)
     @action(detail=True, methods=["post"])
@@ -173,7 +166,7 @@ class TopicViewSet(viewsets.ViewSet):
         topics.delete(self._where(), name, request.query_params.get("confirm", ""))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _where(self) -> topics.Cluster:
+    def _where(self) -> topics.KafkaCluster:
         return topics.cluster(self.request.query_params.get("at", ""))
 
     def _number(self, name: str) -> int | None:
@@ -186,35 +179,3 @@ class TopicViewSet(viewsets.ViewSet):
 
 def _told(name: str, reason: str) -> dict[str, Any]:
     return {"purpose": topics.purpose(name), "federation": federation_of(name), "kept_because": reason}
-
-
-class IngestDataView(APIView):
-    """Takes records of FEDERATED_DATA_CONTROL_TOPIC from the data logger; each counts once however often it comes."""
-
-    permission_classes = (LoggerPermission,)
-
-    @extend_schema(request=EnvelopeSerializer, responses=TakenSerializer)
-    def post(self, request: Request) -> Response:
-        """Store a batch. The launcher asks Kafka about its streams and starts the Jobs that they make possible."""
-        form = EnvelopeSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        return Response(self._take(form))
-
-    @transaction.atomic
-    def _take(self, form: EnvelopeSerializer) -> dict[str, Any]:
-        accepted = 0
-        refused: list[dict[str, Any]] = []
-        duplicates = 0
-        for topic_id, record in form.entries():
-            reason = f"the record is of topic {record.topic}; {DATA_CONTROL} is expected"
-            if record.topic == DATA_CONTROL:
-                source, new = intake.take(form.validated_data["cluster_id"], topic_id, record)
-                duplicates += not new
-                if not new or not source.problem:
-                    accepted += new
-                    continue
-                reason = source.problem
-            refused.append(
-                {"topic": record.topic, "partition": record.partition, "offset": record.offset, "reason": reason}
-            )
-        return {"accepted": accepted, "duplicates": duplicates, "refused": refused}

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from mainstem.errors import DecodeError
-from mainstem.messages import decode_announcement, decode_client, decode_control
-from mainstem.ports import Record
-from mainstem.streams import DataAnnouncement
-from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, aggregator_topic, control_topic, federation_of
-from mainstem.weights import is_chunk
+from mainstem.protocol.chunks import is_chunk
+from mainstem.protocol.log import Record
+from mainstem.protocol.messages import Unknown, decode_announcement, decode_audited, decode_control
+from mainstem.protocol.packing import decode, text_of
+from mainstem.protocol.topics import AUDIT, DATA_CONTROL, MODEL_CONTROL, aggregator_topic, control_topic, federation_of
+from mainstem.streams.announcement import DataAnnouncement
 
 MOST_CHARACTERS = 6_000
 MOST_DEPTH_TEXT = 200
@@ -57,13 +58,15 @@ def _kind(record: Record) -> tuple[str, str]:
     try:
         if record.topic == MODEL_CONTROL:
             return f"federation {decode_announcement(record.value).federation}", ""
+        if record.topic == AUDIT:
+            return decode_audited(record.value).action, ""
         if record.topic == DATA_CONTROL:
             said = DataAnnouncement.decode(record.key, record.value)
             return f"stream, {said.input_format}", ""
         if federation is not None and record.topic == control_topic(federation):
             return _tag(decode_control(record.value)), ""
         if federation is not None and record.topic == aggregator_topic(federation):
-            return _tag(decode_client(record.value)), ""
+            return _tag(decode(record)), ""
     except DecodeError as error:
         return "not understood", str(error)
     return "record", ""
@@ -71,13 +74,15 @@ def _kind(record: Record) -> tuple[str, str]:
 
 def _tag(message: msgspec.Struct) -> str:
     """The record's `type`, and whose it is."""
+    if isinstance(message, Unknown):
+        return f"{message.type[:40]}, which this version does not know"
     client = getattr(message, "client", "")
     tag = message.__struct_config__.tag
     return f"{tag} of {client}" if client else str(tag)
 
 
 def _body(record: Record) -> str:
-    value = record.value
+    value = text_of(record)
     if not value or is_chunk(record.headers):
         return ""
     if value[:1] in (b"{", b"["):

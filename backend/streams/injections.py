@@ -10,9 +10,13 @@ from typing import Final
 
 from django.conf import settings
 from django.utils import timezone
+from rest_framework.serializers import BaseSerializer
 
+from backend.accounts.models import User
+from backend.audit.recording import recorded
 from backend.streams import options, script, uploads
 from backend.streams.models import Injection, InjectionState
+from mainstem.runtime.endpoints import Endpoint, data_environ
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +24,7 @@ LONGEST_SECONDS: Final = 600.0
 _PROGRESS: Final = re.compile(r"progress (\d+) of (\d+)")
 
 
-class Injector:
+class InjectionRunner:
     """Takes one injection a step; the first step looks after those that an earlier process left."""
 
     def __init__(self) -> None:
@@ -71,9 +75,7 @@ def _inject(asked: Injection) -> tuple[bool, str]:
 
 
 def _run(name: str, words: list[str], told: Callable[[str], None]) -> tuple[bool, str]:
-    kafka = {"DATA_BOOTSTRAP_SERVERS": settings.DATA_BOOTSTRAP}
-    if settings.DATA_CLIENT_CONFIG:
-        kafka["DATA_CLIENT_CONFIG"] = settings.DATA_CLIENT_CONFIG
+    kafka = data_environ(Endpoint(settings.DATA_BOOTSTRAP, settings.DATA_CLIENT_CONFIG))
     words = ["--json", "--quiet", "--progress", *words]
     printed, problem = script.run(name, words, seconds=LONGEST_SECONDS, kafka=kafka, told=told)
     if printed is None:
@@ -92,6 +94,14 @@ def _teller(asked: Injection) -> Callable[[str], None]:
             Injection.objects.filter(pk=asked.pk).update(detail=detail)
 
     return tell
+
+
+def ask(asked: BaseSerializer[Injection], user: User) -> Injection:
+    """Have the launcher inject what a checked request asks for."""
+    with recorded("injection.create") as act:
+        made = asked.save(created_by=user)
+        act.of(made)
+    return made
 
 
 def arguments(asked: Injection) -> list[str]:

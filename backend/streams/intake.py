@@ -9,10 +9,10 @@ from typing import Any
 
 from backend.streams.models import RAW_BYTES, DataSource
 from mainstem.errors import OLDER, DecodeError
-from mainstem.ports import Record
-from mainstem.streams import DataAnnouncement
-from mainstem.survey import Standing
-from mainstem.topics import CONTROL_RECORD_LIMIT
+from mainstem.protocol.log import Record
+from mainstem.protocol.topics import CONTROL_RECORD_LIMIT
+from mainstem.streams.announcement import DataAnnouncement
+from mainstem.streams.survey import Standing
 
 log = logging.getLogger(__name__)
 

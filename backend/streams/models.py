@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from mainstem.streams import DataAnnouncement
+from mainstem.streams.announcement import DataAnnouncement
 
 RAW_BYTES = 1 << 16
 """How much of a refused record is kept to look at."""
@@ -54,7 +54,7 @@ class DataSource(models.Model):
     readable = models.BigIntegerField(null=True)
     """How many records of exact ranges can be read; None until they were counted, and of a stream without ends."""
     standing = models.CharField(max_length=10, blank=True)
-    """`mainstem.survey.Standing`; empty until Kafka was asked."""
+    """`mainstem.streams.survey.Standing`; empty until Kafka was asked."""
     notice = models.TextField(blank=True)
     """What people should know of it: why no Job may train on it, or what is missing."""
     surveyed_at = models.DateTimeField(null=True)

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from backend.config.fields import JsonField
-from backend.config.serializers import Serializer
-from mainstem.codecs import FORMATS
-from mainstem.topics import is_topic_name, reserved
+from backend.rest.fields import JsonField
+from backend.rest.serializers import Serializer
+from mainstem.protocol.topics import is_topic_name, reserved
+from mainstem.streams.codecs import FORMATS
 
 KINDS: Final = ("csv", "npz", "idx", "cifar10")
 _OTHERWISE: Final = {"input_format": "format"}

@@ -15,15 +15,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from backend.accounts.pages import operators_only, viewers_only
 from backend.accounts.roles import user_of
-from backend.config.forms import Form, area, choice, number, text
-from backend.config.query import OFFSET_DIGITS, number_of
-from backend.deployments import kafka
-from backend.launchers import matching
-from backend.streams import samples
+from backend.deployments.log import kafka
+from backend.rest.query import OFFSET_DIGITS, number_of
+from backend.site.forms import Form, area, choice, number, text
+from backend.streams import injections, samples
 from backend.streams.models import DataSource, Injection, InjectionState
 from backend.streams.serializers import InjectionSerializer
-from mainstem.codecs import FORMATS
 from mainstem.errors import MainstemError
+from mainstem.streams.codecs import FORMATS
 
 ROWS = 50
 RECENT = 5
@@ -66,7 +65,7 @@ def inject(request: HttpRequest) -> HttpResponse:
         typed = form.typed()
         asked = InjectionSerializer(data={name: None if name == "alpha" else "" for name in form.fields} | typed)
         asked.is_valid(raise_exception=True)
-        return asked.save(created_by=user_of(request))
+        return injections.ask(asked, user_of(request))
 
     made = form.judged(ask)
     if made is None:
@@ -120,31 +119,12 @@ def _list(request: HttpRequest, form: InjectionForm) -> HttpResponse:
 
 @require_safe
 @viewers_only
-def source_detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """One stream: what it says of itself, which federations it fits and why others do not."""
-    source = get_object_or_404(DataSource, pk=pk)
-    jobs = list(source.jobs.select_related("deployment").order_by("-id")[:ROWS])
-    said = matching.told(jobs)
-    context = {
-        "source": source,
-        "fits": [] if source.problem else matching.explain(source),
-        "jobs": [(job, said.get(job.pk, "")) for job in jobs],
-        "key": "0x" + bytes(source.key or b"").hex(),
-        "raw": bytes(source.value or b"")[:4096].decode("utf-8", "replace"),
-        "address": f"/api/datasources/{pk}/",
-        "at": _at(request),
-    }
-    return render(request, "streams/source.html", context)
-
-
-@require_safe
-@viewers_only
 def source_samples(request: HttpRequest, pk: int) -> HttpResponse:
     """Some of its samples, decoded; digits as pictures. Read from Kafka, so a fragment of its own."""
     source = get_object_or_404(DataSource, pk=pk, problem="")
     context: dict[str, Any] = {"source": source}
     try:
-        context["look"] = found = samples.look(kafka.stream_log(), source, _at(request))
+        context["look"] = found = samples.look(kafka.stream_log(), source, offset_of(request))
         context["before"], context["after"] = found.start - samples.AT_ONCE, found.after
     except MainstemError as error:
         context["away"] = str(error)
@@ -152,5 +132,6 @@ def source_samples(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "streams/samples_page.html" if whole else "streams/samples.html", context)
 
 
-def _at(request: HttpRequest) -> int:
+def offset_of(request: HttpRequest) -> int:
+    """The first sample that is asked for."""
     return number_of(request.GET.get("at"), OFFSET_DIGITS) or 0

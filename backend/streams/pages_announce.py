@@ -10,10 +10,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from backend.accounts.pages import operators_only
-from backend.config.forms import Form, area, choice, number, text
+from backend.site.forms import Form, area, choice, number, text
 from backend.streams import announcing
 from backend.streams.serializers import AnnouncementSerializer
-from mainstem.codecs import FORMATS
+from mainstem.streams.codecs import FORMATS
 
 CONFIG = '{"data_type": "float32", "data_reshape": "784", "label_type": "float32", "label_reshape": "10"}'
 EXAMPLE = {"topic": "ward-7", "input_config": {"data_type": "float32", "data_reshape": "784"}}

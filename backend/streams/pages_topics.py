@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from backend.accounts.pages import admins_only, viewers_only
-from backend.config.problems import Problem
-from backend.config.query import OFFSET_DIGITS, number_of
+from backend.rest.problems import Problem
+from backend.rest.query import OFFSET_DIGITS, number_of
 from backend.streams import topics
 from mainstem.errors import LogError
-from mainstem.kafka.inspection import Inspection
-from mainstem.topics import federation_of
+from mainstem.kafka.client.inspection import Inspection
+from mainstem.protocol.topics import federation_of
 
 ROWS = 50
 
@@ -58,7 +58,7 @@ def topic_detail(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "streams/topic.html", context)
 
 
-def _messages(request: HttpRequest, where: topics.Cluster, found: Inspection) -> dict[str, Any]:
+def _messages(request: HttpRequest, where: topics.KafkaCluster, found: Inspection) -> dict[str, Any]:
     numbers = [part.number for part in found.partitions]
     asked = number_of(request.GET.get("partition"))
     fullest = max(found.partitions, key=lambda part: part.records).number if numbers else 0

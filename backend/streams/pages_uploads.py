@@ -14,13 +14,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from backend.accounts.pages import operators_only
 from backend.accounts.roles import user_of
-from backend.config.forms import Form, area, choice, number, text
+from backend.site.forms import Form, area, choice, number, text
 from backend.streams import uploads
 from backend.streams.models import Injection, Upload
 from backend.streams.options import KINDS, OptionsSerializer
 from backend.streams.pictures import picture
 from backend.streams.serializers import UploadCreateSerializer
-from mainstem.codecs import FORMATS
+from mainstem.streams.codecs import FORMATS
 
 LINES = ("drop", "words")
 """Fields with an entry on each line."""
@@ -170,7 +170,7 @@ def upload_inject(request: HttpRequest, pk: int) -> HttpResponse:
 def upload_delete(request: HttpRequest, pk: int) -> HttpResponse:
     """Forget the files."""
     upload = get_object_or_404(Upload, pk=pk)
-    upload.delete()
+    uploads.delete(upload)
     messages.success(request, f"{upload} is deleted.")
     return redirect("datasource-list-page")
 

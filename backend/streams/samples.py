@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from backend.streams.models import DataSource
 from backend.streams.pictures import picture
-from mainstem.codecs import codec_for
 from mainstem.errors import DecodeError
-from mainstem.ports import Record, Source
-from mainstem.streams import StreamRange
+from mainstem.protocol.log import Record, Source
+from mainstem.streams.announcement import StreamRange
+from mainstem.streams.codecs import codec_for
 
 AT_ONCE = 12
 MOST_VALUES = 16

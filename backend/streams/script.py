@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from mainstem.processes import die_with_parent
+from mainstem.runtime.processes import signal_group, start_child
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS: Final = "inject_scripts.inject_dummy_training_data"
@@ -40,19 +40,19 @@ def run(
     last = ""
     ended: list[bool] = []
     with tempfile.TemporaryFile() as printed:
-        process = subprocess.Popen(
+        process = start_child(
             [sys.executable, "-m", script, *words],
+            prepare=_bound(None if kafka is not None else int(seconds)),
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.PIPE,
-            preexec_fn=_confined(None if kafka is not None else int(seconds)),  # noqa: PLW1509  it only makes calls
         )
 
         def end() -> None:
             ended.append(True)
-            process.kill()
+            signal_group(process, signal.SIGKILL)
 
         timer = threading.Timer(seconds, end)
         timer.start()
@@ -72,13 +72,10 @@ def run(
     return None, last.removeprefix("error: ") or f"it ended with {process.returncode}"
 
 
-def _confined(seconds: int | None) -> Callable[[], None] | None:
+def _bound(seconds: int | None) -> Callable[[], None]:
     """What the child does before it begins; `seconds` of processor time and a bound of memory where they are given."""
-    arm = die_with_parent(signal.SIGTERM)
 
     def prepare() -> None:
-        if arm is not None:
-            arm()
         if seconds is not None:
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
             resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))

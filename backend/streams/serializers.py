@@ -9,12 +9,12 @@ from rest_framework import serializers
 
 from backend.accounts.models import User
 from backend.catalog.services import LARGEST_SEED
-from backend.config import kafka_ml
-from backend.config.fields import FiniteField, JsonField
-from backend.config.serializers import ModelSerializer, Serializer
+from backend.rest import kafka_ml
+from backend.rest.fields import FiniteField, JsonField
+from backend.rest.serializers import Serializer, TableSerializer
 from backend.streams.models import DataSource, Injection, Upload
 from backend.streams.options import OptionsSerializer, TopicField
-from mainstem.codecs import FORMATS
+from mainstem.streams.codecs import FORMATS
 
 
 class DataSourceSerializer(serializers.ModelSerializer[DataSource]):
@@ -70,19 +70,7 @@ class AnnouncedSerializer(serializers.Serializer[Any]):
     offset = serializers.IntegerField()
 
 
-class FitSerializer(serializers.Serializer[Any]):
-    """Whether a stream fits a federation; `reason` says why it does not, or why its Job has to wait."""
-
-    federation = serializers.CharField()
-    deployment = serializers.IntegerField()
-    name = serializers.CharField()
-    fits = serializers.BooleanField()
-    reason = serializers.CharField(allow_blank=True)
-    job = serializers.CharField(allow_null=True)
-    note = serializers.CharField(allow_blank=True, help_text="What its Job leaves out of the stream, and why.")
-
-
-class InjectionSerializer(ModelSerializer[Injection]):
+class InjectionSerializer(TableSerializer[Injection]):
     """Sample data to inject: real digits, the same for the same seed."""
 
     topic = TopicField(required=False)

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from django.conf import settings
 from rest_framework import status
 
-from backend.config.problems import Problem
-from backend.deployments import kafka
+from backend.audit.recording import outside
+from backend.deployments.log import kafka
 from backend.deployments.models import Deployment, FederationId, State
+from backend.rest.problems import Problem
 from backend.streams.decoding import Message, message_of
 from mainstem.errors import LogError
-from mainstem.kafka.config import Config
-from mainstem.kafka.inspection import Inspection, inspect
-from mainstem.kafka.overview import TopicOverview, topic_overviews
-from mainstem.ports import MessageLog
-from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, federation_of
+from mainstem.kafka.client.config import Config
+from mainstem.kafka.client.inspection import Inspection, inspect
+from mainstem.kafka.client.overview import TopicOverview, topic_overviews
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.topics import AUDIT, DATA_CONTROL, MODEL_CONTROL, federation_of, reserved
 
 PATIENCE = 4.0
 """Seconds until a page says that Kafka is away."""
@@ -28,7 +29,7 @@ OVER = (State.FINISHED, State.FAILED, State.STOPPED, State.LOST)
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class KafkaCluster:
     """A Kafka: the cloud's, or that of the data streams where it is another."""
 
     name: str
@@ -45,24 +46,24 @@ class Cluster:
         return kafka.stream_log() if self.name == "data" else kafka.message_log()
 
 
-def clusters() -> list[Cluster]:
+def clusters() -> list[KafkaCluster]:
     """The clusters that there are to look at."""
-    cloud = Cluster("cloud", "the cloud's Kafka")
+    cloud = KafkaCluster("cloud", "the cloud's Kafka")
     apart = settings.DATA_BOOTSTRAP not in ("", settings.KAFKA_BOOTSTRAP)
-    return [cloud, Cluster("data", "the data streams' Kafka")] if apart else [cloud]
+    return [cloud, KafkaCluster("data", "the data streams' Kafka")] if apart else [cloud]
 
 
-def cluster(name: str) -> Cluster:
+def cluster(name: str) -> KafkaCluster:
     """The cluster of that name, else the cloud's."""
     return next((one for one in clusters() if one.name == name), clusters()[0])
 
 
-def overview(where: Cluster) -> list[TopicOverview]:
+def overview(where: KafkaCluster) -> list[TopicOverview]:
     """Its topics; raises LogError."""
     return topic_overviews(where.config, PATIENCE)
 
 
-def inspection(where: Cluster, name: str) -> Inspection | None:
+def inspection(where: KafkaCluster, name: str) -> Inspection | None:
     """One of its topics; None where there is none of that name. Raises LogError."""
     return inspect(where.config, name, PATIENCE)
 
@@ -81,6 +82,8 @@ def purpose(name: str) -> str:
         return "announcements of open federations"
     if name == DATA_CONTROL:
         return "announcements of data streams"
+    if name == AUDIT:
+        return "who did what"
     return "data of a site"
 
 
@@ -96,10 +99,8 @@ def kept_because(names: list[str]) -> dict[str, str]:
 
 def _why_kept(name: str, states: dict[str, str], deleted: set[str]) -> str:
     federation = federation_of(name)
-    if name in (MODEL_CONTROL, DATA_CONTROL):
-        return "every federation needs it"
     if federation is None:
-        return "it holds a site's data, which is the site's own to delete"
+        return reserved(name) or "it holds a site's data, which is the site's own to delete"
     state = states.get(federation)
     if state in OVER or (state is None and federation in deleted):
         return ""
@@ -117,7 +118,7 @@ def destroys(name: str, records: int) -> list[str]:
     return lines
 
 
-def delete(where: Cluster, name: str, confirmed: str) -> None:
+def delete(where: KafkaCluster, name: str, confirmed: str) -> None:
     """Delete a topic of a federation that is over; raises Problem, LogError."""
     reason = kept_because([name])[name]
     if reason:
@@ -128,10 +129,11 @@ def delete(where: Cluster, name: str, confirmed: str) -> None:
         )
     if inspection(where, name) is None:
         raise Problem(status.HTTP_404_NOT_FOUND, f"There is no topic {name}.")
-    where.log.delete_topics([name])
+    with outside("topic.delete", (name, where.title)):
+        where.log.delete_topics([name])
 
 
-def messages(where: Cluster, name: str, partition: int, start: int, end: int) -> Iterator[Message]:
+def messages(where: KafkaCluster, name: str, partition: int, start: int, end: int) -> Iterator[Message]:
     """The messages with offsets in [start, end), bounded in number and bytes; raises LogError."""
     size = 0
     for record in where.log.read(name, partition, start, min(end, start + AT_ONCE)):

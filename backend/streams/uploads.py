@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
 from django.utils import timezone
 from rest_framework import status
 
 from backend.accounts.models import User
-from backend.config.problems import Problem
+from backend.audit.recording import recorded
+from backend.rest.problems import Problem
 from backend.streams import script
 from backend.streams.models import Injection, InjectionState, Upload, UploadPart
 from backend.streams.options import arguments
@@ -47,12 +47,13 @@ def store(files: Sequence[UploadedFile[bytes]], user: User | None) -> Upload:
     if len(set(names)) < len(names):
         raise Problem(status.HTTP_400_BAD_REQUEST, f"Two files have the name {names[0]}.", field="file")
     forget_old()
-    with transaction.atomic():
+    with recorded("upload.create") as act:
         upload = Upload.objects.create(names=names, size=size, created_by=user)
         for number, file in enumerate(files):
             file.seek(0)
             for index, data in enumerate(iter(partial(file.read, PART_BYTES), b"")):
                 UploadPart.objects.create(upload=upload, file=number, index=index, data=data)
+        act.of((str(upload.pk), str(upload)))
     mine = Upload.objects.filter(created_by=user).exclude(injections__state__in=_BUSY)
     Upload.objects.filter(pk__in=list(mine.values_list("pk", flat=True)[MOST_EACH:])).delete()
     return upload
@@ -73,15 +74,24 @@ def inject(upload: Upload, user: User | None) -> Injection:
     """Ask the launcher to inject the files as they were last looked at; raises Problem where that found a problem."""
     if upload.problem or upload.found is None:
         raise Problem(status.HTTP_409_CONFLICT, f"It cannot be injected so: {upload.problem or 'look at it first'}.")
-    return Injection.objects.create(
-        upload=upload,
-        files=str(upload),
-        options=upload.options,
-        topic=upload.options.get("topic") or usual_topic(upload),
-        input_format=upload.options.get("input_format", "RAW"),
-        restriction=upload.options.get("restriction"),
-        created_by=user,
-    )
+    with recorded("injection.create") as act:
+        made = Injection.objects.create(
+            upload=upload,
+            files=str(upload),
+            options=upload.options,
+            topic=upload.options.get("topic") or usual_topic(upload),
+            input_format=upload.options.get("input_format", "RAW"),
+            restriction=upload.options.get("restriction"),
+            created_by=user,
+        )
+        act.of(made)
+    return made
+
+
+def delete(upload: Upload) -> None:
+    """Forget the files."""
+    with recorded("upload.delete", upload):
+        upload.delete()
 
 
 def usual_topic(upload: Upload) -> str:

@@ -17,7 +17,6 @@ urlpatterns = [
     path("datasources/uploads/<int:pk>/", pages_uploads.upload_detail, name="upload-page"),
     path("datasources/uploads/<int:pk>/inject/", pages_uploads.upload_inject, name="upload-inject"),
     path("datasources/uploads/<int:pk>/delete/", pages_uploads.upload_delete, name="upload-delete"),
-    path("datasources/<int:pk>/", pages.source_detail, name="datasource-page"),
     path("datasources/<int:pk>/samples/", pages.source_samples, name="datasource-samples"),
     path("topics/", pages_topics.topic_list, name="topic-list-page"),
     re_path(f"^{TOPIC}$", pages_topics.topic_detail, name="topic-page"),

@@ -9,12 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from federated_training.engine import TrainingError
-from mainstem.codecs import Codec
+from federated_training.engines.engine import TrainingError
 from mainstem.errors import DecodeError
-from mainstem.serving import (
+from mainstem.protocol.adapting import named
+from mainstem.serving.spec import (
     ANSWERED,
     FEDERATION_HEADER,
+    MISSING_HEADER,
     OUTPUTS,
     REFUSED,
     SOURCE_HEADER,
@@ -24,6 +25,7 @@ from mainstem.serving import (
     Answer,
     Question,
 )
+from mainstem.streams.codecs import Codec
 
 LONGEST_REASON: Final = 500
 """Characters of a refusal: it may quote the record."""
@@ -36,10 +38,20 @@ Predict = Callable[[Array], Array]
 class Answerer:
     """Answers for one version of one federation."""
 
-    def __init__(self, codec: Codec, predict: Predict, federation: str, version: int, form: str = OUTPUTS) -> None:
-        """`codec` gives samples as the model takes them, see `samples_codec`; `form` is one of `FORMS`."""
+    def __init__(
+        self,
+        codec: Codec,
+        predict: Predict,
+        federation: str,
+        version: int,
+        form: str = OUTPUTS,
+        missing: Sequence[str] = (),
+    ) -> None:
+        """`codec` gives samples as the model takes them, see `samples_codec`; `form` is one of `FORMS`. `missing` are
+        the tensors that the version has not as the sites have them."""
         self._codec, self._predict, self._form = codec, predict, form
-        self._ours = ((FEDERATION_HEADER, federation.encode()), (VERSION_HEADER, str(version).encode()))
+        told = ((MISSING_HEADER, named(missing).encode()),) if missing else ()
+        self._ours = ((FEDERATION_HEADER, federation.encode()), (VERSION_HEADER, str(version).encode()), *told)
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer a question: `{"outputs": ...}` as REST's predict has them (or `values`), or `{"error": "why"}`."""

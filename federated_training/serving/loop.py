@@ -12,21 +12,23 @@ from typing import Final, Protocol
 
 from federated_training.serving.answering import Answerer
 from mainstem.errors import LogError
-from mainstem.kafka.exchange import TooLongError
-from mainstem.serving import Answer, Question, Tally
+from mainstem.kafka.client.exchange import TooLongError
+from mainstem.runtime.backoff import Backoff
+from mainstem.serving.spec import Answer, AnswerTally, Question
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.5
 _LIMIT: Final = 500
 _TELL_SECONDS: Final = 30.0
-_PAUSE_SECONDS: Final = (1.0, 30.0)
+_STEADY_SECONDS: Final = 60.0
+"""A connection that lasted so long was well: its loss is the first."""
 _HUNG_SECONDS: Final = 25.0
 """A commit that takes longer hangs: librdkafka's may for ever after its broker was killed, whatever its time-out."""
 
 
 class Exchanging(Protocol):
-    """What the loop asks of `mainstem.kafka.exchange.Exchange`."""
+    """What the loop asks of `mainstem.kafka.client.exchange.TopicExchange`."""
 
     def poll(self, timeout: float, limit: int) -> list[Question]:
         """See `Exchange`."""
@@ -45,15 +47,21 @@ class Serving:
     """Answers until `stop`. A lost connection is no end: the next one goes on from the last commit."""
 
     def __init__(
-        self, connect: Callable[[], Exchanging], answerer: Answerer, stop: threading.Event, ready: Path | None = None
+        self,
+        connect: Callable[[], Exchanging],
+        answerer: Answerer,
+        stop: threading.Event,
+        ready: Path | None = None,
+        pauses: Backoff | None = None,
     ) -> None:
         """`ready` is touched at each turn of the loop."""
         self._connect, self._answerer, self._stop, self._ready = connect, answerer, stop, ready
-        self._tally, self._told = Tally(), 0.0
+        self._pauses = pauses or Backoff(first=2.0, longest=30.0)
+        self._tally, self._told = AnswerTally(), 0.0
 
     def run(self) -> None:
         """Serve; returns once `stop` is set."""
-        pause, told = _PAUSE_SECONDS[0], ""
+        told = ""
         while not self._stop.is_set():
             began = time.monotonic()
             try:
@@ -62,8 +70,9 @@ class Serving:
                 if str(error) != told:
                     log.warning("%s; trying again", error)
                 told = str(error)
-                pause = _PAUSE_SECONDS[0] if time.monotonic() - began > 60 else min(2 * pause, _PAUSE_SECONDS[1])
-                self._stop.wait(pause)
+                if time.monotonic() - began > _STEADY_SECONDS:
+                    self._pauses.reset()
+                self._stop.wait(self._pauses.next())
         self._tell()
 
     def _session(self) -> None:
@@ -114,7 +123,7 @@ class Serving:
 
     def _count(self, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
         refused = [(q, a) for q, a in zip(questions, answers, strict=True) if a.refused]
-        self._tally += Tally(len(answers), len(refused))
+        self._tally += AnswerTally(len(answers), len(refused))
         if refused:
             question, answer = refused[0]
             more = f", and {len(refused) - 1} more of this batch" if len(refused) > 1 else ""

@@ -7,6 +7,6 @@ from inject_scripts.readers.csv_table import Reading, csv_source
 from inject_scripts.readers.idx import idx_source
 from inject_scripts.readers.meaning import Making
 from inject_scripts.readers.npz import npz_source
-from inject_scripts.readers.source import Row, Source
+from inject_scripts.readers.source import DataSet, Row
 
-__all__ = ["Making", "Reading", "Row", "Source", "cifar10_source", "csv_source", "idx_source", "npz_source"]
+__all__ = ["DataSet", "Making", "Reading", "Row", "cifar10_source", "csv_source", "idx_source", "npz_source"]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from inject_scripts.readers.source import Row, Source, opened, stored_rows
+from inject_scripts.readers.source import DataSet, Row, opened, stored_rows
 from mainstem.errors import ConfigError, DecodeError
 
 RECORD = 1 + 3 * 32 * 32
 CLASSES = 10
 
 
-def cifar10_source(paths: Sequence[Path]) -> Source:
+def cifar10_source(paths: Sequence[Path]) -> DataSet:
     """All batches one after another: x (32, 32, 3) uint8, channels last, y a class index.
 
     Raises ConfigError and DecodeError.
@@ -35,7 +35,7 @@ def cifar10_source(paths: Sequence[Path]) -> Source:
 
     name = ", ".join(path.name for path in paths)
     told = ("32 x 32 x 3 uint8, channels last", "the first byte of each record")
-    return Source(name, sum(counts), (32, 32, 3), byte, (), byte, rows, classes=CLASSES, data=told[0], label=told[1])
+    return DataSet(name, sum(counts), (32, 32, 3), byte, (), byte, rows, classes=CLASSES, data=told[0], label=told[1])
 
 
 def _count(path: Path) -> int:

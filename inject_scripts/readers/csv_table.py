@@ -11,7 +11,7 @@ from inject_scripts.readers.csv_columns import Columns, columns_of
 from inject_scripts.readers.csv_dialect import PEEK, Counts, Dialect, Line, counts_of, dialect_of, width_of
 from inject_scripts.readers.foreign import head_of
 from inject_scripts.readers.meaning import Making, Table
-from inject_scripts.readers.source import Source
+from inject_scripts.readers.source import DataSet
 from inject_scripts.readers.table import table_source
 from inject_scripts.readers.words import Words
 from mainstem.errors import DecodeError
@@ -30,7 +30,7 @@ class Reading:
     drop: Sequence[str] = ()
 
 
-def csv_source(path: Path, reading: Reading | None = None, making: Making | None = None) -> Source:
+def csv_source(path: Path, reading: Reading | None = None, making: Making | None = None) -> DataSet:
     """The file's rows as samples: see `table_source`. Raises ConfigError and DecodeError."""
     reading, making = reading or Reading(), making or Making()
     dialect = dialect_of(path, head_of(path), delimiter=reading.delimiter, encoding=reading.encoding, skip=reading.skip)

@@ -13,15 +13,15 @@ from typing import IO, Any
 
 import numpy as np
 
-from inject_scripts.readers.source import Row, Source, opened, read_exactly, stored_rows
-from mainstem.codecs.config import check_size
+from inject_scripts.readers.source import DataSet, Row, opened, read_exactly, stored_rows
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs.config import check_size
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 8
 
 
-def idx_source(images: Path, labels: Path | None) -> Source:
+def idx_source(images: Path, labels: Path | None) -> DataSet:
     """The images with their labels; without `labels`, the file beside it with MNIST's name.
 
     Raises ConfigError and DecodeError.
@@ -47,7 +47,7 @@ def idx_source(images: Path, labels: Path | None) -> Source:
 
     size, label = " x ".join(map(str, shape)), f"the file {labels.name}"
     data = f"{size} {dtype.name} of {images.name}"
-    return Source(
+    return DataSet(
         images.name, count, shape, dtype.newbyteorder("="), (), label_dtype, rows, classes=10, data=data, label=label
     )
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from inject_scripts.readers.csv_columns import Columns, column_named, is_number, unsure_index
-from inject_scripts.readers.survey import Seen, Survey
+from inject_scripts.readers.survey import ColumnContents, TableSurvey
 from inject_scripts.readers.words import MOST_WORDS, Words, learn, parse_words
 from mainstem.errors import ConfigError
 
@@ -60,7 +60,7 @@ class Meaning:
     and `notes` for people. Raises ConfigError where an option must say it.
     """
 
-    def __init__(self, table: Table, making: Making, found: Survey) -> None:
+    def __init__(self, table: Table, making: Making, found: TableSurvey) -> None:
         self.table, self.making, self.found = table, making, found
         self.columns = table.columns
         self.notes = list(table.notes)
@@ -129,7 +129,7 @@ class Meaning:
             self.notes.append(f"its words are this file's: sites that train together all say {' '.join(learnt)}")
         return found
 
-    def _learnt(self, i: int, seen: Seen) -> Words:
+    def _learnt(self, i: int, seen: ColumnContents) -> Words:
         name, column = self.table.name, self.column(i)
         if seen.many:
             raise ConfigError(

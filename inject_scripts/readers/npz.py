@@ -22,11 +22,11 @@ from inject_scripts.readers.csv_columns import MISSING, Columns
 from inject_scripts.readers.foreign import refuse_archive
 from inject_scripts.readers.gaps import without_gaps
 from inject_scripts.readers.meaning import Making, Table
-from inject_scripts.readers.source import Row, Source, opened, stored_rows
+from inject_scripts.readers.source import DataSet, Row, opened, stored_rows
 from inject_scripts.readers.table import table_source
 from inject_scripts.readers.words import MOST_WORDS, Words, learn
-from mainstem.codecs.config import check_size
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs.config import check_size
 
 DATA_NAMES = ("x", "x_train", "data", "images", "X")
 LABEL_NAMES = ("y", "y_train", "labels", "label", "target")
@@ -81,7 +81,7 @@ class _Stored:
 
 def npz_source(
     path: Path, data_key: str | None, label_key: str | None, *, labelled: bool, making: Making | None = None
-) -> Source:
+) -> DataSet:
     """The arrays `data_key` and `label_key` of the file, or the first of the usual names.
 
     Words are made numbers as `making` says, like those of a CSV. Raises ConfigError and DecodeError.
@@ -111,7 +111,7 @@ def npz_source(
     floats = data.dtype.kind == "f" or (label is not None and label.dtype.kind == "f")
     rows, told = without_gaps(stored, data.shape[1:], making) if floats else (stored, ())
     label_dtype = None if label is None else np.dtype(np.int64) if classes else label.dtype.newbyteorder("=")
-    return Source(
+    return DataSet(
         path.name,
         None if told else data.shape[0],
         data.shape[1:],
@@ -134,7 +134,7 @@ def _notes(data: _Stored, classes: Words | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _of_text(data: _Stored, label: _Stored | None, making: Making) -> Source:
+def _of_text(data: _Stored, label: _Stored | None, making: Making) -> DataSet:
     """A table of words, as `DataFrame.to_numpy(str)` gives it, read like that of a CSV."""
     if len(data.shape) != 2:
         raise DecodeError(

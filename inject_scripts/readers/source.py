@@ -24,7 +24,7 @@ BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSet:
     """A data set of `count` rows (None: known only at the end).
 
     `rows()` begins anew at each call and may raise DecodeError. `y_shape` is None without labels;

@@ -21,7 +21,7 @@ _TRUTH: Final = {"false": 0, "true": 1}
 
 
 @dataclass(slots=True)
-class Seen:
+class ColumnContents:
     """What a column holds, over all rows."""
 
     numbers: int = 0
@@ -72,17 +72,17 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Survey:
+class TableSurvey:
     """What a table holds: `rows` with anything in them, what each column has, and whether the first one counts."""
 
     rows: int
-    columns: list[Seen]
+    columns: list[ColumnContents]
     counting: bool
 
 
-def survey(lines: Iterable[tuple[int, Sequence[str]]], width: int, decimal: str) -> Survey:
+def survey(lines: Iterable[tuple[int, Sequence[str]]], width: int, decimal: str) -> TableSurvey:
     """Read every row once; memory grows with the different words, not with the rows."""
-    found = Survey(0, [Seen() for _ in range(width)], True)
+    found = TableSurvey(0, [ColumnContents() for _ in range(width)], True)
     start: float | None = None
     for _, cells in lines:
         for seen, cell in zip(found.columns, cells, strict=True):

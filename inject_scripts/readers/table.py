@@ -10,11 +10,11 @@ import numpy as np
 from inject_scripts.readers.csv_columns import MISSING, is_number
 from inject_scripts.readers.csv_dialect import COMMA_NUMBER
 from inject_scripts.readers.meaning import FLOAT32, MOST_NAMES, Making, Meaning, Table
-from inject_scripts.readers.source import Row, Source
+from inject_scripts.readers.source import DataSet, Row
 from inject_scripts.readers.survey import as_number, as_truth, survey
 from inject_scripts.readers.words import Words
-from mainstem.codecs.exact import unfit_number
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs.exact import unfit_number
 
 MOST_PLAIN: Final = 2048
 """Numbers below it are kept by every floating type."""
@@ -22,7 +22,7 @@ MOST_WIDE: Final = 100_000
 """Numbers of a sample that columns of words may grow to."""
 
 
-def table_source(table: Table, making: Making) -> Source:
+def table_source(table: Table, making: Making) -> DataSet:
     """The table's samples: x `making.dtype`, y a class index, or a number as float32 (float64 with 64 bits).
 
     Every number is kept exactly, or rounded where it is a fraction, or refused with its cell. Raises ConfigError and
@@ -42,7 +42,7 @@ class _Maker:
         self.plain = {i for i in self.columns.data if i not in self.words and self.found.columns[i].numbers}
         self.y_dtype = np.dtype(np.float64) if making.dtype.itemsize == 8 else FLOAT32
 
-    def source(self) -> Source:
+    def source(self) -> DataSet:
         columns = self.columns
         names = [name for i in columns.data for name in self.meaning.names(i)]
         if len(names) > MOST_WIDE:
@@ -54,7 +54,7 @@ class _Maker:
         header = "below a header" if columns.header else "no header"
         grown = f" as {len(names)} numbers" if len(names) != len(columns.data) else ""
         labelled = columns.label is not None
-        return Source(
+        return DataSet(
             self.table.name,
             None if self.meaning.gaps else self.found.rows,
             (len(names),),

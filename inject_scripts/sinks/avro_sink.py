@@ -13,9 +13,9 @@ import numpy as np
 
 from inject_scripts.announcement import Deployment
 from inject_scripts.sinks.sink import KafkaMLSink
-from mainstem.codecs import codec_for
 from mainstem.errors import ConfigError
-from mainstem.topics import DATA_CONTROL
+from mainstem.protocol.topics import DATA_CONTROL
+from mainstem.streams.codecs import codec_for
 
 
 class AvroSink(KafkaMLSink):

@@ -7,7 +7,7 @@ from typing import Any
 
 from inject_scripts.announcement import Deployment
 from inject_scripts.sinks.raw import RawFormat
-from mainstem.topics import DATA_CONTROL
+from mainstem.protocol.topics import DATA_CONTROL
 
 
 class OnlineRawSink(RawFormat):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from inject_scripts.sinks.sink import KafkaMLSink
-from mainstem.codecs import Codec, codec_for
+from mainstem.streams.codecs import Codec, codec_for
 
 
 class RawFormat(KafkaMLSink):

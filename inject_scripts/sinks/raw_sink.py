@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from inject_scripts.announcement import Deployment
 from inject_scripts.sinks.raw import RawFormat
-from mainstem.topics import DATA_CONTROL
+from mainstem.protocol.topics import DATA_CONTROL
 
 
 class RawSink(RawFormat):

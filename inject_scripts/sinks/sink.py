@@ -17,9 +17,10 @@ import numpy as np
 
 from inject_scripts.announcement import Deployment, control_message, control_spec, deployment_key, range_text
 from mainstem.errors import ConfigError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.stream_producer import StreamProducer
-from mainstem.topics import DATA_CONTROL, stream_spec
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.stream_producer import StreamProducer
+from mainstem.protocol.topics import DATA_CONTROL, stream_spec
+from mainstem.runtime import endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class KafkaMLSink:
         group_id: kept for compatibility; the offsets come from the producer, so no group is needed.
         unsupervised_topic: a topic of data without labels.
 
-    `DATA_CLIENT_CONFIG` in the environment may name a librdkafka property file (TLS, SCRAM).
+    `DATA_CLIENT_CONFIG` in the environment may name a librdkafka property file (TLS, SCRAM); for the brokers of
+    `KML_CLOUD_BOOTSTRAP_SERVERS` that of `KML_CLOUD_CLIENT_CONFIG` counts without it.
     Raises ConfigError for bad arguments and LogError where Kafka does not answer.
     """
 
@@ -80,7 +82,8 @@ class KafkaMLSink:
         self._key = deployment_key(deployment_id)
         # Whatever is wrong with the announcement should show before the data are sent, not after.
         self._control_message(topic, self.unsupervised_topic, None, incremental=True)
-        self._producer = StreamProducer(client_config(self.boostrap_servers, os.environ.get("DATA_CLIENT_CONFIG")))
+        kafka = endpoints.data({**os.environ, endpoints.DATA_SERVERS: self.boostrap_servers})
+        self._producer = StreamProducer(client_config(kafka.servers, kafka.properties))
         self._producer.ensure_topic(control_spec(control_topic))
         for name in filter(None, (topic, self.unsupervised_topic)):
             self._producer.ensure_topic(stream_spec(name))

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import argparse
 import resource
-import signal
-import threading
 import time
 from typing import Any
 
 from mainstem.cli.output import Output
 from mainstem.cli.where import kafka_config
 from mainstem.errors import ConfigError
-from mainstem.kafka.log import KafkaLog
-from mainstem.memory import use_one_heap
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.platform.home import Home
-from mainstem.pool import TRAININGS, Pool, make
-from mainstem.topics import check_client_id, check_federation_id
+from mainstem.protocol.topics import check_client_id, check_federation_id
+from mainstem.runtime.memory import use_one_heap
+from mainstem.runtime.program import stopping
+from mainstem.swarm import TRAININGS, Pool, make
+
+LEAVING = "leaving as soon as what is under way has ended; Ctrl-C again ends at once"
 
 HELP = "run many light protocol clients in one process"
 
@@ -43,20 +44,20 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         raise ConfigError("--count and --threads must be at least 1")
     check_client_id(f"{options.prefix}{options.first + options.count}")
     use_one_heap()
-    leave = leaving(output)
     log = KafkaLog(kafka_config(home))
     try:
         pool = Pool(
             log,
             check_federation_id(options.federation),
             [make(options.train, options.first + n, options.seconds) for n in range(options.count)],
-            apart=log.apart if options.readers == "own" else None,
+            apart=log.own_reader if options.readers == "own" else None,
             prefix=options.prefix,
             first=options.first,
             threads=options.threads,
         )
         began, cpu = time.monotonic(), time.process_time()
-        pool.run(leave)
+        with stopping(lambda: output.say(LEAVING)) as leave:
+            pool.run(leave)
         told = summary(pool) | {
             "seconds": round(time.monotonic() - began, 3),
             "cpu_seconds": round(time.process_time() - cpu, 3),
@@ -69,21 +70,6 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     else:
         output.say(f"{told['clients']} clients sent {told['updates']} updates in {told['seconds']:g} s")
     return 0
-
-
-def leaving(output: Output) -> threading.Event:
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
-    leave = threading.Event()
-
-    def interrupted(*_: object) -> None:
-        leave.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        output.say("leaving as soon as what is under way has ended; Ctrl-C again ends at once")
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupted)
-    return leave
 
 
 def summary(pool: Pool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import subprocess
+import os
 import sys
 import tempfile
 import time
@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from mainstem.cli import judge
-from mainstem.cli.api import Api, ApiError
 from mainstem.cli.output import Output
-from mainstem.cli.where import data_servers
+from mainstem.cli.where import data_config, data_kafka
 from mainstem.errors import MainstemError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.platform.home import Home
+from mainstem.rest import Api, ApiError
+from mainstem.runtime.endpoints import data_environ
+from mainstem.runtime.processes import run_child
 
 HELP = "train three clients over five rounds on real digits"
 
@@ -53,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(slots=True)
-class Watch:
+class Stopwatch:
     """Seconds of each stage, in order."""
 
     say: Any
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
 
 def _run(options: argparse.Namespace, home: Home, output: Output, api: Api) -> dict[str, Any]:
     began = time.monotonic()
-    watch = Watch(output.say)
+    watch = Stopwatch(output.say)
     if options.start_seconds:
         watch.seconds["start"] = options.start_seconds
     name = f"Demo, digits, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -106,7 +107,7 @@ def _run(options: argparse.Namespace, home: Home, output: Output, api: Api) -> d
     }
 
 
-def _deploy(api: Api, name: str, seed: int, restriction: dict[str, str], watch: Watch) -> str:
+def _deploy(api: Api, name: str, seed: int, restriction: dict[str, str], watch: Stopwatch) -> str:
     """Model, configuration, deployment; the federation's id."""
     model = api.post("models/", {"name": name, "kind": "template", "template": TEMPLATE, "seed": seed})
     watch.lap("model", f"registered the model {name!r}: {model['parameters']:,} parameters")
@@ -126,9 +127,10 @@ def _inject(home: Home, federation: str, seed: int, restriction: dict[str, str])
     command = [
         sys.executable, "-m", "inject_scripts.inject_dummy_training_data", "--json", "--quiet",
         "--clients", str(CLIENTS), "--seed", str(seed), "--topic", f"DEMO-{federation}",
-        "--restriction", json.dumps(restriction), "--bootstrap", data_servers(home),
+        "--restriction", json.dumps(restriction),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | data_environ(data_kafka(home))
+    done = run_child(command, env=environment)
     if done.returncode:
         raise DemoError(f"the injection script failed: {done.stderr.strip()[-300:]}")
     report: dict[str, Any] = json.loads(done.stdout)
@@ -209,7 +211,7 @@ def _measure(
     """Download the final model and measure it on each client's test samples, which are read back from Kafka."""
     model = directory / "model.keras"
     api.download(f"results/{federation}/versions/{result['version']}/model.keras", model)
-    log = KafkaLog(client_config(data_servers(home)))
+    log = KafkaLog(data_config(home))
     try:
         config = injected["input_config"]
         samples = [judge.test_samples(log, stream, injected["format"], config) for stream in injected["streams"]]

@@ -11,26 +11,25 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mainstem import gpu
-from mainstem.cli.api import Api
 from mainstem.cli.output import Output
 from mainstem.cli.where import kafka_config
-from mainstem.disk import FLOOR, LOW, Disk, floor_of, size
 from mainstem.errors import BrokerError, ConfigError, MainstemError
-from mainstem.kafka import java
-from mainstem.kafka.cache import cache_directory
-from mainstem.kafka.door import SECONDS, knock
-from mainstem.kafka.jars import KAFKA_VERSION, jars_present
-from mainstem.kafka.prepare import prepared
+from mainstem.kafka.broker import java
+from mainstem.kafka.broker.cache import cache_directory
+from mainstem.kafka.broker.jars import KAFKA_VERSION, jars_present
+from mainstem.kafka.broker.prepare import prepared
+from mainstem.kafka.client.door import SECONDS, knock
 from mainstem.platform import plan
 from mainstem.platform.home import Home
-from mainstem.processes import port_is_free
+from mainstem.rest import Api
+from mainstem.runtime import endpoints, gpu
+from mainstem.runtime.disk import FLOOR, LOW, Disk, floor_of, size
+from mainstem.runtime.processes import port_is_free, run_child
 
 HELP = "check what is missing on this machine, and say the fix"
 
@@ -160,7 +159,7 @@ def _ports(home: Home) -> Iterator[Finding]:
 
 
 def _kafka(home: Home) -> Iterator[Finding]:
-    if not os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS") and not home.is_held():
+    if not endpoints.cloud(os.environ).servers and not home.is_held():
         yield Finding("Kafka", OK, "no platform runs here now")
         return
     try:
@@ -189,7 +188,7 @@ def _database(home: Home) -> Iterator[Finding]:
         yield Finding("database", OK, "there is none yet")
         return
     environment = {"MAINSTEM_SECRET_KEY": "not needed to look", **os.environ, "MAINSTEM_HOME": str(home.root)}
-    done = subprocess.run(plan.manage("soundness"), env=environment, capture_output=True, text=True, check=False)
+    done = run_child(plan.manage("soundness"), env=environment)
     lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["it gave no reason"]
     if done.returncode:
         yield Finding("database", MISSING, lines[-1].removeprefix("CommandError: "), "is DATABASE_URL right?")
@@ -206,7 +205,7 @@ def logs_of_runs(api: Api) -> Iterator[Finding]:
     """Runs whose log is not what it was; raises ApiError."""
     sound = True
     for run in api.pages("deployments/"):
-        for state, name in ((MISSING, "lost"), (NOTE, "doubt"), (NOTE, "amended")):
+        for state, name in ((MISSING, "unwitnessed"), (MISSING, "lost"), (NOTE, "doubt"), (NOTE, "amended")):
             if run.get(name):
                 sound = False
                 fix = f"`mainstem verify {run['federation']}` proves what the log holds; its page tells the rest"

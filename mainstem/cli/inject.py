@@ -18,9 +18,12 @@ import subprocess
 import sys
 
 from mainstem.cli.output import Output
-from mainstem.cli.where import data_servers
+from mainstem.cli.where import data_kafka
 from mainstem.errors import ConfigError
 from mainstem.platform.home import Home
+from mainstem.runtime.endpoints import data_environ
+from mainstem.runtime.processes import die_with_parent
+from mainstem.runtime.program import handling
 
 HELP = "inject samples and announce their stream"
 DIGITS = "inject_dummy_training_data"
@@ -41,9 +44,16 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     environment = dict(os.environ)
     words: list[str] = options.rest
     if "--help" not in words and "--bootstrap" not in words:
-        environment["DATA_BOOTSTRAP_SERVERS"] = data_servers(home)
+        environment |= data_environ(data_kafka(home))
     command = [sys.executable, "-m", f"inject_scripts.{options.script}", *words, *(["--json"] if options.json else [])]
-    return subprocess.run(command, env=environment, check=False).returncode
+    return _call(command, environment)
+
+
+def _call(command: list[str], environment: dict[str, str]) -> int:
+    """In our process group, so that a terminal's Ctrl-C reaches it: it says itself what became of its stream."""
+    with subprocess.Popen(command, env=environment, preexec_fn=die_with_parent()) as script:  # noqa: PLW1509  system calls
+        with handling(lambda number, frame: script.send_signal(number)):
+            return script.wait()
 
 
 def scripts() -> list[str]:

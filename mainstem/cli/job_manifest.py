@@ -17,13 +17,15 @@ from typing import Any
 
 import yaml
 
-from mainstem.cli.api import Api
 from mainstem.cli.output import Output, UsageError
-from mainstem.codecs import raw_config
-from mainstem.job_settings import JOB_FIELDS, JobSettings, from_text
-from mainstem.jobs import JobSpec, ids_text
-from mainstem.manifest import CLIENTS, Placement, job_manifest
+from mainstem.jobs.kubernetes.manifest import CLIENTS, Placement, job_manifest
+from mainstem.jobs.kubernetes.settings import JOB_FIELDS, JobSettings, from_text
+from mainstem.jobs.spec import JobSpec, ids_text
 from mainstem.platform.home import Home
+from mainstem.rest import Api
+from mainstem.runtime import endpoints
+from mainstem.runtime.endpoints import CLOUD_PROPERTIES, CLOUD_SERVERS, DATA_PROPERTIES, DATA_SERVERS
+from mainstem.streams.codecs import raw_config
 
 HELP = "print the Kubernetes manifest of a training Job"
 
@@ -103,12 +105,17 @@ def made(
 ) -> dict[str, Any]:
     """The manifest, with only those variables that were given; raises ConfigError and UsageError."""
     secret = options.secret or environ.get("MAINSTEM_JOB_SECRET") or None
-    cloud = options.servers or environ.get("KML_CLOUD_BOOTSTRAP_SERVERS") or SERVERS
-    data = options.data_servers or environ.get("DATA_BOOTSTRAP_SERVERS") or cloud
-    data_key = options.data_client_config or (options.client_config if data == cloud else None)
+    chosen = {
+        CLOUD_SERVERS: options.servers or environ.get(CLOUD_SERVERS),
+        DATA_SERVERS: options.data_servers or environ.get(DATA_SERVERS),
+        CLOUD_PROPERTIES: f"{CLIENTS}/{options.client_config}" if secret else None,
+        DATA_PROPERTIES: f"{CLIENTS}/{options.data_client_config}" if secret and options.data_client_config else None,
+    }
+    named = {name: value for name, value in chosen.items() if value}
+    cloud, data = endpoints.cloud(named, otherwise=SERVERS), endpoints.data(named, otherwise=SERVERS)
     given = {
-        "KML_CLOUD_BOOTSTRAP_SERVERS": cloud,
-        "DATA_BOOTSTRAP_SERVERS": data,
+        CLOUD_SERVERS: cloud.servers,
+        DATA_SERVERS: data.servers,
         "DATA_TOPIC": options.topic or stream["topic"],
         "DATA_TOPIC_IDS": ids_text(stream.get("stream_ids") or {}) or None,
         "INPUT_FORMAT": options.format or stream.get("input_format") or "RAW",
@@ -120,8 +127,8 @@ def made(
         "TOTAL_MSG": _first(options.total_msg, _first(stream.get("readable"), stream.get("total_msg"))),
         "INCREMENTAL": "true" if _first(options.incremental, stream.get("incremental")) else None,
         "UNSUPERVISED_TOPIC": stream.get("unsupervised_topic") or None,
-        "KML_CLOUD_CLIENT_CONFIG": f"{CLIENTS}/{options.client_config}" if secret else None,
-        "DATA_CLIENT_CONFIG": f"{CLIENTS}/{data_key}" if secret and data_key else None,
+        CLOUD_PROPERTIES: cloud.properties,
+        DATA_PROPERTIES: data.properties,
     }
     variables = {name: str(value) for name, value in given.items() if value is not None}
     spec = JobSpec.from_environ(variables)

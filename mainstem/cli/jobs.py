@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from urllib.parse import quote
 
-from mainstem.cli.api import Api, ApiError
 from mainstem.cli.output import Output, visible
 from mainstem.errors import ConfigError
 from mainstem.platform.home import Home
+from mainstem.rest import Api, ApiError
 
 HELP = "list training Jobs, or print the log of one"
 

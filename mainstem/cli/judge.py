@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.codecs import codec_for
 from mainstem.errors import DecodeError, MainstemError
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.runtime.processes import run_child
+from mainstem.streams.codecs import codec_for
 
 SECONDS = 900  # TensorFlow takes its time to start on a busy machine
 
@@ -62,9 +62,9 @@ def predictions(model: Path, inputs: NDArray[Any]) -> NDArray[Any]:
             {"op": "predict", "dir": name, "architecture": architecture, "weights": "weights.npz",
              "inputs": "x.npy", "out": "y.npy"},
         ]  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "federated_training.workshop"], input=json.dumps({"ops": ask}), text=True,
-            capture_output=True, check=False, timeout=SECONDS, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        done = run_child(
+            [sys.executable, "-m", "federated_training.workshop"], given=json.dumps({"ops": ask}), seconds=SECONDS,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
         try:
             answers = json.loads(done.stdout)["answers"]

@@ -1,7 +1,4 @@
-"""The command's arguments, its errors and exit codes.
-
-0: done; 1: it failed, with one sentence; 2: wrong arguments; 3: `doctor` found something missing; 130: interrupted.
-"""
+"""The command's arguments, its errors and exit codes (`mainstem.runtime.exits`)."""
 
 from __future__ import annotations
 
@@ -10,9 +7,10 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from mainstem.cli import (
+    adapt,
     clients,
     demo,
     doctor,
@@ -29,13 +27,18 @@ from mainstem.cli import (
     topics,
     up,
     verify,
+    witness,
 )
 from mainstem.cli.output import Output, UsageError
 from mainstem.errors import MainstemError
 from mainstem.platform.home import Home
+from mainstem.runtime.environ import DEFAULT_HOME
+from mainstem.runtime.exits import Exit
+from mainstem.runtime.program import Termination, raising
+from mainstem.runtime.variables import CLOUD_PROPERTIES, DATA, Groups, Variable, help_text
 
 
-class Command(Protocol):
+class Subcommand(Protocol):
     """What a command's module has; its docstring is the long help."""
 
     HELP: str
@@ -49,7 +52,7 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, Subcommand] = {
     "up": up,
     "demo": demo,
     "inject": inject,
@@ -57,15 +60,30 @@ COMMANDS: dict[str, Command] = {
     "jobs": jobs,
     "job-manifest": job_manifest,
     "topics": topics,
+    "adapt": adapt,
     "verify": verify,
     "replay": replay,
     "recall": recall,
     "rollback": rollback,
     "remove": remove,
     "export": export,
+    "witness": witness,
     "rebuild": rebuild,
     "clients": clients,
     "doctor": doctor,
+}
+
+
+PLATFORM = "the platform's that runs in MAINSTEM_HOME"
+VARIABLES: Final[Groups] = {
+    "Environment variables": (
+        Variable("MAINSTEM_HOME", "the platform's state", otherwise=f"{DEFAULT_HOME} in the working directory"),
+        Variable("KML_CLOUD_BOOTSTRAP_SERVERS", "a Kafka of your own: host:port,...", otherwise=PLATFORM),
+        CLOUD_PROPERTIES,
+        *DATA,
+        Variable("MAINSTEM_API", "the backend's address", otherwise=PLATFORM),
+        Variable("MAINSTEM_API_TOKEN", "a token for it", otherwise="the login of the platform's admin"),
+    )
 }
 
 
@@ -74,8 +92,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="mainstem",
         description="Federated learning on Kafka.",
-        epilog="`mainstem COMMAND --help` explains a command. The platform's state is in $MAINSTEM_HOME "
-        "(default: .mainstem in the working directory).",
+        epilog=f"`mainstem COMMAND --help` explains a command.\n\n{help_text(VARIABLES)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"mainstem {_version()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -85,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
             name, help=module.HELP, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        sub.add_argument("--home", type=Path, help="state directory (default: $MAINSTEM_HOME or .mainstem)")
+        sub.add_argument("--home", type=Path, help=f"state directory (default: $MAINSTEM_HOME or {DEFAULT_HOME})")
         module.arguments(sub)
     return top
 
@@ -99,16 +117,17 @@ def main(arguments: list[str] | None = None) -> int:
     options.rest = rest[1:] if rest[:1] == ["--"] else rest
     output = Output(as_json=options.json)
     try:
-        return COMMANDS[options.command].run(options, Home.locate(options.home), output)
+        with raising():
+            return COMMANDS[options.command].run(options, Home.locate(options.home), output)
     except UsageError as error:
         output.error(f"{error}; see `mainstem {options.command} --help`")
-        return 2
+        return Exit.UNUSABLE
     except MainstemError as error:
         output.error(str(error))
-        return 1
-    except KeyboardInterrupt:
+        return Exit.FAILED
+    except Termination as stopped:
         output.error("interrupted")
-        return 130
+        return stopped.code
     except BrokenPipeError:  # `mainstem topics | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

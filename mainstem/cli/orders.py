@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mainstem.cli.api import Api
 from mainstem.errors import MainstemError
+from mainstem.rest import Api
 
 POLL_SECONDS = 0.2
 REJECTED = "The last command was rejected: "

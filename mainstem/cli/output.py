@@ -93,7 +93,7 @@ class Preparation:
         return self
 
     def __call__(self, what: str, share: float | None) -> None:
-        """See `mainstem.kafka.prepare.Say`."""
+        """See `mainstem.kafka.broker.prepare.Say`."""
         if not self._output.err.is_terminal:
             tenth = int((share or 0.0) * 10)
             if (what, tenth) != (self._what, self._tenth):

@@ -9,15 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 from typing import Any
 
 from mainstem.cli.output import Output
-from mainstem.cli.where import data_servers, kafka_servers
+from mainstem.cli.where import cloud_kafka, data_kafka
 from mainstem.errors import MainstemError
 from mainstem.platform import secret_settings
 from mainstem.platform.home import Home
 from mainstem.platform.plan import BOOTSTRAP, MIGRATE, manage
+from mainstem.runtime.endpoints import CLOUD_SERVERS, data_environ
+from mainstem.runtime.processes import run_child
 
 HELP = "fill an empty database from Kafka"
 REFUSALS_SHOWN = 10
@@ -36,8 +37,8 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     environment = {
         **os.environ,
         **secret_settings.read(home.settings),
-        "KML_CLOUD_BOOTSTRAP_SERVERS": kafka_servers(home),
-        "DATA_BOOTSTRAP_SERVERS": data_servers(home),
+        CLOUD_SERVERS: cloud_kafka(home).servers,
+        **data_environ(data_kafka(home)),
         "MAINSTEM_HOME": str(home.root),
         "DATABASE_URL": os.environ.get("DATABASE_URL") or home.database_url,
     }
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
 
 
 def _call(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_child(command, env=environment)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise RebuildError(f"`{command[-1]}` failed: {lines[-1] if lines else 'it gave no reason'}")

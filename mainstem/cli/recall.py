@@ -1,8 +1,8 @@
 """List the versions that descend from a client's update, or from the update with a given sha256.
 
-A version descends from an update that it counts, and from all that its base and its late updates descend from. The
-column `current` tells whether the run's present model descends from the version; `mainstem rollback` goes back before
-it.
+A version descends from an update that it counts, and from all that its base and its late updates descend from. One
+whose strategy left the update out is listed, too: the update may have decided which others count. The column `current`
+tells whether the run's present model descends from the version; `mainstem rollback` goes back before it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from mainstem.cli import source
 from mainstem.cli.output import Output, UsageError
-from mainstem.lineage import recall
+from mainstem.lineage import Descendant, recall
 from mainstem.platform.home import Home
 
 HELP = "list the versions that descend from an update"
@@ -35,10 +35,12 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     if options.json:
         output.result({"federation": federation, "versions": [asdict(each) for each in found]})
         return 0
-    rows = [
-        (each.version, each.round, "counts it" if each.direct else "by descent", "yes" if each.current else "no",
-         each.sha256)
-        for each in found
-    ]  # fmt: skip
+    rows = [(each.version, each.round, _how(each), "yes" if each.current else "no", each.sha256) for each in found]
     output.table("Versions", ("version", "round", "how", "current", "sha256"), rows)
     return 0
+
+
+def _how(each: Descendant) -> str:
+    if not each.direct:
+        return "by descent"
+    return "left it out" if each.left_out else "counts it"

@@ -10,10 +10,10 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from mainstem.cli.api import Api
 from mainstem.cli.orders import carry_out
 from mainstem.cli.output import Output
 from mainstem.platform.home import Home
+from mainstem.rest import Api
 
 HELP = "go on from an earlier version of a run"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from mainstem.cli.output import UsageError
 from mainstem.cli.where import kafka_config
 from mainstem.errors import ConfigError
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.lineage import RunFile
 from mainstem.platform.home import Home
-from mainstem.ports import MessageLog
-from mainstem.topics import check_federation_id
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.topics import check_federation_id
 
 
 def arguments(parser: argparse.ArgumentParser, *, file: bool = True) -> None:

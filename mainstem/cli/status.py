@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mainstem.cli.api import Api, ApiError
 from mainstem.cli.output import Output
 from mainstem.platform.home import Home, Running
-from mainstem.processes import descendants, identity, memory
+from mainstem.rest import Api, ApiError
+from mainstem.runtime.processes import descendants, identity, memory
 
 HELP = "say what runs, and how the deployments are doing"
 

@@ -13,11 +13,12 @@ from typing import Any
 from mainstem.cli.output import Output, UsageError
 from mainstem.cli.where import data_config, kafka_config
 from mainstem.errors import ConfigError, LogError
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.platform.home import Home
-from mainstem.ports import Record
-from mainstem.topics import TopicSpec, check_topic_name, is_of_the_cloud, reserved
-from mainstem.weights import is_chunk
+from mainstem.protocol.chunks import is_chunk
+from mainstem.protocol.log import Record
+from mainstem.protocol.packing import has_payload, text_of
+from mainstem.protocol.topics import TopicSpec, check_topic_name, is_of_the_cloud, reserved
 
 POLL_SECONDS = 0.5
 
@@ -151,6 +152,8 @@ def line_of(record: Record) -> str:
         value = "(deleted)"
     elif is_chunk(record.headers):
         value = f"(chunk of weights, {len(record.value)} bytes)"
+    elif has_payload(record.headers):
+        value = f"{_text(text_of(record) or b'')} (and {len(record.value)} bytes of weights)"
     else:
         value = _text(record.value)
     key = "" if record.key is None else f"{_text(record.key)}  "

@@ -15,9 +15,9 @@ from mainstem.cli.output import Output
 from mainstem.cli.topic_actions import add_actions
 from mainstem.cli.where import kafka_config
 from mainstem.errors import ConfigError
-from mainstem.kafka.overview import topic_overviews
+from mainstem.kafka.client.overview import topic_overviews
 from mainstem.platform.home import Home
-from mainstem.topics import federation_of
+from mainstem.protocol.topics import federation_of
 
 HELP = "list, make, read and delete Kafka's topics"
 

@@ -14,12 +14,15 @@ import sys
 import threading
 from typing import IO
 
-from mainstem import gpu, logs
 from mainstem.cli.output import Output, Preparation
 from mainstem.platform.home import Home
-from mainstem.platform.supervisor import Stopped, quietly
-from mainstem.platform.up import Options, Platform, Ready
-from mainstem.processes import die_with_parent
+from mainstem.platform.supervisor import quietly
+from mainstem.platform.up import Platform, Ready, UpOptions
+from mainstem.runtime import gpu, logs
+from mainstem.runtime.processes import end_child, start_child
+from mainstem.runtime.program import Termination
+
+DEMO_SECONDS = 10.0  # for the demo to end when the platform does
 
 HELP = "start the whole platform on this machine"
 
@@ -41,7 +44,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     home.make()
     logs.configure("platform", home=home.root, as_json=options.log_json or None, screen=False)
     logging.raiseExceptions = False  # a full disk would put a traceback on the terminal for each line that is not kept
-    choice = Options(port=options.port, kafka_port=options.kafka_port, log_json=options.log_json)
+    choice = UpOptions(port=options.port, kafka_port=options.kafka_port, log_json=options.log_json)
     result: str | None = None
     code = 0
     try:
@@ -53,8 +56,10 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
             if not options.once:
                 platform.say("Ctrl-C stops all of it.")
                 platform.watch()
-    except Stopped:  # how a platform that stays up ends; but a demo that was to end by itself has no result
-        code = 130 if options.once and result is None else code
+    except (
+        Termination
+    ) as stopped:  # how a platform that stays up ends; but a demo that was to end by itself has no result
+        code = stopped.code if options.once and result is None else code
     if result is not None and options.once:
         print(result, flush=True)
     return code
@@ -81,15 +86,14 @@ def _demo(platform: Platform, ready: Ready, output: Output, *, hold: bool) -> tu
     command = [sys.executable, "-m", "mainstem.cli", "demo", "--json", "--home", str(ready.home.root)]
     command += ["--start-seconds", f"{ready.seconds:.3f}"]
     lines: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent()) as demo:  # noqa: PLW1509
+    with start_child(command, stdout=subprocess.PIPE) as demo:
         assert demo.stdout is not None
         reader = threading.Thread(target=_collect, args=(demo.stdout, lines), daemon=True)
         reader.start()
         try:
             platform.watch(lambda: demo.poll() is not None)
-        except BaseException:
-            demo.terminate()
-            raise
+        finally:
+            end_child(demo, DEMO_SECONDS)
         reader.join(10)
     result = lines[-1] if demo.returncode == 0 and lines else None
     if result is not None and not hold:
@@ -97,5 +101,5 @@ def _demo(platform: Platform, ready: Ready, output: Output, *, hold: bool) -> tu
     return demo.returncode, result
 
 
-def _collect(stream: IO[str], lines: list[str]) -> None:
-    lines.extend(line.rstrip("\n") for line in stream)
+def _collect(stream: IO[bytes], lines: list[str]) -> None:
+    lines.extend(line.decode().rstrip("\n") for line in stream)

@@ -3,6 +3,9 @@
 It reads the federation's topics, or a file that `mainstem export` wrote, and believes nothing else. A version is
 `proved`, or it `differs`, or what it was made of is `gone` from the log (see the federation's keep_updates). The exit
 code is 1 where something differs, 2 for wrong arguments.
+
+The end of the log is compared with its witness, which is kept elsewhere (`mainstem witness --help`): a log that lost
+its last records is as whole as one that never had them.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import time
 from collections import Counter
 from dataclasses import asdict
 
-from mainstem.cli import source
+import msgspec
+
+from mainstem.cli import source, witnessing
 from mainstem.cli.output import Output
 from mainstem.lineage import Proof, RunFile, verify
 from mainstem.platform.home import Home
@@ -24,6 +29,7 @@ SHOWN = {"proved": "green", "differs": "bold red", "gone": "yellow"}
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options."""
     source.arguments(parser)
+    witnessing.argument(parser)
 
 
 def run(options: argparse.Namespace, home: Home, output: Output) -> int:
@@ -32,7 +38,9 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     proofs: list[Proof] = []
     with source.opened(options, home) as (log, federation):
         manifest = log.manifest_sha256 if isinstance(log, RunFile) else None
-        for proof in log.proofs() if isinstance(log, RunFile) else verify(log, federation):
+        statement = witnessing.statement_for(options, home, output, log, federation)
+        witness = None if statement is None else statement.witness
+        for proof in log.proofs(witness) if isinstance(log, RunFile) else verify(log, federation, witness=witness):
             proofs.append(proof)
             _say(proof, output, quiet=options.json)
     states = Counter(proof.state for proof in proofs)
@@ -40,7 +48,8 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     if options.json:
         output.result(
             {
-                "federation": federation, "manifest_sha256": manifest, "seconds": round(seconds, 3),
+                "federation": federation, "manifest_sha256": manifest,
+                "witness": witness and msgspec.to_builtins(witness), "seconds": round(seconds, 3),
                 **{state: states[state] for state in SHOWN}, "versions": [asdict(proof) for proof in proofs],
             }
         )  # fmt: skip
@@ -48,6 +57,8 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
         updates = sum(proof.updates for proof in proofs if proof.state == "proved")
         told = ", ".join(f"{states[state]} {'differ' if state == 'differs' else state}" for state in SHOWN)
         output.out.print(f"federation {federation}: {told}; {updates} updates counted ({seconds:.1f} s)")
+        if witness is not None:
+            output.show(f"compared with a witness of {witness}")
         if manifest is not None:
             output.out.print(f"sha256 of the manifest: {manifest}", soft_wrap=True)
     return 1 if states["differs"] else 0

@@ -5,33 +5,45 @@ from __future__ import annotations
 import os
 
 from mainstem.errors import ConfigError
-from mainstem.kafka.config import client_config
+from mainstem.kafka.client.config import client_config
 from mainstem.platform.home import Home
+from mainstem.runtime import endpoints
+from mainstem.runtime.endpoints import Endpoint
 
 
-def kafka_servers(home: Home) -> str:
-    """`host:port` of the cloud's Kafka; raises ConfigError where nothing names one."""
-    named = os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS", "").strip()
-    running = home.running()
-    if not named and running is None:
-        raise ConfigError(
-            f"no Kafka is known: {home.root} holds no platform; run this where `mainstem up` was started, or set "
-            "MAINSTEM_HOME or KML_CLOUD_BOOTSTRAP_SERVERS"
-        )
-    return named or (running.kafka if running else "")
+def cloud_kafka(home: Home) -> Endpoint:
+    """The cloud's Kafka; raises ConfigError where nothing names one."""
+    return _known(home, endpoints.cloud(os.environ, otherwise=_running(home)))
 
 
-def data_servers(home: Home) -> str:
-    """`host:port` of the data Kafka, the cloud's where no other is named."""
-    return os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip() or kafka_servers(home)
+def data_kafka(home: Home) -> Endpoint:
+    """The data's Kafka, the cloud's where no other is named; raises ConfigError likewise."""
+    return _known(home, endpoints.data(os.environ, otherwise=_running(home)))
 
 
 def kafka_config(home: Home, servers: str | None = None) -> dict[str, str | int | float | bool]:
-    """librdkafka settings for the cloud's Kafka, or for `servers`."""
-    return client_config(servers or kafka_servers(home), os.environ.get("KML_CLOUD_CLIENT_CONFIG"))
+    """librdkafka settings for the cloud's Kafka, or for `servers` with the cloud's property file."""
+    if servers:
+        return client_config(servers, endpoints.cloud(os.environ).properties)
+    kafka = cloud_kafka(home)
+    return client_config(kafka.servers, kafka.properties)
 
 
 def data_config(home: Home) -> dict[str, str | int | float | bool]:
     """librdkafka settings for the data's Kafka."""
-    apart = os.environ.get("DATA_BOOTSTRAP_SERVERS", "").strip()
-    return client_config(apart, os.environ.get("DATA_CLIENT_CONFIG")) if apart else kafka_config(home)
+    kafka = data_kafka(home)
+    return client_config(kafka.servers, kafka.properties)
+
+
+def _running(home: Home) -> str:
+    running = home.running()
+    return running.kafka if running else ""
+
+
+def _known(home: Home, kafka: Endpoint) -> Endpoint:
+    if not kafka.servers:
+        raise ConfigError(
+            f"no Kafka is known: {home.root} holds no platform; run this where `mainstem up` was started, or set "
+            "MAINSTEM_HOME or KML_CLOUD_BOOTSTRAP_SERVERS"
+        )
+    return kafka

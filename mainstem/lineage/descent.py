@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from mainstem.errors import ConfigError
 from mainstem.lineage.history import read_history
-from mainstem.messages import Accepted, RolledBack, Round
-from mainstem.ports import MessageLog
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Accepted, RolledBack, Round
 
 
 @dataclass(frozen=True, slots=True)
 class Descendant:
     """A version that an update is part of: `direct`, or by its ancestors. `current`: the run's model descends from it.
 
-    `updates` are the recalled updates that this very version counts, as (client, sha256).
+    `updates` are the recalled updates that this very version's round accepted, as (client, sha256); `left_out`: its
+    strategy left all of them out, so that they decided at most which others count.
     """
 
     version: int
@@ -24,6 +25,7 @@ class Descendant:
     direct: bool
     current: bool
     updates: tuple[tuple[str, str], ...] = ()
+    left_out: bool = False
 
 
 def recall(
@@ -52,10 +54,15 @@ def recall(
             origins = {head.base.seq, *(item.base.seq for item in record.accepted)}
             if mine or origins & tainted:
                 tainted.add(record.seq)
-                named = tuple((item.client, item.sha256) for item in mine)
                 found.append(
                     Descendant(
-                        record.version, record.round, record.weights.sha256, bool(mine), record.seq in current, named
+                        record.version,
+                        record.round,
+                        record.weights.sha256,
+                        direct=bool(mine),
+                        current=record.seq in current,
+                        updates=tuple((item.client, item.sha256) for item in mine),
+                        left_out=bool(mine) and all(item.left_out for item in mine),
                     )
                 )
         elif isinstance(record, RolledBack) and any(

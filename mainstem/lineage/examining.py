@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem import updates
-from mainstem.chain import Head
+from mainstem.aggregation.blocks import BLOCK, tensors
+from mainstem.aggregation.slices import leading
 from mainstem.errors import ConfigError, DecodeError, RefusedError, UnreadableError
 from mainstem.lineage.history import read_history
-from mainstem.lineage.proving import Proof, prove, read_update
-from mainstem.messages import Accepted, Base, Round
-from mainstem.ports import MessageLog
-from mainstem.weights import Tensor
-
-BLOCK = 1 << 18
-"""Elements at a time: the float64 differences take a few megabytes, whatever the model's size."""
+from mainstem.lineage.proving import Proof, prove
+from mainstem.lineage.reading import RunReader
+from mainstem.protocol.chain import Head
+from mainstem.protocol.exchange import exchange
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Accepted, Round
+from mainstem.protocol.weights import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """An update's step from its base over all float tensors: its Euclidean norm, and the cosine of its angle to the
-    version's own step. None where there is no such number: the update is gone from the log, or a step is zero."""
+    """An update's step from its base over the tensors that updates carry: its Euclidean norm, and the cosine of its
+    angle to the version's own step. None where there is no such number: the update is gone from the log, a step is
+    zero, or the model is a forest, whose trees are put beside one another and step nowhere."""
 
     client: str
     offset: int
@@ -35,7 +36,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class VersionReport:
     """What there is to know of a version. `norm` is that of the version's own step from the model before it."""
 
     proof: Proof
@@ -43,65 +44,60 @@ class Examination:
     measures: tuple[Measure, ...]
 
 
-def examine(log: MessageLog, federation: str, version: int) -> Examination:
+def examine(log: MessageLog, federation: str, version: int) -> VersionReport:
     """Prove one version made by a round, and measure its updates one after the other: memory is a few models.
 
     Raises ConfigError where no round made that version, LogError where the log cannot be read.
     """
     history = read_history(log, federation)
-    found = [(head, step) for head, step in history.steps() if isinstance(step, Round) and step.version == version]
-    if not found:
+    steps = ((head, step) for head, step in history.steps() if isinstance(step, Round) and step.version == version)
+    head, record = next(steps, (None, None))
+    if head is None or record is None:
         raise ConfigError(f"no round of federation {federation} made version {version}")
-    head, record = found[0]
     stray = next((stray for stray in history.strays if stray.version == version), None)
-    proof = prove(log, head, record) if stray is None else Proof(version, stray.sha256, "differs", stray.detail)
-    topic = head.opened.topics.data
+    with RunReader(log, history, lambda each: each is record) as run:
+        run.begin(record)
+        proof = prove(run, head, record) if stray is None else Proof(version, stray.sha256, "differs", stray.detail)
+        return VersionReport(proof, *_measures(run, head, record))
+
+
+def _measures(run: RunReader, head: Head, record: Round) -> tuple[float | None, tuple[Measure, ...]]:
+    specs = exchange(head.opened)
+    carried = specs.carried
+    if specs.forest is not None:
+        return None, tuple(Measure(item.client, item.offset, None, None) for item in record.accepted)
     try:
-        before = updates.read(log, topic, head.weights)
-        step = _step(updates.read(log, topic, record.weights), before)
+        to, start = run.tensors(record.weights), run.tensors(head.weights)
+        step = {number: to[number] - start[number] for number in carried}
     except (RefusedError, UnreadableError, DecodeError):
-        return Examination(proof, None, tuple(Measure(a.client, a.offset, None, None) for a in record.accepted))
-    length = _norm(step)
-    origins = {head.base: before}
-    measures = tuple(_measure(log, head, item, origins, step, length) for item in record.accepted)
-    return Examination(proof, length, measures)
+        return None, tuple(Measure(item.client, item.offset, None, None) for item in record.accepted)
+    length = _norm(step.values())
+    return length, tuple(_measure(run, head, item, step, length) for item in record.accepted)
 
 
-def _measure(
-    log: MessageLog, head: Head, item: Accepted, origins: dict[Base, list[Tensor]], step: list[Tensor], length: float
-) -> Measure:
+def _measure(run: RunReader, head: Head, item: Accepted, step: Mapping[int, Tensor], length: float) -> Measure:
     try:
-        origin = _origin(log, head, item.base, origins)
-        taken = _step(read_update(log, head, item), origin)
+        weights = head.model(item.base.version)
+        if weights is None:
+            raise UnreadableError(f"version {item.base.version} is no longer part of the run")
+        (read,) = run.updates(head, [item])
+        start, specs = run.tensors(weights), run.sent(item) or exchange(head.opened)
+        sent = tensors(read, {number: specs.model[number] for number in specs.carried})
+        parts = {number: leading(specs.model[number].shape) for number in specs.carried}
+        taken = [tensor - start[number][parts[number]] for number, tensor in zip(parts, sent, strict=True)]
+        along = [step[number][part] for number, part in parts.items()]
     except (RefusedError, UnreadableError, DecodeError):
         return Measure(item.client, item.offset, None, None)
     norm = _norm(taken)
     whole = norm * length
-    return Measure(item.client, item.offset, norm, _dot(taken, step) / whole if whole > 0 else None)
+    return Measure(item.client, item.offset, norm, _dot(taken, along) / whole if whole > 0 else None)
 
 
-def _origin(log: MessageLog, head: Head, base: Base, origins: dict[Base, list[Tensor]]) -> list[Tensor]:
-    """The model that an update started from; two are kept, since updates mostly come from the newest."""
-    if base not in origins:
-        weights = head.model(base.version)
-        if weights is None:
-            raise UnreadableError(f"version {base.version} is no longer part of the run")
-        for other in [known for known in origins if known != head.base]:
-            del origins[other]
-        origins[base] = updates.read(log, head.opened.topics.data, weights)
-    return origins[base]
-
-
-def _step(to: Sequence[Tensor], start: Sequence[Tensor]) -> list[Tensor]:
-    """The difference of the float tensors, in their own precision."""
-    return [a - b for a, b in zip(to, start, strict=True) if a.dtype.kind == "f"]
-
-
-def _norm(step: Sequence[NDArray[Any]]) -> float:
+def _norm(step: Collection[NDArray[Any]]) -> float:
     return math.sqrt(_dot(step, step))
 
 
-def _dot(one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> float:
+def _dot(one: Collection[NDArray[Any]], other: Collection[NDArray[Any]]) -> float:
     """Their inner product, in float64."""
     total = 0.0
     for a, b in zip(one, other, strict=True):

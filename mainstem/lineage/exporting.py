@@ -7,26 +7,31 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from mainstem.errors import ConfigError, DecodeError, RefusedError, UnreadableError
+from mainstem.aggregation.spill import Spill
+from mainstem.errors import ConfigError, DecodeError
 from mainstem.lineage.frames import frame
 from mainstem.lineage.history import History, read_history
-from mainstem.lineage.proving import manifest_of
-from mainstem.lineage.runfile import FORMAT, MANIFEST, SCHEMA, Manifest, Part, Stated
-from mainstem.messages import Progress, Round, Weights, decode_control
-from mainstem.ports import MessageLog, Record
-from mainstem.updates import GAP
-
-Range = tuple[int, int]
+from mainstem.lineage.passing import FixedEnds
+from mainstem.lineage.picking import Picker, Range
+from mainstem.lineage.runfile import FORMAT, MANIFEST, SCHEMA, PartitionExtent, RunManifest, Stated
+from mainstem.protocol.log import MessageLog, Record
+from mainstem.protocol.messages import Payload, Progress, Round, decode_control
+from mainstem.protocol.updates import GAP
+from mainstem.protocol.witness import Statement, objection_to, witness_of
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written. `incomplete` are the versions that can no longer be re-derived; `sha256` is the manifest's."""
+    """What was written. `incomplete` are the versions that can no longer be re-derived; `sha256` is the manifest's.
+
+    `objection` says that the log is not the witnessed one; empty where it is.
+    """
 
     path: Path
     nbytes: int
@@ -34,44 +39,30 @@ class Exported:
     versions: int
     incomplete: tuple[int, ...]
     sha256: str
+    objection: str
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """Ranges of offsets by (topic, partition), and what each version lacks."""
+def export(
+    log: MessageLog, federation: str, target: Path, software: str = "", statement: Statement | None = None
+) -> Exported:
+    """Write the run to `target`, streaming, with the `statement` of its witness, else with its own end as the witness.
 
-    ranges: dict[tuple[str, int], list[Range]] = field(default_factory=dict)
-    versions: list[Stated] = field(default_factory=list)
-
-    def add(self, topic: str, partition: int, first: int, count: int) -> None:
-        self.ranges.setdefault((topic, partition), []).append((first, first + count))
-
-    def chunks(self, topic: str, weights: Weights) -> None:
-        for run in weights.chunks:
-            self.add(topic, run.partition, run.first, run.count)
-
-
-def export(log: MessageLog, federation: str, target: Path, software: str = "") -> Exported:
-    """Write the run to `target`, streaming; raises ConfigError where that cannot be written or exists, LogError."""
+    Raises ConfigError where that cannot be written or exists, LogError."""
     if target.exists():
         raise ConfigError(f"{target} exists already: choose another name")
-    history = read_history(log, federation)
-    wanted = _wanted(log, history)
+    history, source = read_history(log, federation), FixedEnds(log)
+    end = witness_of(history.hashes)
+    assert end is not None  # a history has an opened record
+    statement = statement or Statement(federation=federation, witness=end)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with zipfile.ZipFile(scratch, "x", zipfile.ZIP_STORED) as archive:
-            parts = list(_parts(log, history, wanted, archive))
-            manifest = Manifest(
-                format=FORMAT,
-                schema=SCHEMA,
-                federation=federation,
-                head=history.head.link.hash,
-                versions=wanted.versions,
-                parts=parts,
-                software=software,
-            )
-            text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            archive.writestr(zipfile.ZipInfo(MANIFEST), text)
+        with closing(Spill()) as spill:
+            picker = Picker(source, history, spill)
+            written = _write(source, history, picker, scratch, software, statement)
+            if written is None:  # now it is known what is named, and is read in order once more
+                scratch.unlink()
+                written = _write(source, history, picker, scratch, software, statement)
+            assert written is not None
         nbytes = scratch.stat().st_size
         scratch.rename(target)
     except OSError as error:
@@ -79,70 +70,105 @@ def export(log: MessageLog, federation: str, target: Path, software: str = "") -
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
+    manifest, sha256 = written
     return Exported(
         path=target,
         nbytes=nbytes,
-        records=sum(part.records for part in parts),
-        versions=len(wanted.versions),
-        incomplete=tuple(stated.version for stated in wanted.versions if not stated.complete),
-        sha256=hashlib.sha256(text).hexdigest(),
+        records=sum(part.records for part in manifest.parts),
+        versions=len(manifest.versions),
+        incomplete=tuple(stated.version for stated in manifest.versions if not stated.complete),
+        sha256=sha256,
+        objection=objection_to(federation, history.hashes, statement.witness),
     )
 
 
-def _wanted(log: MessageLog, history: History) -> _Wanted:
-    topics, wanted = history.opened.topics, _Wanted()
-    _, end = log.bounds(topics.control, 0)
-    wanted.add(topics.control, 0, 0, end)
-    wanted.chunks(topics.data, history.opened.weights)
-    wanted.versions.append(Stated(version=0, sha256=history.opened.weights.sha256, complete=True))
-    for _, record in history.steps():
-        if not isinstance(record, Round):
-            continue
-        wanted.chunks(topics.data, record.weights)
-        complete = True
-        for item in record.accepted:
-            wanted.add(topics.aggregator, 0, item.offset, 1)
-            try:
-                wanted.chunks(topics.aggregator, manifest_of(log, topics.aggregator, item).weights)
-            except (UnreadableError, RefusedError, DecodeError):
-                complete = False
-        wanted.versions.append(Stated(version=record.version, sha256=record.weights.sha256, complete=complete))
-    return wanted
+def _write(
+    source: FixedEnds, history: History, picker: Picker, scratch: Path, software: str, statement: Statement
+) -> tuple[RunManifest, str] | None:
+    """The archive's manifest and the sha256 of that; None where the picker has only now missed something."""
+    known = picker.missed
+    with zipfile.ZipFile(scratch, "x", zipfile.ZIP_STORED) as archive:
+        parts = list(_parts(source, history, picker, archive))
+        if picker.missed and not known:
+            return None
+        rounds = [link.record for link in history.links if isinstance(link.record, Round)]
+        manifest = RunManifest(
+            format=FORMAT,
+            schema=SCHEMA,
+            federation=history.opened.federation,
+            head=history.head.link.hash,
+            versions=[
+                Stated(version=0, sha256=history.opened.weights.sha256, complete=True),
+                *(
+                    Stated(version=r.version, sha256=r.weights.sha256, complete=r.version not in picker.incomplete)
+                    for r in rounds
+                ),
+            ],
+            parts=parts,
+            witness=statement.witness,
+            acceptances=statement.acceptances,
+            software=software,
+        )
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        archive.writestr(zipfile.ZipInfo(MANIFEST), text)
+    return manifest, hashlib.sha256(text).hexdigest()
 
 
-def _parts(log: MessageLog, history: History, wanted: _Wanted, archive: zipfile.ZipFile) -> Iterator[Part]:
-    topics = history.opened.topics
-    for role, topic in (("control", topics.control), ("data", topics.data), ("aggregator", topics.aggregator)):
-        for partition in range(log.partitions(topic)):
-            begin, end = log.bounds(topic, partition)
-            entry = f"records/{role}-{partition}"
-            state, count, nbytes = hashlib.sha256(), 0, 0
-            with archive.open(zipfile.ZipInfo(entry), "w", force_zip64=True) as sink:
-                for record in _records(log, topic, partition, wanted.ranges.get((topic, partition), []), begin, end):
-                    if role == "control" and _passing(record):
-                        continue
-                    for piece in frame(record):
-                        sink.write(piece)
-                        state.update(piece)
-                        nbytes += len(piece)
-                    count += 1
-            yield Part(
-                topic=topic,
-                partition=partition,
-                begin=begin,
-                end=end,
-                entry=entry,
-                records=count,
-                nbytes=nbytes,
-                sha256=state.hexdigest(),
-            )
+def _parts(source: FixedEnds, history: History, picker: Picker, archive: zipfile.ZipFile) -> Iterator[PartitionExtent]:
+    topics, known = history.opened.topics, picker.missed
+    models: dict[int, list[Range]] = {}
+    for weights in _models(history):
+        for run in weights.chunks:
+            models.setdefault(run.partition, []).append((run.first, run.first + run.count))
+    control = {0: [source.bounds(topics.control, 0)]}
+    named = (("control", topics.control, control), ("data", topics.data, models))
+    for role, topic, ranges in (*named, ("aggregator", topics.aggregator, picker.ranges)):
+        for partition in range(source.partitions(topic)):
+            if (role, partition) == ("aggregator", 0) and not known:
+                records = picker.records()
+            else:
+                records = _records(source, topic, partition, ranges.get(partition, []))
+            if role == "control":
+                records = (record for record in records if not _passing(record))
+            yield _part(source, topic, partition, f"records/{role}-{partition}", records, archive)
 
 
-def _records(
-    log: MessageLog, topic: str, partition: int, ranges: list[Range], begin: int, end: int
-) -> Iterator[Record]:
+def _models(history: History) -> Iterator[Payload]:
+    yield history.opened.weights
+    for link in history.links:
+        if isinstance(link.record, Round):
+            yield from (link.record.weights, *link.record.state.values())
+            if link.record.weights.change is not None:
+                yield link.record.weights.change
+
+
+def _part(
+    source: FixedEnds, topic: str, partition: int, entry: str, records: Iterator[Record], archive: zipfile.ZipFile
+) -> PartitionExtent:
+    begin, end = source.bounds(topic, partition)
+    state, count, nbytes = hashlib.sha256(), 0, 0
+    with archive.open(zipfile.ZipInfo(entry), "w", force_zip64=True) as sink:
+        for record in records:
+            for piece in frame(record):
+                sink.write(piece)
+                state.update(piece)
+                nbytes += len(piece)
+            count += 1
+    return PartitionExtent(
+        topic=topic,
+        partition=partition,
+        begin=begin,
+        end=end,
+        entry=entry,
+        records=count,
+        nbytes=nbytes,
+        sha256=state.hexdigest(),
+    )
+
+
+def _records(source: FixedEnds, topic: str, partition: int, ranges: list[Range]) -> Iterator[Record]:
     """The records of these ranges as far as they are there, in order, each once."""
-    merged = _merged(ranges, begin, end)
+    merged = _merged(ranges, *source.bounds(topic, partition))
     spans: list[list[Range]] = []
     for piece in merged:
         if spans and piece[0] - spans[-1][-1][1] <= GAP:
@@ -152,7 +178,7 @@ def _records(
     for span in spans:
         pieces = iter(span)
         first, last = next(pieces)
-        for record in log.read(topic, partition, span[0][0], span[-1][1]):
+        for record in source.read(topic, partition, span[0][0], span[-1][1]):
             while record.offset >= last:
                 first, last = next(pieces)
             if record.offset >= first:

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import msgspec
 
 from mainstem.errors import DecodeError
-from mainstem.ports import Record
-from mainstem.topics import MESSAGE_LIMIT
+from mainstem.protocol.log import Record
+from mainstem.protocol.topics import MESSAGE_LIMIT
 
 HEAD = struct.Struct("<QqIii")
 LARGEST = 2 * MESSAGE_LIMIT

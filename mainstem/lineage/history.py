@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mainstem.chain import Chain, Head, Link
-from mainstem.control import ControlTopic, Entry
 from mainstem.errors import LogError
-from mainstem.messages import Finished, Lifecycle, Opened
-from mainstem.ports import MessageLog
+from mainstem.protocol.chain import Chain, Head, Link
+from mainstem.protocol.changes import Way, is_whole
+from mainstem.protocol.control import ControlTopic, Entry
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Finished, Lifecycle, Opened, Round
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,24 @@ class History:
     links: tuple[Link, ...]
     head: Head
     strays: tuple[Stray, ...]
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The sha256 of each record of the chain, the oldest first."""
+        return tuple(link.hash for link in self.links)
+
+    def way(self, version: int) -> Way | None:
+        """How a version is read, whether the run's model descends from it or not; None where no round made it."""
+        if version == 0:
+            return Way(self.opened.weights)
+        for head, record in self.steps():
+            if isinstance(record, Round) and record.version == version:
+                if is_whole(record.weights):
+                    return Way(record.weights)
+                before = head.way(head.base.version)
+                assert before is not None
+                return Way(before.whole, (*before.steps, record.weights))
+        return None
 
     def steps(self) -> Iterator[tuple[Head, Lifecycle]]:
         """Each record after `opened`, with the head that it follows."""

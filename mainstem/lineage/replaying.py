@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from mainstem import strategies, updates
-from mainstem.chain import Head
+from mainstem.aggregation import strategies
 from mainstem.errors import ConfigError
 from mainstem.lineage.history import History, read_history
 from mainstem.lineage.proving import rederive
-from mainstem.messages import Round, Strategy, TensorSpec
-from mainstem.ports import MessageLog
-from mainstem.weights import Tensor, digest
+from mainstem.lineage.reading import RunReader
+from mainstem.protocol.chain import Head
+from mainstem.protocol.exchange import exchange
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Round, StrategyChoice, TensorSpec
+from mainstem.protocol.weights import Tensor, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One round, made again. `same` means to the last byte."""
+    """One round, made again `without` some clients. `left_out` are those that the strategy then leaves out.
+
+    `same` means to the last byte.
+    """
 
     round: int
     version: int
-    strategy: Strategy
+    strategy: StrategyChoice
     updates: int
+    without: tuple[str, ...]
     left_out: tuple[str, ...]
     committed: str
     sha256: str
@@ -61,7 +67,7 @@ def replay(
     federation: str,
     *,
     round: int | None = None,
-    strategy: Strategy | None = None,
+    strategy: StrategyChoice | None = None,
     without: Collection[str] = (),
 ) -> Iterator[Replay]:
     """Make a round, or each round that the run's model descends from, again: each from its real base.
@@ -73,42 +79,46 @@ def replay(
     history = read_history(log, federation)
     if strategy is not None:
         strategies.make(strategy.name, strategy.params)
-    chosen = list(_rounds(history, round))
-    known = {item.client for _, record in chosen for item in record.accepted}
+    chosen = _rounds(history, round)
+    known = {item.client for record in chosen.values() for item in record.accepted}
     for client in sorted(set(without) - known):
         what = "the run" if round is None else f"round {round}"
         raise ConfigError(f"--without {client}: no update of that client counts in {what}")
-    for head, record in chosen:
-        yield _again(log, head, record, strategy, frozenset(without))
+    with RunReader(log, history, lambda record: record.seq in chosen) as run:
+        for head, record in history.steps():
+            if isinstance(record, Round) and record.seq in chosen:
+                run.begin(record)
+                yield _again(run, head, record, strategy, frozenset(without))
 
 
-def _rounds(history: History, number: int | None) -> Iterator[tuple[Head, Round]]:
+def _rounds(history: History, number: int | None) -> dict[int, Round]:
+    """Those that the run's model descends from, or the one with that number, by `seq`; raises ConfigError for none."""
     lineage = {base.seq for base in history.head.lineage}
-    found = [
-        (head, record)
-        for head, record in history.steps()
-        if isinstance(record, Round) and record.seq in lineage and number in (None, record.round)
-    ]
+    rounds = (link.record for link in history.links if isinstance(link.record, Round))
+    found = {record.seq: record for record in rounds if record.seq in lineage and number in (None, record.round)}
     if not found:
         what = "committed no round yet" if number is None else f"has no round {number}"
         raise ConfigError(f"federation {history.opened.federation} {what}; its model is version {history.head.version}")
-    yield from found
+    return found
 
 
-def _again(log: MessageLog, head: Head, record: Round, strategy: Strategy | None, without: frozenset[str]) -> Replay:
+def _again(
+    run: RunReader, head: Head, record: Round, strategy: StrategyChoice | None, without: frozenset[str]
+) -> Replay:
     used = strategy or record.strategy
     kept = [item for item in record.accepted if item.client not in without]
-    made = rederive(log, head, kept, used)
-    committed = updates.read(log, head.opened.topics.data, record.weights)
+    made = rederive(run, head, record, kept, strategy)
+    committed, specs = run.tensors(record.weights), exchange(head.opened).model
     return Replay(
         round=record.round,
         version=record.version,
         strategy=used,
         updates=len(kept),
-        left_out=tuple(sorted({item.client for item in record.accepted} & without)),
+        without=tuple(sorted({item.client for item in record.accepted} & without)),
+        left_out=tuple(item.client for item, due in zip(kept, made.weighing, strict=True) if due.left_out),
         committed=record.weights.sha256,
-        sha256=digest(record.weights.tensors, made),
-        differences=tuple(_difference(*each) for each in zip(record.weights.tensors, committed, made, strict=True)),
+        sha256=digest(specs, made.tensors),
+        differences=tuple(_difference(*each) for each in zip(specs, committed, made.tensors, strict=True)),
     )
 
 

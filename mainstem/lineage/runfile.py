@@ -21,19 +21,20 @@ from mainstem.errors import DecodeError, LogError, UnreadableError
 from mainstem.lineage.frames import HEAD, measure, read_frame
 from mainstem.lineage.history import read_history
 from mainstem.lineage.proving import Proof, verify
-from mainstem.messages.parts import Count
-from mainstem.ports import Outgoing, Record
-from mainstem.topics import TopicSpec, aggregator_topic, control_topic, data_topic
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages.parts import Count
+from mainstem.protocol.topics import TopicSpec, aggregator_topic, control_topic, data_topic
+from mainstem.protocol.witness import Acceptance, Statement, Witness, objection_to
 
 FORMAT, SCHEMA = "mainstem-run", 1
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 << 20
 _LOCAL = struct.Struct("<4s22xHH")  # a local file header: signature, lengths of its name and of its extra field
-_BLOCK = 1 << 20
+_PIECE_BYTES = 1 << 20
 _HELD = 16 << 20  # bytes after which a poll gives what it has
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class PartitionExtent(msgspec.Struct, frozen=True, kw_only=True):
     """A partition's records in the file. `begin` and `end` are the log's bounds when it was exported."""
 
     topic: str
@@ -54,20 +55,25 @@ class Stated(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file holds. `head` is the sha256 of the record at the chain's head."""
+class RunManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file holds. `head` is the sha256 of the record at the chain's head.
+
+    `witness` is what was witnessed of the log when it was exported, and `acceptances` what people had decided.
+    """
 
     format: str
     schema: int
     federation: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{8}\Z")]
     head: str
     versions: list[Stated]
-    parts: list[Part]
+    parts: list[PartitionExtent]
+    witness: Witness
+    acceptances: tuple[Acceptance, ...] = ()
     software: str = ""
 
 
 class RunFile:
-    """Implements `ports.MessageLog` over a file. Raises DecodeError where the file is not what it must be.
+    """Implements `log.MessageLog` over a file. Raises DecodeError where the file is not what it must be.
 
     Opening reads it once from end to end. Use it as a context manager, or close it.
     """
@@ -97,17 +103,26 @@ class RunFile:
         """Whose run it is."""
         return self.manifest.federation
 
-    def proofs(self) -> Iterator[Proof]:
-        """`verify`, and that the run is the one that the manifest states."""
+    @property
+    def statement(self) -> Statement:
+        """What the file says of the log's witness."""
+        manifest = self.manifest
+        return Statement(federation=self.federation, witness=manifest.witness, acceptances=manifest.acceptances)
+
+    def proofs(self, witness: Witness | None = None) -> Iterator[Proof]:
+        """`verify`, that the run is the one that the manifest states, and that it holds this witness and its own."""
         stated = {each.version: each.sha256 for each in self.manifest.versions}
-        for proof in verify(self, self.federation):
+        for proof in verify(self, self.federation, witness=self.manifest.witness):
             if proof.version is None or stated.pop(proof.version, None) == proof.sha256 or proof.state == "differs":
                 yield proof
             else:
                 yield Proof(proof.version, proof.sha256, "differs", "the manifest states another sha256 for it")
         for version, sha256 in stated.items():
             yield Proof(version, sha256, "differs", "the manifest states it, but the records do not make it")
-        if read_history(self, self.federation).head.link.hash != self.manifest.head:
+        history = read_history(self, self.federation)
+        if witness != self.manifest.witness and (said := objection_to(self.federation, history.hashes, witness)):
+            yield Proof(None, "", "differs", said)
+        if history.head.link.hash != self.manifest.head:
             yield Proof(None, "", "differs", "the run's head is not the one that the manifest states")
 
     # ------------------------------------------------------------ opening
@@ -154,14 +169,14 @@ class RunFile:
             entries[info.filename] = (place, info.file_size)
         return entries
 
-    def _manifest(self, entries: dict[str, tuple[int, int]]) -> tuple[Manifest, str]:
+    def _manifest(self, entries: dict[str, tuple[int, int]]) -> tuple[RunManifest, str]:
         place, size = entries.get(MANIFEST, (0, 0))
         if not 0 < size <= LARGEST_MANIFEST:
             raise DecodeError(f"{self._path} is no exported run: it has no {MANIFEST} of a sensible size")
         self._file.seek(place)
         text = self._file.read(size)
         try:
-            manifest = msgspec.json.decode(text, type=Manifest)
+            manifest = msgspec.json.decode(text, type=RunManifest)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DecodeError(f"{self._path}: {MANIFEST} is not readable: {error}") from error
         if (manifest.format, manifest.schema) != (FORMAT, SCHEMA):
@@ -170,7 +185,7 @@ class RunFile:
             )
         return manifest, hashlib.sha256(text).hexdigest()
 
-    # ------------------------------------------------------------ ports.MessageLog
+    # ------------------------------------------------------------ log.MessageLog
     def _index(self, topic: str, partition: int) -> _Index:
         held = self._parts.get(topic, [])
         if not 0 <= partition < len(held):
@@ -178,7 +193,7 @@ class RunFile:
         return held[partition]
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """See `ports.MessageLog`. Records that no version names are not in the file."""
+        """See `log.MessageLog`. Records that no version names are not in the file."""
         index = self._index(topic, partition)
         if start < index.part.begin:
             raise UnreadableError(
@@ -189,16 +204,16 @@ class RunFile:
         return index.records(start, end)
 
     def cursor(self, topic: str, partition: int, start: int) -> FileCursor:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         return FileCursor(self._index(topic, partition), start)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         part = self._index(topic, partition).part
         return part.begin, part.end
 
     def partitions(self, topic: str, least: int = 1) -> int:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         self._index(topic, 0)
         return len(self._parts[topic])
 
@@ -229,7 +244,7 @@ class RunFile:
 class _Index:
     """Where each record of a partition is in the file; checks the partition's bytes when it is made."""
 
-    def __init__(self, file: BinaryIO, path: Path, part: Part, place: int, size: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, part: PartitionExtent, place: int, size: int) -> None:
         self.part = part
         self.offsets, self._places = array("q"), array("q")
         self._file = file
@@ -245,8 +260,8 @@ class _Index:
             self.offsets.append(offset)
             self._places.append(place + at)
             state.update(head)
-            for start in range(0, length, _BLOCK):
-                state.update(file.read(min(_BLOCK, length - start)))
+            for start in range(0, length, _PIECE_BYTES):
+                state.update(file.read(min(_PIECE_BYTES, length - start)))
             at, previous = at + HEAD.size + length, offset
         if (len(self.offsets), size) != (part.records, part.nbytes) or state.hexdigest() != part.sha256:
             raise DecodeError(f"{path}: the records of {part.topic} are not those that the manifest states")
@@ -266,18 +281,18 @@ class _Index:
 
 
 class FileCursor:
-    """Implements `ports.Cursor`."""
+    """Implements `log.Cursor`."""
 
     def __init__(self, index: _Index, start: int) -> None:
         self._index, self._position = index, start
 
     @property
     def position(self) -> int:
-        """See `ports.Cursor`."""
+        """See `log.Cursor`."""
         return self._position
 
     def poll(self, timeout: float, limit: int = 500) -> list[Record]:
-        """See `ports.Cursor`; nothing new ever comes."""
+        """See `log.Cursor`; nothing new ever comes."""
         index = self._index
         if self._position < index.part.begin:
             raise UnreadableError(f"{index.part.topic} was exported from {index.part.begin}; {self._position} is gone")

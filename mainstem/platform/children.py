@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mainstem import disk
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.probe import Pulse
-from mainstem.metrics.beat import BEAT
-from mainstem.processes import die_with_parent
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.probe import Pulse
+from mainstem.runtime import disk
+from mainstem.runtime.metrics.beat import BEAT
+from mainstem.runtime.processes import end_child, signal_group, start_child
 
 OUTPUT_LIMIT = 1 << 20  # bytes of a child's captured output from which a start begins a new file
 
@@ -88,11 +88,9 @@ class ProcessChild:
         try:
             os.set_blocking(beats, False)
             with open(self.output, "ab") as output:
-                self._process = subprocess.Popen(
+                self._process = start_child(
                     self.command, env=self.environment | {BEAT: str(pipe)}, pass_fds=(pipe,),
                     stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                    start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone, which stops in order
-                    preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
                 )  # fmt: skip
         except BaseException:
             os.close(beats)
@@ -121,18 +119,12 @@ class ProcessChild:
     def kill(self) -> None:
         """See `Child.kill`. The rest of its session is killed too, so that no worker stays behind."""
         if self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            signal_group(self._process, signal.SIGKILL)
 
     def stop(self, timeout: float) -> None:
         """See `Child.stop`."""
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                self._process.wait()
+            end_child(self._process, timeout)
         self._listen_to(None)
 
     def last_words(self) -> str:

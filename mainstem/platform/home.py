@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mainstem.errors import ConfigError
+from mainstem.runtime import environ
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Home:
     @staticmethod
     def locate(path: str | Path | None = None) -> Home:
         """The home that `path`, else MAINSTEM_HOME, else the working directory names; makes nothing."""
-        return Home(Path(path or os.environ.get("MAINSTEM_HOME") or ".mainstem").expanduser().absolute())
+        return Home(Path(path).expanduser().absolute() if path else environ.home(os.environ))
 
     def make(self) -> None:
         """Create what is missing of it; raises ConfigError where that is not possible."""

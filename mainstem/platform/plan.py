@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mainstem.errors import ConfigError
-from mainstem.metrics.port import HOST as METRICS_HOST
-from mainstem.metrics.port import PORT as METRICS_PORT
-from mainstem.metrics.port import port_of
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home
-from mainstem.processes import next_free_port, port_is_free
-from mainstem.site import site_of
+from mainstem.runtime import endpoints
+from mainstem.runtime.metrics.port import HOST as METRICS_HOST
+from mainstem.runtime.metrics.port import PORT as METRICS_PORT
+from mainstem.runtime.metrics.port import port_of
+from mainstem.runtime.processes import next_free_port, port_is_free
+from mainstem.runtime.site import site_of
 
 HOST = "127.0.0.1"
 PORT, KAFKA_PORT = 8000, 9092
@@ -53,8 +54,8 @@ def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str
     """What every process gets: this process's environment and the platform's variables, but no secret."""
     inherited = {name: value for name, value in os.environ.items() if not _is_secret(name)}
     ours = {
-        "KML_CLOUD_BOOTSTRAP_SERVERS": addresses.kafka,
-        "DATA_BOOTSTRAP_SERVERS": inherited.get("DATA_BOOTSTRAP_SERVERS") or addresses.kafka,
+        endpoints.CLOUD_SERVERS: addresses.kafka,
+        **endpoints.data_environ(endpoints.data({**inherited, endpoints.CLOUD_SERVERS: addresses.kafka})),
         "MAINSTEM_HOME": str(home.root),
         "MAINSTEM_API": addresses.web,
         "MAINSTEM_LOG_STREAM": "off",
@@ -83,8 +84,8 @@ def processes(
     token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
     apart = {name: value for name, value in base.items() if name != "DATABASE_URL"}  # it may hold a password
     web = [
-        "--config", "python:backend.config.gunicorn", "--graceful-timeout", "5", "--log-level", "warning",
-        "backend.config.wsgi:application",
+        "--config", "python:backend.project.gunicorn", "--graceful-timeout", "5", "--log-level", "warning",
+        "backend.project.wsgi:application",
     ]  # fmt: skip
     held = {LEASE: lease} if lease else {}
     bound = {"MAINSTEM_BIND": f"{HOST}:{addresses.port}", "MAINSTEM_WEB_WORKERS": "1"}
@@ -92,7 +93,7 @@ def processes(
         "web": ("gunicorn", web, base | key | bound),
         "control_logger": ("control_logger", [], apart | token),
         "data_control_logger": ("data_control_logger", [], apart | token),
-        "aggregator": ("backend.aggregator", [], apart),
+        "aggregator": ("mainstem.aggregator", [], apart | token),
         "launchers": ("backend.launchers", [], base | key | held),
     }
     ports = _metrics_ports(base, list(parts))

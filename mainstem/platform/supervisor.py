@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mainstem import disk
 from mainstem.errors import MainstemError
 from mainstem.platform.children import Child
+from mainstem.runtime import disk
+from mainstem.runtime.backoff import pause
 
-BACKOFF_FIRST, BACKOFF_LAST = 0.5, 30.0  # seconds
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a child that died is started again
 STEADY = 60.0  # a child that ran this long is well again: its next death is its first
 STOP_SECONDS = 25.0  # the launcher gives its Jobs 15 s to end
 HANG_SECONDS = 60.0  # a child that has given signs of life and gives none for so long hangs
@@ -30,10 +31,6 @@ log = logging.getLogger(__name__)
 
 class PlatformError(MainstemError):
     """The platform could not be started; the message says which part and why."""
-
-
-class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived. It may arrive anywhere, and what catches every error must let it pass."""
 
 
 @dataclass(slots=True)
@@ -133,8 +130,8 @@ class Supervisor:
         quietly("telling of the change", self.changed)
 
     def _back_off(self, state: _State) -> float:
-        wait: float = min(BACKOFF_FIRST * 2**state.deaths, BACKOFF_LAST)
         state.deaths += 1
+        wait = pause(state.deaths, FIRST_PAUSE, LONGEST_PAUSE)
         state.due = self.clock() + wait
         return wait
 

@@ -13,23 +13,24 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from secrets import token_hex
-from types import FrameType
 
-from mainstem import disk, topics
 from mainstem.errors import ConfigError, LogError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.door import knock
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.prepare import Say as Progress
-from mainstem.kafka.prepare import prepare
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.broker.prepare import Say as Progress
+from mainstem.kafka.broker.prepare import prepare
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.door import knock
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.platform import plan, secret_settings
 from mainstem.platform.children import BrokerChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.plan import Addresses
 from mainstem.platform.secret_settings import Secrets
-from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor, quietly
-from mainstem.processes import die_with_parent, identity
+from mainstem.platform.supervisor import PlatformError, Supervisor, quietly
+from mainstem.protocol import topics
+from mainstem.runtime import disk, endpoints
+from mainstem.runtime.processes import end_child, identity, start_child
+from mainstem.runtime.program import insist, raising
 
 READY_SECONDS = 600.0  # what cannot start ends by itself, which is seen at once
 MIGRATE_SECONDS = 1800.0
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class UpOptions:
     """What a person chose: ports (None: as last time, else 8000 and 9092 or the next free ones), log format."""
 
     port: int | None = None
@@ -70,7 +71,7 @@ class Platform:
     def __init__(
         self,
         home: Home,
-        options: Options,
+        options: UpOptions,
         say: Callable[[str], None],
         progress: Callable[[], contextlib.AbstractContextManager[Progress]],
     ) -> None:
@@ -88,17 +89,17 @@ class Platform:
     def up(self) -> Iterator[Ready]:
         """Start everything, wait until it answers, and stop everything at the end, in reverse order.
 
-        SIGINT and SIGTERM raise `Stopped` inside; while stopping they are ignored. Raises PlatformError, BrokerError
-        or ConfigError with a sentence when something cannot start; then nothing is left running.
+        SIGINT and SIGTERM raise `Termination` inside; once it stops, SIGINT ends this process at once, and the kernel
+        the others. Raises PlatformError, BrokerError or ConfigError with a sentence when something cannot start; then
+        nothing is left running.
         """
         began = time.monotonic()
         self.home.make()
-        with self.home.held(), _signals():
+        with self.home.held(), raising():
             try:
                 yield self._start(began)
             finally:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_IGN)
+                insist()
                 self.say("Stopping ...")
                 self.supervisor.stop()
                 if self._running is not None:
@@ -106,7 +107,7 @@ class Platform:
                     self._tell()
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Look after the processes until `until` says so, or until SIGINT or SIGTERM raises `Stopped`."""
+        """Look after the processes until `until` says so, or until SIGINT or SIGTERM raises `Termination`."""
         looked = float("-inf")
         while not until():
             self.supervisor.tick()
@@ -161,7 +162,7 @@ class Platform:
             self.supervisor.start(BrokerChild(broker))
             self.say(f"Kafka        {addresses.kafka}  ({time.monotonic() - step:.1f} s)")
         else:
-            config = client_config(addresses.kafka, base.get("KML_CLOUD_CLIENT_CONFIG"))
+            config = client_config(addresses.kafka, endpoints.cloud(base).properties)
             brokers = knock(config, KAFKA_SECONDS)
             self.say(f"Kafka        {addresses.kafka}, {brokers} broker{'s' * (brokers != 1)}")
 
@@ -169,7 +170,7 @@ class Platform:
         port = plan.choose_port(self.options.port, last.port if last else None, plan.PORT, "--port")
         if port != plan.PORT and self.options.port is None and (last is None or last.port != port):
             self.say(f"Port {plan.PORT} is taken, so the web UI is at port {port}.")
-        external = os.environ.get("KML_CLOUD_BOOTSTRAP_SERVERS", "").strip()
+        external = endpoints.cloud(os.environ).servers
         if external:
             if self.options.kafka_port is not None:
                 raise ConfigError("--kafka-port is for our own broker, but KML_CLOUD_BOOTSTRAP_SERVERS names another")
@@ -205,26 +206,24 @@ class Platform:
     def _database(self, environment: dict[str, str], command: list[str]) -> Iterator[Callable[[], None]]:
         """Take and prepare the database beside what else is done; what is yielded waits for it, or raises."""
         step = time.monotonic()
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
-        ) as process:  # fmt: skip
+        process = start_child(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-            def wait() -> None:
-                try:
-                    out, errors = process.communicate(timeout=MIGRATE_SECONDS)
-                except subprocess.TimeoutExpired as error:
-                    limit = f"within {MIGRATE_SECONDS:.0f} s: does another process hold it?"
-                    raise PlatformError(f"the database could not be prepared {limit}") from error
-                if process.returncode:
-                    raise PlatformError(self._unprepared(out + errors, process.returncode))
-                if out.strip():
-                    self.say(f"database     brought up to date  ({time.monotonic() - step:.1f} s)")
+        def wait() -> None:
+            try:
+                out, errors = process.communicate(timeout=MIGRATE_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                limit = f"within {MIGRATE_SECONDS:.0f} s: does another process hold it?"
+                raise PlatformError(f"the database could not be prepared {limit}") from error
+            if process.returncode:
+                raise PlatformError(self._unprepared((out + errors).decode(errors="replace"), process.returncode))
+            if out.strip():
+                self.say(f"database     brought up to date  ({time.monotonic() - step:.1f} s)")
 
+        with process:
             try:
                 yield wait
             finally:
-                process.kill()
+                end_child(process)
 
     def _unprepared(self, told: str, code: int) -> str:
         lines = [line.strip() for line in told.splitlines() if line.strip()]
@@ -236,17 +235,13 @@ class Platform:
         return f"the database could not be prepared: {reason} (more in {log_file})"
 
     def _create_topics(self, base: dict[str, str]) -> None:
-        cloud, data = base["KML_CLOUD_BOOTSTRAP_SERVERS"], base["DATA_BOOTSTRAP_SERVERS"]
-        cloud_file, data_file = base.get("KML_CLOUD_CLIENT_CONFIG"), base.get("DATA_CLIENT_CONFIG")
-        if data == cloud:
-            data_file = data_file or cloud_file
-        wanted = [(cloud, cloud_file, topics.shared_topics()), (data, data_file, (topics.data_control_spec(),))]
-        for servers, file, specs in wanted:
-            kafka = KafkaLog(client_config(servers, file))
+        cloud, data = endpoints.cloud(base), endpoints.data(base)
+        for where, specs in ((cloud, topics.shared_topics()), (data, (topics.data_control_spec(),))):
+            kafka = KafkaLog(client_config(where.servers, where.properties))
             try:
                 kafka.create_topics(specs)
             except LogError as error:
-                raise PlatformError(f"Kafka at {servers} does not do what it should: {error}") from error
+                raise PlatformError(f"Kafka at {where.servers} does not do what it should: {error}") from error
             finally:
                 kafka.close()
 
@@ -265,18 +260,3 @@ class Platform:
                 answer = str(error)
             time.sleep(0.1)
         raise PlatformError(f"the web UI at {addresses.web} did not answer within {READY_SECONDS:.0f} s ({answer})")
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM become `Stopped` in the main thread; what was before comes back at the end."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise Stopped(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,28 +1,26 @@
-"""What is the same in both loggers' commands: options, signals, exit codes."""
+"""What is the same in both loggers' commands."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-import signal
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol
 
-from mainstem import logs
-from mainstem.errors import MainstemError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.overview import answers
-from mainstem.metrics.health import Health
-from mainstem.metrics.serving import serving
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.overview import answers
 from mainstem.relay.http import Ingest
 from mainstem.relay.loop import Relay
 from mainstem.relay.meters import LaggingSource, MeteredSource, metered, passed_over
 from mainstem.relay.settings import LoggerSettings
-from mainstem.site import site_of
+from mainstem.runtime.metrics.health import Health
+from mainstem.runtime.metrics.serving import serving
+from mainstem.runtime.program import Program, run
+from mainstem.runtime.site import site_of
+from mainstem.runtime.variables import API, LOGS, METRICS, Variable
 
 log = logging.getLogger(__name__)
 
@@ -46,30 +44,21 @@ def run_logger(
     path: str,
     settings: Callable[[], LoggerSettings],
     source: Callable[[LoggerSettings, str], ClosingSource],
+    variables: Sequence[Variable],
     arguments: list[str] | None = None,
 ) -> int:
-    """Run the logger `name` until SIGTERM or SIGINT, then return 0; 1 with a sentence when it cannot start."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {name}",
-        description=description,
-        epilog="Settings are environment variables: KML_CLOUD_BOOTSTRAP_SERVERS, DATA_BOOTSTRAP_SERVERS, MAINSTEM_API, "
-        "MAINSTEM_TOKEN or MAINSTEM_TOKEN_FILE, and KML_CLOUD_CLIENT_CONFIG, DATA_CLIENT_CONFIG (librdkafka property "
-        "files). Delivery is at least once and in order; what the backend refuses is logged and passed over.",
-    )
-    parser.add_argument("--once", action="store_true", help="deliver what is there now, then exit")
-    usual = group_of(name, None)
-    parser.add_argument("--group", help=f"consumer group (default: {usual}, at a site {usual}-$MAINSTEM_SITE)")
-    options = parser.parse_args(arguments)
-    logs.configure(name)
-    stop, health = threading.Event(), Health()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        configured = settings()
+    """Run the logger `name`, which finds its Kafka by these variables; its exit code."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="deliver what is there now, then exit")
+        usual = group_of(name, None)
+        parser.add_argument("--group", help=f"consumer group (default: {usual}, at a site {usual}-$MAINSTEM_SITE)")
+
+    def carry(options: argparse.Namespace, stop: threading.Event) -> None:
+        configured, health = settings(), Health()
         configured.token()
-        site = site_of(os.environ)
         kafka = client_config(configured.bootstrap, configured.client_config)
-        group = options.group or group_of(name, site)
+        group = options.group or group_of(name, site_of(os.environ))
         with (
             closing(Ingest(configured.api, path, configured.token)) as ingest,
             closing(source(configured, group)) as records,
@@ -83,7 +72,8 @@ def run_logger(
                 healthy=ingest.healthy,
                 passed_over=passed_over,
             ).run(once=options.once)
-    except MainstemError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    site = Variable("MAINSTEM_SITE", "the site's name, where several share one cloud", otherwise="the cloud itself")
+    groups = {"Where Kafka is": variables, "The backend": (*API, site), "Metrics": METRICS, "Its log": LOGS}
+    text = f"{description} At least once and in order; what the backend refuses is logged and passed over."
+    return run(Program(name, name, text, groups, add), carry, arguments)

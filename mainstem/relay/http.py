@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from mainstem.addresses import address
 from mainstem.errors import ConfigError
-from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError
+from mainstem.protocol.batch import Batch
+from mainstem.relay.loop import FaultError, HandOverError, Receipt, UnacceptableError
+from mainstem.runtime.backend_address import BackendAddress, problem_of
 
 _HOPELESS = frozenset({400, 413, 415, 422})
 """Statuses that say something about the body, so that trying the same body again cannot help."""
@@ -26,22 +25,15 @@ class Ingest:
     """
 
     def __init__(self, api: str, path: str, token: Callable[[], str], *, timeout: float = 30.0) -> None:
-        parts = urlsplit(api)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"MAINSTEM_API is {api!r}; it must be an address such as http://127.0.0.1:8000")
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise ConfigError(f"MAINSTEM_API is {api!r}; its port is not a number") from error
-        self._https, self._host = parts.scheme == "https", parts.hostname
-        self._port = port or (443 if self._https else 80)  # without one Python's client takes `::1` for host and port
-        self._path = parts.path.rstrip("/") + path
-        self._health = parts.path.rstrip("/") + "/api/health/"
+        self._backend = BackendAddress.of(api)
+        self._path = self._backend.path + path
+        self._where = f"{self._backend}{path}"
+        self._health = self._backend.path + "/api/health/"
         self._token = token
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
 
-    def __call__(self, batch: Batch) -> Answer:
+    def __call__(self, batch: Batch) -> Receipt:
         """Post the batch; raises HandOverError, FaultError or UnacceptableError as `loop.HandOver` says."""
         body = json.dumps(batch.body()).encode()
         try:
@@ -54,7 +46,7 @@ class Ingest:
         if 200 <= status < 300:
             return _answer(content)
         self.close()
-        problem = _problem(content)
+        problem = problem_of(content)
         if status in _HOPELESS:
             raise UnacceptableError(f"status {status}: {problem}")
         if status in (401, 403):
@@ -82,10 +74,6 @@ class Ingest:
             self._connection.close()
             self._connection = None
 
-    @property
-    def _where(self) -> str:
-        return f"{'https' if self._https else 'http'}://{address(self._host, self._port)}{self._path}"
-
     def _post(self, body: bytes) -> tuple[int, bytes]:
         headers = {
             "Authorization": f"Token {self._token()}",
@@ -101,11 +89,7 @@ class Ingest:
         return self._exchange(self._connection, body, headers)
 
     def _connect(self) -> http.client.HTTPConnection:
-        if self._https:
-            return http.client.HTTPSConnection(
-                self._host, self._port, timeout=self._timeout, context=ssl.create_default_context()
-            )
-        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        return self._backend.connect(self._timeout)
 
     def _exchange(
         self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]
@@ -116,11 +100,11 @@ class Ingest:
         return response.status, content
 
 
-def _answer(content: bytes) -> Answer:
+def _answer(content: bytes) -> Receipt:
     try:
         value = json.loads(content)
         refused = [_sentence(entry) for entry in value.get("refused", [])]
-        return Answer(int(value["accepted"]), int(value["duplicates"]), refused)
+        return Receipt(int(value["accepted"]), int(value["duplicates"]), refused)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HandOverError(f"the answer is not one of Mainstem's backend: {content[:200]!r}") from error
 
@@ -128,13 +112,3 @@ def _answer(content: bytes) -> Answer:
 def _sentence(entry: dict[str, Any]) -> str:
     topic, partition = entry.get("topic", ""), entry.get("partition", "")
     return f"{topic}[{partition}]@{entry.get('offset')}: {entry.get('reason')}"
-
-
-def _problem(content: bytes) -> str:
-    """The sentence of an RFC 9457 answer, or its beginning."""
-    try:
-        value = json.loads(content)
-        errors = "; ".join(f"{e['field']}: {e['message']}" for e in value.get("errors", []))
-        return errors or str(value.get("detail") or value.get("title") or "no reason given")
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return content[:200].decode("utf-8", "replace") or "no reason given"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from mainstem.backoff import Backoff
 from mainstem.errors import LogError, MainstemError
-from mainstem.ports import Record
-from mainstem.topics import federation_of
+from mainstem.protocol.batch import Batch
+from mainstem.protocol.log import Record
+from mainstem.protocol.topics import federation_of
+from mainstem.runtime.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -29,43 +29,7 @@ class UnacceptableError(MainstemError):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Records in the order of their partitions, with the ids that make them unique for ever."""
-
-    cluster_id: str
-    topic_ids: Mapping[str, str]
-    records: Sequence[Record]
-
-    def body(self) -> dict[str, Any]:
-        """The JSON object that the backend's ingest endpoints take."""
-        return {"cluster_id": self.cluster_id, "records": [self._entry(record) for record in self.records]}
-
-    def halves(self) -> tuple[Batch, Batch]:
-        """The first and the second half, in order."""
-        middle = len(self.records) // 2
-        return (
-            Batch(self.cluster_id, self.topic_ids, self.records[:middle]),
-            Batch(self.cluster_id, self.topic_ids, self.records[middle:]),
-        )
-
-    def _entry(self, record: Record) -> dict[str, Any]:
-        return {
-            "topic": record.topic,
-            "topic_id": self.topic_ids[record.topic],
-            "partition": record.partition,
-            "offset": record.offset,
-            "timestamp_ms": record.timestamp_ms,
-            "key_b64": _b64(record.key),
-            "value_b64": _b64(record.value),
-        }
-
-
-def _b64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode("ascii")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Receipt:
     """What the backend says of a batch it took. `refused` are its sentences, one a record."""
 
     accepted: int
@@ -73,7 +37,7 @@ class Answer:
     refused: Sequence[str] = ()
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where records come from. Every method may raise LogError."""
 
     def batch(self, timeout: float) -> Batch | None:
@@ -89,7 +53,7 @@ class Source(Protocol):
         ...
 
 
-HandOver = Callable[[Batch], Answer]
+HandOver = Callable[[Batch], Receipt]
 """Gives a batch to the backend; raises HandOverError, FaultError or UnacceptableError."""
 
 FAULTS_TO_SPLIT = 3
@@ -110,7 +74,7 @@ class Stop(Protocol):
 class Relay:
     """Carries batches from `source` to the backend until `stop`. Nothing is committed that was not taken."""
 
-    source: Source
+    source: BatchSource
     hand_over: HandOver
     stop: Stop
     backoff: Backoff = field(default_factory=Backoff)
@@ -183,7 +147,7 @@ class Relay:
         self.backoff.reset()
         return True
 
-    def _tell(self, batch: Batch, answer: Answer) -> None:
+    def _tell(self, batch: Batch, answer: Receipt) -> None:
         for sentence in answer.refused:
             log.warning("the backend refused a record: %s", sentence)
         log.debug(

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from mainstem.errors import LogError
-from mainstem.metrics import names
-from mainstem.metrics.health import Health
-from mainstem.metrics.objects import counter, gauge
-from mainstem.relay.loop import Answer, Batch, FaultError, HandOver, HandOverError, Source, UnacceptableError
+from mainstem.protocol.batch import Batch
+from mainstem.relay.loop import BatchSource, FaultError, HandOver, HandOverError, Receipt, UnacceptableError
+from mainstem.runtime.metrics import names
+from mainstem.runtime.metrics.health import Health
+from mainstem.runtime.metrics.objects import counter, gauge
 
 RECORDS = counter(names.RELAYED)
 BYTES = counter(names.RELAY_BYTES)
@@ -25,7 +26,7 @@ LIMIT_SECONDS = 300.0
 """Until a loop that does not turn is called stuck: one batch may wait for the backend's answer and its health."""
 
 
-class LaggingSource(Source, Protocol):
+class LaggingSource(BatchSource, Protocol):
     """A source that knows how far behind it is."""
 
     @property
@@ -35,7 +36,7 @@ class LaggingSource(Source, Protocol):
 
 
 class MeteredSource:
-    """Implements `loop.Source` over another one."""
+    """Implements `loop.BatchSource` over another one."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class MeteredSource:
         LAG.set_function(lambda: self._source.lag)
 
     def batch(self, timeout: float) -> Batch | None:
-        """See `loop.Source`."""
+        """See `loop.BatchSource`."""
         self._health.turn(limit=LIMIT_SECONDS)
         with self._judged():
             batch = self._source.batch(timeout)
@@ -61,14 +62,14 @@ class MeteredSource:
         return batch
 
     def commit(self, batch: Batch) -> None:
-        """See `loop.Source`."""
+        """See `loop.BatchSource`."""
         with self._judged():
             self._source.commit(batch)
         self._health.worked(KAFKA)
         self._oldest = None
 
     def drained(self) -> bool:
-        """See `loop.Source`."""
+        """See `loop.BatchSource`."""
         return self._source.drained()
 
     @contextlib.contextmanager
@@ -86,7 +87,7 @@ class MeteredSource:
 def metered(hand_over: HandOver, health: Health, answers: Callable[[], bool] = lambda: True) -> HandOver:
     """Counts what the backend says of each batch. `answers`: whether it says that it can do its work."""
 
-    def deliver(batch: Batch) -> Answer:
+    def deliver(batch: Batch) -> Receipt:
         health.turn(limit=LIMIT_SECONDS)
         try:
             answer = hand_over(batch)

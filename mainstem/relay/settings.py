@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mainstem.api_token import token_from
-from mainstem.environ import optional
 from mainstem.errors import ConfigError
+from mainstem.runtime import endpoints
+from mainstem.runtime.api_token import token_from
+from mainstem.runtime.endpoints import Endpoint
+from mainstem.runtime.environ import optional
 
 DEFAULT_API = "http://127.0.0.1:8000"
 
@@ -24,25 +26,16 @@ class LoggerSettings:
     @staticmethod
     def for_cloud(environ: Mapping[str, str]) -> LoggerSettings:
         """Of the logger that reads the cloud's Kafka; raises ConfigError naming the variable."""
-        bootstrap = optional(environ, "KML_CLOUD_BOOTSTRAP_SERVERS")
-        if bootstrap is None:
-            raise ConfigError(
-                "environment variable KML_CLOUD_BOOTSTRAP_SERVERS is missing: give the cloud Kafka's host:port"
-            )
-        return _settings(environ, bootstrap, "KML_CLOUD_CLIENT_CONFIG")
+        return _settings(environ, endpoints.cloud(environ), endpoints.CLOUD_SERVERS, "cloud")
 
     @staticmethod
     def for_data(environ: Mapping[str, str]) -> LoggerSettings:
         """Of the logger that reads the data Kafka, which defaults to the cloud's; raises ConfigError."""
-        data, cloud = (optional(environ, name) for name in ("DATA_BOOTSTRAP_SERVERS", "KML_CLOUD_BOOTSTRAP_SERVERS"))
-        if data is None and cloud is None:
-            raise ConfigError("environment variable DATA_BOOTSTRAP_SERVERS is missing: give the data Kafka's host:port")
-        if data is None or data == cloud:  # one Kafka: its settings may be given once
-            own = "DATA_CLIENT_CONFIG" if optional(environ, "DATA_CLIENT_CONFIG") else "KML_CLOUD_CLIENT_CONFIG"
-            return _settings(environ, data or cloud or "", own)
-        return _settings(environ, data, "DATA_CLIENT_CONFIG")
+        return _settings(environ, endpoints.data(environ), endpoints.DATA_SERVERS, "data")
 
 
-def _settings(environ: Mapping[str, str], bootstrap: str, properties: str) -> LoggerSettings:
+def _settings(environ: Mapping[str, str], kafka: Endpoint, variable: str, whose: str) -> LoggerSettings:
+    if not kafka.servers:
+        raise ConfigError(f"environment variable {variable} is missing: give the {whose} Kafka's host:port")
     api = optional(environ, "MAINSTEM_API") or DEFAULT_API
-    return LoggerSettings(bootstrap, optional(environ, properties), api, token_from(environ, "a logger's token"))
+    return LoggerSettings(kafka.servers, kafka.properties, api, token_from(environ, "a logger's token"))

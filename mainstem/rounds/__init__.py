@@ -1,4 +1,7 @@
-"""The server's state machine of rounds: `machine` decides, over the `events` and effects."""
+"""The server's state machine of rounds: `machine` decides, over `events` and effects, in the `phases` of one table.
+
+`openround` is what it knows under one head, `steps` the round's script.
+"""
 
 from mainstem.rounds.events import (
     Append,
@@ -14,12 +17,17 @@ from mainstem.rounds.events import (
     Reject,
     Seen,
     Unreducible,
+    events_of,
 )
 from mainstem.rounds.machine import RoundMachine
 from mainstem.rounds.making import successor, weighted
+from mainstem.rounds.openround import OpenRound
+from mainstem.rounds.phases import READING, Phase
+from mainstem.rounds.steps import owed, step_of
 from mainstem.rounds.timing import RoundTime
 
 __all__ = [
+    "READING",
     "Append",
     "Check",
     "Checked",
@@ -28,6 +36,8 @@ __all__ = [
     "Effect",
     "Event",
     "Followed",
+    "OpenRound",
+    "Phase",
     "Plan",
     "Reduced",
     "Reject",
@@ -35,6 +45,9 @@ __all__ = [
     "RoundTime",
     "Seen",
     "Unreducible",
+    "events_of",
+    "owed",
+    "step_of",
     "successor",
     "weighted",
 ]

@@ -1,12 +1,18 @@
-"""What happens to a federation's rounds, and what the machine wants done about it."""
+"""What happens to a federation's rounds, and what the machine wants done about it.
+
+One event is a record as it stands in the control topic: `Rejected`, a command's answer that changes nothing else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mainstem.chain import Head
+from mainstem.aggregation.strategies import Weighed
 from mainstem.errors import RefusedError
-from mainstem.messages import (
+from mainstem.protocol.chain import Head
+from mainstem.protocol.control import Entry
+from mainstem.protocol.messages import (
     Accepted,
     Base,
     ClientRecord,
@@ -14,6 +20,7 @@ from mainstem.messages import (
     Command,
     Lifecycle,
     Rejected,
+    Unknown,
     Update,
     Weights,
 )
@@ -37,7 +44,7 @@ class Seen:
 
     offset: int
     time_ms: int
-    record: ClientRecord | None
+    record: ClientRecord | Unknown | None
     problem: str = ""
     sha256: str = ""
     appended: bool = True
@@ -53,9 +60,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """The plan's updates were reduced and the new version's weights are acknowledged."""
+    """The plan's updates were reduced; the new version's weights, and those of its groups, are acknowledged.
+
+    `weighing` has what the strategy decided about each of them.
+    """
 
     weights: Weights
+    weighing: Sequence[Weighed]
+    state: Mapping[str, Weights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ class Commanded:
     command: Command
 
 
-Event = Followed | Seen | Checked | Reduced | Unreducible | Commanded
+Event = Followed | Seen | Checked | Reduced | Unreducible | Commanded | Rejected
 
 
 # ---------------------------------------------------------------- effects
@@ -87,12 +99,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A round that is closed: what it reduces, in this order."""
+    """A round that is closed: what it reduces, in this order; their coefficients are made then."""
 
     base: Base
     accepted: tuple[Accepted, ...]
-    manifests: tuple[Weights, ...]
+    updates: tuple[Update, ...]
     closed: Closed
+    clients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +130,16 @@ class Reject:
 
 
 Effect = Check | Close | Append | Reject
+
+
+# ---------------------------------------------------------------- from the control topic
+def events_of(head: Head | None, entries: Sequence[Entry]) -> list[Event]:
+    """What new entries of the control topic, of which `head` is the newest head, come to, as it is to be digested.
+
+    First what is rejected, so that no command is answered twice; then the head; then the commands.
+    """
+    events: list[Event] = [entry.record for entry in entries if isinstance(entry.record, Rejected)]
+    if head is not None and any(entry.link for entry in entries):
+        events.append(Followed(head))
+    events += [Commanded(entry.offset, entry.record) for entry in entries if isinstance(entry.record, Command)]
+    return events

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from mainstem.chain import Head
 from mainstem.errors import RefusedError
-from mainstem.membership import Roster
-from mainstem.messages import Member, Reason, Update
-from mainstem.policy import Policy
+from mainstem.protocol.chain import Head
+from mainstem.protocol.exchange import check_update
+from mainstem.protocol.messages import Member, Reason, Update
+from mainstem.rounds.membership import Roster
+from mainstem.rounds.policy import Policy
 from mainstem.rounds.timing import RoundTime
-from mainstem.weights import Limits, check_manifest
 
 
-def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Update) -> float:
-    """The coefficient of an update whose manifest stands at `offset`, as far as its tensors do not matter.
+def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Update) -> None:
+    """Whether an update counts whose manifest stands at `offset`, as far as its tensors do not matter.
 
-    Raises RefusedError.
+    Raises RefusedError where it does not.
     """
     client = update.client
     policy.mode.admit(head, update.base)
@@ -24,23 +24,14 @@ def judge(head: Head, policy: Policy, roster: Roster, offset: int, update: Updat
         raise RefusedError(Reason.DUPLICATE, f"it is update {update.number}; one counts for each base, number 0")
     if roster.has_counted(client, update.base):
         raise RefusedError(Reason.DUPLICATE, "an update of this client from this base or a later one counts already")
-    if policy.chooser is not None and client not in (head.selected.clients if head.selected else ()):
+    asked = () if policy.chooser is not None and head.selected is None else head.asked
+    if asked is not None and client not in asked:
         raise RefusedError(Reason.NOT_SELECTED, f"round {head.round + 1} does not ask this client")
     if not 1 <= update.examples <= head.rules.max_examples:
         raise RefusedError(Reason.EXAMPLES, f"it claims {update.examples} examples")
     roster.measure(update)
-    check_writer(update)
-    limits = Limits(nbytes=head.rules.max_update_bytes)
-    check_manifest(update.weights, limits, head.opened.weights.tensors, before=offset)
-    return policy.coefficient(head, update.base, update.examples)
-
-
-def check_writer(update: Update) -> None:
-    """An update's tensors are its client's own: a copy of another's manifest does not count; raises RefusedError."""
-    if update.weights.writer != update.client:
-        raise RefusedError(
-            Reason.MALFORMED, f"its weights were written by {update.weights.writer[:64]!r}, not by {update.client}"
-        )
+    policy.check_claim(head, update)
+    check_update(update, policy.exchange, head.rules.max_update_bytes, before=offset)
 
 
 def asks(head: Head, policy: Policy, roster: Roster, time: RoundTime) -> bool:
@@ -69,7 +60,7 @@ def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str
     assert policy.chooser is not None
     rules, asked = head.rules, head.selected.clients if head.selected else ()
     members = [member for member in roster.members if member.status == "active" and member.client not in asked]
-    needed = head.selected.quorum if head.selected else rules.quorum or 1
+    needed = head.selected.quorum if head.selected else max(rules.quorum or 1, policy.strategy.least)
     kept = _reliable(head, roster, time_ms) if head.resumed else 0  # at a deadline nobody asked can be relied on
     counting = kept if head.resumed else len(asked)
     if not members or len(members) + counting < needed:
@@ -80,7 +71,7 @@ def choose(head: Head, policy: Policy, roster: Roster, time_ms: int) -> dict[str
     present = [member for member in members if _is_present(member, head, time_ms)]
     seed = f"{head.opened.training.seed}/{head.round + 1}/{len(asked)}"
     chosen = policy.chooser.choose(present if len(present) >= number else members, number, seed)
-    quorum = head.selected.quorum if head.selected else rules.quorum or min(policy.mode.quorum, len(chosen))
+    quorum = max(needed, needed if head.selected else rules.quorum or min(policy.mode.quorum, len(chosen)))
     return {"round": head.round + 1, "clients": (*asked, *chosen), "quorum": quorum}
 
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from mainstem.chain import Head
-from mainstem.messages import LARGEST_INTEGER, MOST_VALUES, Lifecycle, Metrics
+import msgspec
+
+from mainstem.aggregation.strategies import Weighed
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import LARGEST_INTEGER, MOST_VALUES, Accepted, Lifecycle, Metrics
 
 
 def successor(head: Head, kind: type[Lifecycle], fields: dict[str, object]) -> Lifecycle:
     """A lifecycle record of that kind that follows `head`."""
     link = {"federation": head.opened.federation, "seq": head.link.record.seq + 1, "prev": head.link.hash}
     return kind(**link, **fields)  # type: ignore[arg-type]
+
+
+def decided(accepted: Sequence[Accepted], weighing: Sequence[Weighed]) -> tuple[Accepted, ...]:
+    """What counts, with what the round's strategy decided about each."""
+    return tuple(
+        msgspec.structs.replace(item, coefficient=w.coefficient, score=w.score, left_out=w.left_out, scale=w.scale)
+        for item, w in zip(accepted, weighing, strict=True)
+    )
 
 
 def weighted(metrics: list[Metrics]) -> Metrics | None:

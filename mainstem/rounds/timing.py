@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mainstem.chain import Head
-from mainstem.messages import Member, Rules, Tick
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import Member, Rules, Tick
 from mainstem.rounds.events import Seen
 
 SHORTEST_STEP_MS = 1_000

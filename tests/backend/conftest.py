@@ -21,7 +21,7 @@ if os.environ.get("MAINSTEM_TEST_DATABASE", "sqlite") == "postgres":
     atexit.register(server.close)
     server.start()
     os.environ["DATABASE_URL"] = server.url()
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.project.settings")
 os.environ["MAINSTEM_SECRET_KEY"] = "only-for-tests"
 django.setup()
 
@@ -32,9 +32,11 @@ from backend.accounts.models import ApiToken, User
 from backend.accounts.roles import give
 from backend.catalog import services, workshop
 from backend.catalog.models import Configuration, Model
-from backend.deployments import kafka, projection
-from mainstem.memory_log import MemoryLog
-from tests.backend.support import FakeWorkshop, Ticking
+from backend.deployments.log import kafka
+from backend.deployments.log.outbox import publish_pending
+from backend.deployments.projection import projection
+from mainstem.testing.memory_log import MemoryLog
+from tests.backend.support import FakeWorkshop, Ticking, project
 
 
 @pytest.fixture(autouse=True)
@@ -107,4 +109,13 @@ def configuration(model: Model) -> Configuration:
     """A configuration of one model."""
     made = Configuration.objects.create(name="study")
     made.models.set([model])
+    return made
+
+
+@pytest.fixture
+def federation(admin: APIClient, configuration: Configuration, log: MemoryLog) -> str:
+    """A federation that is open and projected: it has version 0."""
+    made: str = admin.post("/api/deployments/", {"configuration": configuration.pk}).json()["federation"]
+    publish_pending(log)
+    project(log, made)
     return made

@@ -14,6 +14,9 @@ from django.test import Client
 
 from backend.catalog import workshop
 from backend.catalog.arrays import npz
+from backend.deployments.projection import projection
+from mainstem.protocol.topics import control_topic
+from mainstem.testing.memory_log import MemoryLog
 
 ARCHITECTURE = json.dumps({"class_name": "Sequential", "config": {"name": "tiny"}})
 WEIGHTS = [np.zeros((4, 2), np.float32), np.ones(2, np.float32)]
@@ -39,6 +42,12 @@ def text(response: Any) -> str:
     return html.unescape(response.content.decode())
 
 
+def project(log: MemoryLog, federation: str) -> None:
+    """What the control logger does, with all that the federation's control topic holds."""
+    topic = control_topic(federation)
+    projection.take("c", [("t", record) for record in log.read(topic, 0, *log.bounds(topic, 0))])
+
+
 class Ticking:
     """A clock that goes on by a millisecond whenever it is asked."""
 
@@ -51,7 +60,7 @@ class Ticking:
         return self.now
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.now_ms()
 
 
@@ -70,6 +79,7 @@ class FakeWorkshop:
         *,
         files: Mapping[str, bytes | Path] | None = None,
         wanted: Sequence[str] = (),
+        saved: Mapping[str, Path] | None = None,
         seconds: int | None = None,
         keep: str | None = None,
     ) -> workshop.Result:
@@ -86,6 +96,8 @@ class FakeWorkshop:
             "params": 10,
             "compile": self.compile,
         }
+        for name, path in (saved or {}).items():
+            path.write_bytes(self._file(name))
         return workshop.Result([answer for _ in operations], {name: self._file(name) for name in wanted})
 
     def _file(self, name: str) -> bytes:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from backend.deployments import kafka as connection
-from mainstem.memory_log import MemoryLog
-from mainstem.ports import Outgoing
-from mainstem.streams import DataAnnouncement
-from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, stream_spec
+from backend.deployments.log import kafka as connection
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import DATA_CONTROL, MODEL_CONTROL, stream_spec
+from mainstem.streams.announcement import DataAnnouncement
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import Ticking, logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]

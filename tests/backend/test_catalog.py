@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from rest_framework.test import APIClient
 
 from backend.catalog import workshop
 from backend.catalog.models import Blob, Configuration, Model
-from backend.config.problems import Problem
+from backend.rest.problems import Problem
 from tests.backend.support import FakeWorkshop
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -166,9 +167,10 @@ def test_used_model_stays(admin: APIClient, configuration: Configuration, model:
 def test_blobs_are_kept_once(db: None) -> None:
     """Bytes of any length come back whole, and are stored once."""
     data = bytes(range(256)) * 40_000
-    first, second = Blob.store(data), Blob.store(data)
+    first, second = Blob.store(BytesIO(data)), Blob.store(BytesIO(data))
     assert first == second and first.parts.count() == 3
-    assert first.read() == data
+    first.write(written := BytesIO())
+    assert written.getvalue() == data
 
 
 def test_templates_listed(client_of: Callable[[str], APIClient]) -> None:

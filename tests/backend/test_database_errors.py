@@ -16,11 +16,11 @@ from rest_framework.validators import UniqueValidator
 from backend.catalog import pages
 from backend.catalog.api import ConfigurationViewSet
 from backend.catalog.models import Configuration, Model
-from backend.config import database
 from backend.deployments.models import Deployment
 from backend.inference.models import Inference
-from backend.launchers import matching
+from backend.launchers.jobs import matching
 from backend.launchers.models import Job
+from backend.project import database
 from backend.streams.models import DataSource
 from tests.backend.support import FakeWorkshop, logged_in, text
 
@@ -69,7 +69,7 @@ def test_a_deployed_name_that_is_taken_meanwhile(db: None) -> None:
     Inference.objects.create(**row)
     with pytest.raises(IntegrityError) as raised, transaction.atomic():
         Inference.objects.create(**row)
-    assert database.taken(raised.value) == "name" and not database.unavailable(raised.value)
+    assert database.field_in_use(raised.value) == "name" and not database.unavailable(raised.value)
 
 
 def test_another_refusal_is_no_taken_place(
@@ -83,11 +83,11 @@ def test_another_refusal_is_no_taken_place(
     Job.objects.create(name="one", source=first, **job)
     with pytest.raises(IntegrityError) as raised, transaction.atomic():
         Job.objects.create(name="two", source=second, **job)
-    assert database.taken(raised.value)
+    assert database.field_in_use(raised.value)
     monkeypatch.setattr(matching, "client_id", lambda *_: None)
     with pytest.raises(IntegrityError) as raised:
         matching.assign(second, deployment)
-    assert not database.taken(raised.value) and not database.gone(raised.value)
+    assert not database.field_in_use(raised.value) and not database.gone(raised.value)
 
 
 @pytest.mark.django_db(transaction=True)

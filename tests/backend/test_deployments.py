@@ -9,10 +9,11 @@ from rest_framework.test import APIClient
 
 from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
-from backend.config.problems import Problem
 from backend.deployments.models import Deployment
-from backend.deployments.plan import FieldError, input_of, plan
-from mainstem.messages import Training
+from backend.deployments.planning.plan import PlanError, plan
+from backend.rest.problems import Problem
+from mainstem.jobs.compiling import input_of
+from mainstem.protocol.messages import Training
 from tests.backend.support import FakeWorkshop
 
 pytestmark = pytest.mark.backend
@@ -38,7 +39,7 @@ def test_compiled_settings_stand_where_nothing_is_asked() -> None:
 def test_what_the_model_s_own_settings_cannot_keep_must_be_given() -> None:
     """It is named by its field, until the deployment says it."""
     compiled = {"optimizer": "sgd", "learning_rate": 0.1, "lost": {"loss": "The model's own loss cannot stand: ..."}}
-    with pytest.raises(FieldError, match="own loss cannot stand") as caught:
+    with pytest.raises(PlanError, match="own loss cannot stand") as caught:
         plan({"epochs": 2}, compiled, [10])
     assert caught.value.field == "loss"
     assert plan({"loss": "huber"}, compiled, [10]).training.loss == "huber"
@@ -46,7 +47,7 @@ def test_what_the_model_s_own_settings_cannot_keep_must_be_given() -> None:
 
 def test_a_loss_over_classes_needs_classes() -> None:
     """A model of one output, deployed with the default loss, would learn nothing and say nothing."""
-    with pytest.raises(FieldError, match="it would be 0 for ever; give loss"):
+    with pytest.raises(PlanError, match="it would be 0 for ever; give loss"):
         plan({}, None, [1])
     assert plan({"loss": "binary_crossentropy", "class_weight": {"1": 5}}, None, [1]).training.class_weight == {"1": 5}
 
@@ -67,7 +68,8 @@ def test_settings_with_arguments(admin: APIClient, configuration: Configuration)
 
 def test_labels_follow_the_loss() -> None:
     """Sparse losses take the class' number; the others something of the output's shape."""
-    assert input_of([4], "float32", [10], "categorical_crossentropy").label_shape == (10,)
+    dense = input_of([4], "float32", [10], "categorical_crossentropy")
+    assert dense.label_shape == (10,) and dense.classes == 10
     sparse = input_of([4], "float32", [10], {"class_name": "SparseCategoricalCrossentropy", "config": {}})
     assert sparse.label_shape == () and sparse.label_dtype == "int64"
 
@@ -83,7 +85,7 @@ def test_labels_follow_the_loss() -> None:
         ({"min_clients": 3, "max_clients": 2}, "max_clients"),
         ({"quorum": 5, "max_clients": 4}, "quorum"),
         ({"strategy": "krumm"}, "strategy.name"),
-        ({"strategy": {"name": "fedavg", "params": {"weighting": "odd"}}}, "strategy.params.weighting"),
+        ({"strategy": {"name": "fedavg", "params": {"weigh": "odd"}}}, "strategy.params.weigh"),
         ({"strategy": {"name": "fedavg", "params": {"speed": 1}}}, "strategy.params.speed"),
         ({"round_deadline": 0.5}, "round_deadline"),
         ({"below_quorum": "panic"}, "below_quorum"),
@@ -98,6 +100,11 @@ def test_labels_follow_the_loss() -> None:
         ({"target": 3, "quorum": 4}, "target"),
         ({"target": 5, "max_clients": 4}, "target"),
         ({"selection": "lottery"}, "selection.name"),
+        ({"encoding_up": "int3"}, "encoding_up.name"),
+        ({"encoding_up": {"name": "topk", "params": {"fraction": 0.9}}}, "encoding_up.params.fraction"),
+        ({"encoding_up": {"name": "int8", "params": {"bits": 3}}}, "encoding_up.params.bits"),
+        ({"encoding_down": "topk"}, "encoding_down.name"),
+        ({"keyframe_every": 0}, "keyframe_every"),
         ({"selection": {"name": "uniform"}}, "selection.params"),
         ({"selection": {"name": "speed", "params": {"count": 0}}}, "selection.params.count"),
         ({"mode": "buffered", "selection": {"name": "uniform", "params": {"count": 2}}}, "selection.name"),
@@ -185,6 +192,7 @@ def test_check_asks_the_workshop(
     assert admin.post("/api/deployments/", body).status_code == 201
     asked = fake_workshop.asked[-1]
     assert asked["op"] == "check_training" and asked["training"]["loss"] == "mse"
+    assert asked["input"]["label_dtype"] == "float32"
 
     def refuse(*_: Any, **__: Any) -> None:
         raise Problem(400, "The loss does not fit the output", field="training.loss")
@@ -226,3 +234,41 @@ def test_what_a_run_will_need_stands_beside_what_is_free(
     assert shown["warning"].startswith("This run needs about 1.3 MB in Kafka: ")
     Deployment.objects.update(state="finished")
     assert admin.get(f"/api/deployments/{made['federation']}/").json()["storage"] is None
+
+
+@pytest.mark.django_db
+def test_tensors_that_no_version_changes_are_named(admin: APIClient, configuration: Configuration) -> None:
+    """Counters keep version 0's values: the run says so; the states of random generators are nobody's business."""
+    model = configuration.models.get()
+    model.tensors = [
+        *model.tensors,
+        {"name": "steps", "dtype": "int64", "shape": []},
+        {"name": "dropout/seed_generator/seed_generator_state", "dtype": "uint32", "shape": [2]},
+    ]
+    model.save()
+    made = admin.post("/api/deployments/", {"configuration": configuration.pk}, format="json").json()
+    notices = admin.get(f"/api/deployments/{made['id']}/").json()["notices"]
+    assert notices == ["integers and booleans are not averaged: steps keeps version 0's values"]
+
+
+@pytest.mark.django_db
+def test_a_strategy_made_by_hand(admin: APIClient, configuration: Configuration) -> None:
+    """It is opened as it was asked for; what does not go together is refused with the parameter's name."""
+    params = {"weigh": "equal", "bound": "clip", "fold": "krum", "server": "yogi", "server_learning_rate": 0.05}
+    asked = {"configuration": configuration.pk, "min_clients": 5, "strategy": {"name": "custom", "params": params}}
+    assert admin.post("/api/deployments/", asked, format="json").status_code == 201
+    assert Deployment.objects.get().strategy == asked["strategy"]
+    asked["strategy"] = {"name": "custom", "params": {**params, "weigh": "examples"}}
+    refused = admin.post("/api/deployments/", asked, format="json")
+    assert refused.status_code == 400 and "krum takes one update as it is" in str(refused.json())
+    assert "strategy.params.weigh" in str(refused.json())
+
+
+@pytest.mark.django_db
+def test_a_strategy_that_does_not_go_with_the_rules(admin: APIClient, configuration: Configuration) -> None:
+    """The field that is wrong is named, with the number that would do."""
+    asked = {"configuration": configuration.pk, "strategy": {"name": "krum", "params": {"byzantine": 2}}}
+    refused = admin.post("/api/deployments/", {**asked, "min_clients": 3}, format="json")
+    assert refused.status_code == 400 and "must be at least 7" in str(refused.json())
+    assert "min_clients" in str(refused.json())
+    assert admin.post("/api/deployments/", {**asked, "min_clients": 7}, format="json").status_code == 201

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.config import environment as env
+from backend.gate.web import Web, host_names, web, words
+from backend.project import environment as env
 from mainstem.errors import ConfigError
 from mainstem.platform.home import Home
 
@@ -74,8 +75,7 @@ def test_a_state_directory_may_be_called_anything(tmp_path: Path, folder: str) -
 
 def test_ipv6_hosts_get_their_brackets() -> None:
     """Django compares them so."""
-    environ = {"HOSTS": "localhost, ::1 [fd00::5] 10.0.0.1"}
-    assert env.hosts("HOSTS", "", environ) == ["localhost", "[::1]", "[fd00::5]", "10.0.0.1"]
+    assert host_names("localhost, ::1 [fd00::5] 10.0.0.1") == ["localhost", "[::1]", "[fd00::5]", "10.0.0.1"]
 
 
 def test_secret_from_file(tmp_path: Path) -> None:
@@ -87,13 +87,13 @@ def test_secret_from_file(tmp_path: Path) -> None:
         env.secret("KEY", {"KEY_FILE": str(tmp_path / "absent")})
 
 
-def test_flags_and_numbers() -> None:
-    """Flags and numbers are read strictly."""
-    assert env.flag("F", environ={"F": "Yes"}) and not env.flag("F", environ={"F": "off"}) and env.flag("F", True, {})
-    assert env.number("N", 7, {}) == 7 and env.number("N", 7, {"N": "12"}) == 12
-    assert env.words("W", environ={"W": "a, b c"}) == ["a", "b", "c"]
-    with pytest.raises(ConfigError, match="F is"):
-        env.flag("F", environ={"F": "maybe"})
-    for bad in ("-1", "0", "x", "1.5", "9" * 30):
-        with pytest.raises(ConfigError, match="N is"):
-            env.number("N", 7, {"N": bad})
+def test_a_web_process_s_variables() -> None:
+    """Flags and numbers are read strictly; a wrong one is named."""
+    said = web({"MAINSTEM_HTTPS": "Yes", "MAINSTEM_KAFKA_SECONDS": "12", "MAINSTEM_REQUEST_SECONDS": "2.5"})
+    assert (said.https, said.debug, said.kafka_seconds, said.request_seconds) == (True, False, 12, 2.5)
+    assert web({}) == Web() and words("a, b c") == ["a", "b", "c"]
+    with pytest.raises(ConfigError, match=r"^MAINSTEM_HTTPS is 'maybe'; it must be true or false$"):
+        web({"MAINSTEM_HTTPS": "maybe"})
+    for bad in ("-1", "0", "x", "1.5", "1_0", "٣", "9" * 30):
+        with pytest.raises(ConfigError, match=r"^MAINSTEM_KAFKA_SECONDS is "):
+            web({"MAINSTEM_KAFKA_SECONDS": bad})

@@ -14,11 +14,12 @@ from rest_framework.test import APIClient
 
 from backend.accounts.models import User
 from backend.catalog.models import Configuration, Model
-from backend.config import kafka_ml
 from backend.deployments.models import Deployment, Version
 from backend.inference.models import Inference
 from backend.launchers.models import Job
+from backend.rest import kafka_ml
 from backend.streams.models import DataSource, Injection, Upload
+from mainstem.rounds.parameters import PARAMETERS
 from tests.backend.support import FakeWorkshop
 from tests.backend.test_roles import LOGGER, MATRIX
 
@@ -325,3 +326,14 @@ def test_names_are_kept_as_they_show(admin: APIClient, model: Model) -> None:
     )
     assert "of this name already" in errors(again)["name"]
     assert "blank" in errors(admin.post("/api/configurations/", {"name": "\u200d", "models": [model.pk]}))["name"]
+
+
+def test_every_parameter_of_a_run_is_described() -> None:
+    """In the OpenAPI document, with its sentence, bounds and choices, as its struct has them."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    described = schema["components"]["schemas"]["DeploymentCreateRequest"]["properties"]
+    for name, parameter in PARAMETERS.items():
+        shown = described[name]
+        told = shown.get("description", "") + str(shown.get("allOf", ""))
+        assert parameter.sentence in told or "$ref" in str(shown), name
+        assert (shown.get("minimum"), shown.get("maximum")) == (parameter.least, parameter.most) or not parameter.most

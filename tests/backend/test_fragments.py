@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
-from backend.deployments import projection
-from mainstem.memory_log import MemoryLog
+from backend.deployments.projection import projection
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.test_projection import CLUSTER, VALUES, records
 from tests.vectors.examples import FEDERATION
 

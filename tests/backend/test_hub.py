@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.deployments.hub import _made_anew
+from backend.deployments.live.hub import _made_anew
 from backend.deployments.models import Deployment
 
 KNOWN = {"id": 1, "cluster_id": "c", "topic_id": "t"}

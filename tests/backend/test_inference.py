@@ -9,25 +9,19 @@ import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
-from backend.catalog.models import Configuration
-from backend.deployments import kafka, projection
+from backend.deployments.log import kafka
 from backend.deployments.models import Deployment, Version
-from backend.deployments.outbox import publish_pending
 from mainstem.errors import LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.topics import control_topic, data_topic
+from mainstem.protocol.topics import data_topic
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import WEIGHTS, FakeWorkshop
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
 
 @pytest.fixture
-def path(admin: APIClient, configuration: Configuration, log: MemoryLog) -> str:
+def path(federation: str) -> str:
     """The address of version 0 of a federation that is open and projected."""
-    federation = admin.post("/api/deployments/", {"configuration": configuration.pk}).json()["federation"]
-    publish_pending(log)
-    topic = control_topic(federation)
-    projection.take("c", [("t", record) for record in log.read(topic, 0, 0, log.bounds(topic, 0)[1])])
     return f"/api/results/{federation}/versions/0"
 
 

@@ -10,19 +10,17 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from backend.accounts.models import User
-from backend.catalog.models import Configuration
-from backend.deployments import kafka, projection
+from backend.deployments.log import kafka
 from backend.deployments.models import Deployment, State
-from backend.deployments.outbox import publish_pending
 from backend.inference import pages, serving_api
 from backend.inference.models import Inference, ServingState
-from backend.launchers.fleet import Standing
+from backend.inference.replicas import ServingReconciler, serving_spec
 from backend.launchers.options import Options
-from backend.launchers.serving import ServingReconciler, serving_spec
+from backend.launchers.replicas import FleetStanding
 from mainstem.errors import LaunchRefused, LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.serving import ServingSpec
-from mainstem.topics import control_topic, data_topic
+from mainstem.protocol.topics import data_topic
+from mainstem.serving.spec import ServingSpec
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import XSS, logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -34,16 +32,6 @@ TYPED = {
     "delivery": "exactly-once",
 }  # fmt: skip
 TRAFFIC = {"members": 1, "answered": 12, "refused": 3, "lag": 4, "partitions": []}
-
-
-@pytest.fixture
-def federation(admin: APIClient, configuration: Configuration, log: MemoryLog) -> str:
-    """A federation that is open and projected: it has version 0."""
-    made: str = admin.post("/api/deployments/", {"configuration": configuration.pk}).json()["federation"]
-    publish_pending(log)
-    topic = control_topic(made)
-    projection.take("c", [("t", record) for record in log.read(topic, 0, 0, log.bounds(topic, 0)[1])])
-    return made
 
 
 @pytest.fixture(autouse=True)
@@ -59,14 +47,14 @@ class Remembering:
 
     def __init__(self) -> None:
         self.asked: dict[str, tuple[ServingSpec, int]] = {}
-        self.standing = Standing()
+        self.standing = FleetStanding()
         self.refusing = ""
         self.slow = False
 
     def refresh(self) -> None:
         """Nothing to look at."""
 
-    def bring(self, spec: ServingSpec, replicas: int, job: Mapping[str, Any] | None = None) -> Standing:
+    def bring(self, spec: ServingSpec, replicas: int, job: Mapping[str, Any] | None = None) -> FleetStanding:
         if self.refusing:
             raise LaunchRefused(self.refusing)
         self.asked[spec.name] = (spec, replicas)
@@ -232,10 +220,10 @@ def test_replicas_are_brought_and_their_standing_is_written(
     assert replicas == 2 and spec.sha256 == row.sha256 and spec.cloud_bootstrap == "cloud:9092"
     assert log.partitions(row.input_topic) == 3 and log.partitions(row.output_topic) == 3
     for standing, state in (
-        (Standing(1), "starting"),
-        (Standing(2), "running"),
-        (Standing(1, "replica 0: killed by SIGKILL"), "failing"),
-        (Standing(2), "running"),
+        (FleetStanding(1), "starting"),
+        (FleetStanding(2), "running"),
+        (FleetStanding(1, "replica 0: killed by SIGKILL"), "failing"),
+        (FleetStanding(2), "running"),
     ):
         fleet.standing = standing
         tick()

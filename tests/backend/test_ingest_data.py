@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from backend.deployments.models import Deployment
-from backend.launchers import matching
+from backend.launchers.jobs import matching
 from backend.launchers.models import Job
 from backend.streams import intake
 from backend.streams.models import DataSource
 from mainstem.errors import DecodeError
-from mainstem.ports import Record
-from mainstem.topics import DATA_CONTROL
+from mainstem.protocol.log import Record
+from mainstem.protocol.topics import DATA_CONTROL
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from backend.launchers import matching
+from backend.launchers.jobs import matching
 from backend.launchers.models import Job, JobState
 from tests.backend.test_launch_jobs import federation, stream
 

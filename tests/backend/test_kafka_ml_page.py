@@ -11,12 +11,12 @@ import pytest
 
 import inject_scripts
 from backend.catalog.serializers import ConfigurationSerializer, ModelCreateSerializer
-from backend.config.kafka_ml import Names
-from backend.deployments.serializers import DeploymentCreateSerializer
 from backend.inference.serializers import InferenceCreateSerializer
+from backend.rest.kafka_ml import Names
+from backend.runs.api.serializers import DeploymentCreateSerializer
 from backend.streams.serializers import AnnouncementSerializer
-from federated_training.variables import GROUPS
-from mainstem.streams import DataAnnouncement
+from federated_training.job.variables import GROUPS
+from mainstem.streams.announcement import DataAnnouncement
 from tests.backend.test_roles import MATRIX
 
 pytestmark = pytest.mark.backend

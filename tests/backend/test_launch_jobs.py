@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from backend.deployments.models import Deployment
-from backend.launchers import matching
-from backend.launchers.local import LocalLauncher
+from backend.launchers.jobs import matching
+from backend.launchers.jobs.plan import Patience
+from backend.launchers.jobs.reconciler import REFUSED_SECONDS, Reconciler
+from backend.launchers.local.launcher import LocalLauncher
 from backend.launchers.models import Job
 from backend.launchers.options import Options
-from backend.launchers.plan import Patience
-from backend.launchers.reconciler import REFUSED_SECONDS, Reconciler
 from backend.streams.models import DataSource
 from mainstem.errors import LaunchRefused, LogError
-from mainstem.jobs import JobSpec
-from mainstem.ports import JobStatus
+from mainstem.jobs.launcher import JobStatus
+from mainstem.jobs.spec import JobSpec
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]

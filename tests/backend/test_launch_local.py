@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from backend.launchers.local import LocalLauncher
-from backend.launchers.supervise import LOG_BYTES
+from backend.launchers.local.launcher import LocalLauncher
+from backend.launchers.local.supervise import LOG_BYTES
 from mainstem.errors import ConfigError, LaunchRefused
-from mainstem.jobs import JobSpec
-from mainstem.ports import JobStatus
+from mainstem.jobs.launcher import JobStatus
+from mainstem.jobs.spec import JobSpec
 from tests.support.patience import PATIENCE, until
 
 NAME = "federated-training-ddy6heod-0123456789ab"
@@ -176,8 +176,8 @@ def test_jobs_outlive_a_killed_launcher_and_are_adopted(
     )
     starter = (
         "import os, sys, time; from pathlib import Path\n"
-        "from backend.launchers.local import LocalLauncher\n"
-        "from mainstem.jobs import JobSpec\n"
+        "from backend.launchers.local.launcher import LocalLauncher\n"
+        "from mainstem.jobs.spec import JobSpec\n"
         f"launcher = LocalLauncher(Path({str(tmp_path)!r}), command=[sys.executable, '-c', {program!r}])\n"
         f"launcher.launch({NAME!r}, {SPEC!r})\n"
         "time.sleep(600)"

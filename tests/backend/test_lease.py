@@ -22,8 +22,8 @@ from backend.launchers import lease
 from backend.launchers.lease import Holder, Tenure, claim, give_back, living
 from backend.launchers.models import Lease
 from backend.launchers.process import stand_by
-from mainstem.metrics.health import Health
-from mainstem.processes import identity
+from mainstem.runtime.metrics.health import Health
+from mainstem.runtime.processes import identity
 from tests.support.patience import PATIENCE, until
 
 pytestmark = pytest.mark.backend

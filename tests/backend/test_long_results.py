@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from backend.deployments import projection
 from backend.deployments.models import ClientRound, Deployment, Member, Refusal, Round, Version
+from backend.deployments.projection import projection
 from tests.backend.test_projection import CLUSTER, VALUES, records
 from tests.vectors.examples import FEDERATION
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.forms.models import model_to_dict
 
-from backend.deployments import projection
-from backend.deployments.events import events
+from backend.deployments.live.events import events
 from backend.deployments.models import ClientRound, ControlRecord, Deployment, Member, Round, Version
-from mainstem.ports import Record
+from backend.deployments.projection import projection
+from mainstem.protocol.log import Record
 from tests.support.long_runs import CLUSTER, Story, write
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]

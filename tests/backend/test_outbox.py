@@ -11,16 +11,16 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from backend.catalog.models import Configuration, Model
-from backend.deployments import opening
+from backend.deployments.log import opening
+from backend.deployments.log.outbox import publish_pending
 from backend.deployments.models import Deployment, FederationId, OutboxEntry, State
-from backend.deployments.outbox import publish_pending
-from mainstem import topics, updates
-from mainstem.control import ControlTopic
 from mainstem.errors import ConfigError, LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Command, decode_announcement
-from mainstem.ports import Outgoing
-from mainstem.topics import TopicSpec
+from mainstem.protocol import topics, updates
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Command, decode_announcement
+from mainstem.protocol.topics import TopicSpec
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import WEIGHTS, Ticking
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -87,7 +87,7 @@ def check_open(log: MemoryLog, deployment: Deployment) -> None:
     head = control.head
     assert head is not None and head.link.record.seq == 0
     assert head.opened.weights.update == deployment.nonce
-    read = updates.read(log, topics.data_topic(deployment.federation), head.weights)
+    read = updates.read(log, topics.data_topic(deployment.federation), head.weights, head.opened.tensors)
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(read, WEIGHTS, strict=True))
     assert announcements(log, deployment.federation)[-1] is not None
     deployment.refresh_from_db()
@@ -110,7 +110,7 @@ def test_opens(admin: APIClient, configuration: Configuration, log: MemoryLog) -
         rounds=3,
         min_clients=2,
         round_deadline=1.5,
-        strategy={"name": "FedAvg", "params": {"weighting": "plain"}},
+        strategy={"name": "FedAvg", "params": {"weigh": "equal"}},
         data_restriction='{"country": "ES"}',
         min_data=100,
         batch_size=16,
@@ -127,7 +127,7 @@ def test_opens(admin: APIClient, configuration: Configuration, log: MemoryLog) -
     assert control.head is not None
     opened = control.head.opened
     assert (opened.rules.rounds, opened.rules.min_clients, opened.rules.deadline_ms) == (3, 2, 1500)
-    assert opened.strategy.params == {"weighting": "plain"} and opened.data.restriction == {"country": "ES"}
+    assert opened.strategy.params == {"weigh": "equal"} and opened.data.restriction == {"country": "ES"}
     assert (opened.training.batch_size, opened.training.learning_rate, opened.training.seed) == (16, 0.1, 7)
     assert opened.training.optimizer == "sgd"  # the model's own
     assert opened.input.shape == (4,) and opened.input.label_shape == (2,)

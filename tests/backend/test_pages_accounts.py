@@ -57,10 +57,14 @@ def test_token_is_shown_once(user: Callable[[str], Any]) -> None:
 
 
 def test_tokens_of_others_are_not_there(user: Callable[[str], Any]) -> None:
-    """Nobody ends another's token, not even an admin, and none is named beyond its length."""
-    token, _ = ApiToken.issue(user("viewer"), "theirs")
+    """Nobody but an admin ends another's token, and none is named beyond its length."""
+    owner = user("viewer")
+    token, _ = ApiToken.issue(owner, "theirs")
+    assert logged_in(user("operator")).post(f"/account/tokens/{token.pk}/end/").status_code == 404
     browser = logged_in(user("admin"))
-    assert browser.post(f"/account/tokens/{token.pk}/end/").status_code == 404
+    assert "theirs" in text(browser.get(f"/users/{owner.pk}/"))
+    assert browser.post(f"/account/tokens/{token.pk}/end/")["Location"] == f"/users/{owner.pk}/"
+    assert not ApiToken.objects.exists()
     refused = browser.post("/account/tokens/", {"name": "n" * 101})
     assert refused.status_code == 400 and "no more than 100 characters" in text(refused) and "n" * 101 in text(refused)
 

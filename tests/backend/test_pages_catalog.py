@@ -11,8 +11,8 @@ from django.test import Client
 
 from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
-from backend.config.problems import Problem
 from backend.deployments import services as deployments
+from backend.rest.problems import Problem
 from tests.backend.support import XSS, FakeWorkshop, logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]

@@ -11,11 +11,14 @@ from django.test import Client
 
 from backend.catalog import workshop
 from backend.catalog.models import Configuration, Model
-from backend.config.problems import Problem
 from backend.deployments.models import Deployment
-from backend.deployments.new_form import DeploymentForm
+from backend.rest.problems import Problem
+from backend.runs.pages.new_form import SCHEDULE, DeploymentForm
 from backend.streams.models import DataSource
-from mainstem.messages import Rules, Training
+from mainstem.aggregation.strategies import CHOICES, OF_NUMBERS, STRATEGIES
+from mainstem.jobs.compiling import SCHEDULES
+from mainstem.protocol.messages import Rules, Training
+from mainstem.runtime.fields import fields_of
 from tests.backend.support import XSS, FakeWorkshop, logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -71,7 +74,7 @@ def test_defaults_are_rests(browser: Client, form: dict[str, Any]) -> None:
     assert made.rules["rounds"] == rules.rounds and made.rules["deadline_ms"] == rules.deadline_ms
     assert made.rules["wait_limit_ms"] == rules.wait_limit_ms and made.rules["mode"] == "sync"
     assert made.training["batch_size"] == training.batch_size and made.training["shuffle"] == training.shuffle
-    assert made.strategy == {"name": "fedavg", "params": {"weighting": "examples"}}
+    assert made.strategy == {"name": "fedavg", "params": {"weigh": "examples"}}
 
 
 def test_fields_of_other_choices_are_not_sent(browser: Client, form: dict[str, Any]) -> None:
@@ -85,26 +88,80 @@ def test_fields_of_other_choices_are_not_sent(browser: Client, form: dict[str, A
     assert (made.rules["rounds"], made.rules["max_clients"], made.training["epochs"]) == (1, 1, 9)
 
 
+@pytest.mark.parametrize("name", OF_NUMBERS)
+def test_each_strategy_has_its_parameters(browser: Client, form: dict[str, Any], name: str) -> None:
+    """With title, sentence and default, shown where that strategy is chosen; what other ones have is not sent."""
+    page = text(browser.get(PAGE))
+    browser.post(PAGE, form | {"strategy": name, "min_clients": "9", "optimizer": "sgd", "learning_rate": "0.1"})
+    made = Deployment.objects.get().strategy
+    preset = STRATEGIES[name]
+    for field, _, choice in preset.parameters():
+        assert f'__{field.name}"' in page and field.title in page
+        assert (field.hint if choice else next(iter((field.choices or {}).values()))) in page
+    chosen = {kind: choice.name for kind, choice in preset.chosen({}).items()}
+    fields = [own.field for own in preset.parameters() if not own.kind or chosen[own.kind] == own.choice]
+    assert made == {"name": name, "params": {field.name: field.default for field in fields}}
+    assert f'data-when="strategy={name}">{STRATEGIES[name].summary}<' in page
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_each_schedule_has_its_parameters(browser: Client, form: dict[str, Any], name: str) -> None:
+    """Shown where that schedule is chosen; what other ones have, or what is the default, is not sent."""
+    page = text(browser.get(PAGE))
+    assert f'data-when="learning_rate_schedule={name}">{SCHEDULES[name].summary}<' in page
+    for field in fields_of(SCHEDULES[name].Params).values():
+        assert f'learning_rate_schedule__{name}__{field.name}"' in page and field.hint in page
+    warm = {f"learning_rate_schedule__{name}__warmup": "2", "learning_rate_schedule__step__every": "3"}
+    browser.post(PAGE, form | {"learning_rate": "0.1", "learning_rate_schedule": name} | warm)
+    made = Deployment.objects.get().training["learning_rate_schedule"]
+    every = {"every": 3} if name == "step" else {}
+    assert made == {"name": name, "params": {"warmup": 2} | every}
+
+
 def test_everything_can_be_said(browser: Client, form: dict[str, Any]) -> None:
     """Every field reaches the federation."""
     browser.post(
         PAGE,
         form
         | {
-            "name": "trial", "federation": "ddy6heod", "rounds": "7", "weighting": "plain", "target": "2",
+            "name": "trial", "federation": "ddy6heod", "rounds": "7", "fedavg__weigh": "equal", "target": "2",
             "selection": "uniform", "selection_by": "count", "selection_number": "3", "min_clients": "2",
             "max_clients": "9", "quorum": "1", "round_deadline": "30.5", "below_quorum": "fail", "wait_limit": "60",
             "min_data": "100", "data_restriction": '{"set": "digits"}', "batch_size": "8", "epochs": "2",
             "optimizer": "sgd", "loss": "mse", "metrics": "mae, mse", "learning_rate": "0.01", "seed": "5",
-            "keep_updates": "4", "job": '{"memory": "4Gi"}',
+            "keep_updates": "4", "job": '{"memory": "4Gi"}', "encoding_up": "topk", "topk__fraction": "0.05",
+            "encoding_down": "int8", "keyframe_every": "3",
         },
     )  # fmt: skip
     made = Deployment.objects.get()
     assert (made.name, made.federation, made.job) == ("trial", "ddy6heod", {"memory": "4Gi"})
     assert made.rules["selection"] == {"name": "uniform", "params": {"count": 3}}
+    assert made.rules["encoding_up"] == {"name": "topk", "params": {"fraction": 0.05}}
+    assert made.rules["encoding_down"]["name"] == "int8" and made.rules["keyframe_every"] == 3
     assert made.rules["deadline_ms"] == 30_500 and made.rules["quorum"] == 1 and made.rules["keep_updates"] == 4
     assert made.data == {"min_data": 100, "restriction": {"set": "digits"}}
     assert made.training["metrics"] == ["mae", "mse"] and made.training["learning_rate"] == 0.01
+
+
+HAND = {
+    "strategy": "custom", "min_clients": "9", "custom__weigh": "equal", "custom__bound": "clip",
+    "custom__fold": "bulyan", "custom__server": "momentum",
+}  # fmt: skip
+CHOOSING = ("strategy", *CHOICES)
+"""What the names of fields end with in which one of several is chosen."""
+
+
+def test_a_strategy_made_by_hand(browser: Client, form: dict[str, Any]) -> None:
+    """Each choice, and the parameters of those that are chosen alone."""
+    typed = {"custom__clip__clip_norm": "2.5", "custom__krum__byzantine": "nonsense", "custom__adam__tau": "0"}
+    browser.post(PAGE, form | HAND | typed)
+    assert Deployment.objects.get().strategy == {
+        "name": "custom",
+        "params": {
+            "weigh": "equal", "bound": "clip", "clip_norm": 2.5, "fold": "bulyan", "byzantine": 1,
+            "server": "momentum", "server_learning_rate": 1.0, "server_momentum": 0.9, "client": "plain",
+        },
+    }  # fmt: skip
 
 
 WRONG: list[tuple[dict[str, str], str, str]] = [
@@ -115,7 +172,27 @@ WRONG: list[tuple[dict[str, str], str, str]] = [
     ({"rounds": "0"}, "rounds", "greater than or equal to 1"),
     ({"rounds": "five"}, "rounds", "A valid integer is required."),
     ({"strategy": "magic"}, "strategy", "is not known; choose one of"),
-    ({"weighting": "heavy"}, "weighting", "weighting must be one of"),
+    ({"fedavg__weigh": "heavy"}, "fedavg__weigh", "is 'heavy'; it must be one of"),
+    ({"strategy": "krum", "min_clients": "9", "krum__byzantine": "-1"}, "krum__byzantine", "is -1; it must be a whole"),
+    (
+        {"strategy": "krum", "min_clients": "9", "krum__byzantine": "f"},
+        "krum__byzantine",
+        "a whole number from 0 to 1000",
+    ),
+    ({"strategy": "krum"}, "min_clients", "must be at least 5: strategy krum needs 5 updates a round"),
+    ({"strategy": "krum", "min_clients": "9", "mode": "async"}, "mode", "mode must be sync"),
+    ({"strategy": "fedadam", "fedadam__beta_1": "1"}, "fedadam__beta_1", "a number from 0 and below 1"),
+    ({"encoding_up": "int3"}, "encoding_up", "is not known; choose one of raw, float16"),
+    ({"encoding_up": "topk", "topk__fraction": "2"}, "topk__fraction", "a number above 0 and at most 0.5"),
+    ({"encoding_down": "topk"}, "encoding_down", "it is for updates alone"),
+    (
+        {"strategy": "custom", "custom__fold": "bulyan", "min_clients": "9"},
+        "custom__weigh",
+        "must be equal: bulyan counts those alike that it chooses",
+    ),
+    (HAND | {"custom__bulyan__byzantine": "-1"}, "custom__bulyan__byzantine", "is -1; it must be a whole"),
+    (HAND | {"custom__bulyan__byzantine": "3"}, "min_clients", "must be at least 15: strategy custom needs 15"),
+    (HAND | {"custom__clip__clip_norm": "0"}, "custom__clip__clip_norm", "a number above 0 and at most"),
     ({"mode": "magic"}, "mode", '"magic" is not a valid choice.'),
     ({"target": "5000"}, "target", "it must be at most max_clients"),
     ({"mode": "buffered", "buffer": "0"}, "buffer", "greater than or equal to 1"),
@@ -137,6 +214,24 @@ WRONG: list[tuple[dict[str, str], str, str]] = [
     ({"optimizer": "o" * 201}, "optimizer", "This must be a name such as"),
     ({"loss": "{broken"}, "loss", ""),
     ({"learning_rate": "-1"}, "learning_rate", "must be a number above 0 and below 1,000,000"),
+    (
+        {"learning_rate_schedule": "step", "optimizer": "adam"},
+        "learning_rate",
+        "The schedule step needs a learning_rate",
+    ),
+    ({"learning_rate_schedule": "magic"}, "learning_rate_schedule", "is not known; choose one of"),
+    (
+        {"learning_rate_schedule": "step", "learning_rate_schedule__step__factor": "2"},
+        "learning_rate_schedule__step__factor",
+        "is 2; it must be a number above 0 and at most 1",
+    ),
+    (
+        {"learning_rate": "0.1", "learning_rate_schedule": "cosine", "learning_rate_schedule__cosine__over": "2"},
+        "learning_rate_schedule",
+        "the rate of round 5 is 0",
+    ),
+    ({"strategy": "scaffold", "optimizer": "adam"}, "optimizer", "optimizer must be plain SGD for scaffold"),
+    ({"strategy": "scaffold", "optimizer": "sgd"}, "learning_rate", "must be given for scaffold"),
     ({"seed": "x"}, "seed", "A valid integer is required."),
     ({"keep_updates": "0"}, "keep_updates", "greater than or equal to 1"),
     ({"job": '{"memory": "lots"}'}, "job", "job.memory is 'lots'"),
@@ -151,7 +246,7 @@ def test_wrong_values(browser: Client, form: dict[str, Any], change: dict[str, s
     page = browser.post(PAGE, form | change)
     assert page.status_code == 400 and sentence in slot(text(page), field)
     for name, typed in change.items():
-        if name not in ("configuration", "strategy", "mode", "selection", "below_quorum", "weighting"):
+        if name not in ("configuration", "mode", "selection", "below_quorum", SCHEDULE) and not name.endswith(CHOOSING):
             assert typed in text(page), name
     live = browser.post(PREVIEW, form | change, headers=FRAGMENT)
     assert live.status_code == 200 and sentence in slot(text(live), field)
@@ -171,6 +266,17 @@ def test_preview(browser: Client, form: dict[str, Any], model: Model) -> None:
     assert "FED-xxxxxxxx-model_control_topic" in page and not slot(page, "rounds").endswith("</p>")
     assert "<html" in text(browser.post(PREVIEW, form))
     assert not Deployment.objects.exists()
+
+
+def test_the_manifest_speaks_tls_where_the_backend_does(
+    browser: Client, form: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the Secret's files, as the launcher's own manifest does: a Job started from it would talk in the clear."""
+    monkeypatch.setenv("MAINSTEM_JOB_SECRET", "mainstem-kafka")
+    settings.KAFKA_CLIENT_CONFIG, settings.DATA_CLIENT_CONFIG = "/etc/a/client.properties", "/etc/b/own.properties"
+    shown = text(browser.post(PREVIEW, form, headers=FRAGMENT))
+    for name, file in (("KML_CLOUD_CLIENT_CONFIG", "client"), ("DATA_CLIENT_CONFIG", "own")):
+        assert re.search(rf"name: {name}\s+value: /etc/mainstem/kafka/{file}.properties", shown)
 
 
 def test_a_used_federation_id(browser: Client, form: dict[str, Any]) -> None:

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from backend.catalog.models import Configuration
-from backend.deployments import kafka as connection
 from backend.deployments import services
+from backend.deployments.log import kafka as connection
 from backend.deployments.models import Deployment, State
 from backend.launchers.models import Job
 from backend.streams import injections, pictures
 from backend.streams.decoding import MOST_CHARACTERS, message_of
 from backend.streams.models import DataSource, Injection, InjectionState
 from mainstem.errors import LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.ports import Outgoing, Record
-from mainstem.topics import stream_spec
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.topics import stream_spec
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import XSS, Ticking, logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -166,7 +166,7 @@ def test_an_injection_is_carried_out_once(db: None, settings: Any) -> None:
     settings.DATA_CLIENT_CONFIG = ""
     cut_off = Injection.objects.create(state=InjectionState.RUNNING)
     asked = Injection.objects.create(clients=900, train_samples=1, test_samples=1)
-    injector = injections.Injector()
+    injector = injections.InjectionRunner()
     assert injector.step() and not injector.step()
     cut_off.refresh_from_db()
     asked.refresh_from_db()

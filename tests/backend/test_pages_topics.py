@@ -12,15 +12,15 @@ from rest_framework.test import APIClient
 
 from backend.accounts.models import User
 from backend.catalog.models import Configuration
-from backend.deployments import kafka as connection
+from backend.deployments.log import kafka as connection
+from backend.deployments.log.opening import partition_of
+from backend.deployments.log.outbox import publish_pending
 from backend.deployments.models import Deployment, FederationId, State
-from backend.deployments.opening import partition_of
-from backend.deployments.outbox import publish_pending
 from backend.streams import injections, topics
 from backend.streams.models import DataSource, Injection, InjectionState
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.ports import MessageLog, Outgoing
-from mainstem.topics import DATA_CONTROL, MODEL_CONTROL, aggregator_topic, control_topic, stream_spec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.protocol.log import MessageLog, Outgoing
+from mainstem.protocol.topics import DATA_CONTROL, MODEL_CONTROL, aggregator_topic, control_topic, stream_spec
 from tests.backend.support import logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.kafka, pytest.mark.django_db]
@@ -108,7 +108,7 @@ def test_rest(admin: APIClient, federation: str) -> None:
 def test_injecting_real_digits(user: Callable[[str], Any], real_log: MessageLog) -> None:
     """The launcher's step announces a stream for each client, whose samples the page draws."""
     asked = Injection.objects.create(clients=2, train_samples=20, test_samples=5, topic="injected-by-page")
-    assert injections.Injector().step()
+    assert injections.InjectionRunner().step()
     asked.refresh_from_db()
     assert (asked.state, asked.detail) == (InjectionState.SUCCEEDED, "2 streams of 50 records announced")
     end = real_log.bounds(DATA_CONTROL, 0)[1]

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from backend.deployments import health, parts
-from backend.deployments import kafka as connection
+from backend.deployments.log import kafka as connection
 from backend.deployments.models import Deployment, OutboxEntry, OutboxKind, State
 from backend.launchers.models import Report
 from backend.launchers.process import repeat, report
+from backend.runs.health import health, parts
 from mainstem.errors import LogError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.group import GroupReader
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.relay import GroupSource
-from mainstem.memory_log import MemoryLog
-from mainstem.metrics.health import FAILING_SECONDS, Health
-from mainstem.ports import Outgoing
-from mainstem.topics import TopicSpec, control_topic, federation_topics
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.group import GroupReader
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import TopicSpec, control_topic, federation_topics
+from mainstem.runtime.metrics.health import FAILING_SECONDS, Health
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.patience import until
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]

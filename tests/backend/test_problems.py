@@ -9,7 +9,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from backend.catalog import api as catalog_api
-from backend.deployments import health
+from backend.runs.health import health
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 

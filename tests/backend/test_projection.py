@@ -18,7 +18,8 @@ from rest_framework.test import APIClient
 
 from backend.accounts.models import User
 from backend.catalog.models import Configuration
-from backend.deployments import projection
+from backend.deployments.live.events import events
+from backend.deployments.log.outbox import publish_pending
 from backend.deployments.models import (
     ClientRound,
     ControlRecord,
@@ -30,10 +31,10 @@ from backend.deployments.models import (
     State,
     Version,
 )
-from backend.deployments.outbox import publish_pending
-from mainstem.chain import Head, Link, begin, follow
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import (
+from backend.deployments.projection import projection
+from mainstem.protocol.chain import Head, Link, begin, follow
+from mainstem.protocol.log import Record
+from mainstem.protocol.messages import (
     Announcement,
     Changed,
     Command,
@@ -50,10 +51,10 @@ from mainstem.messages import (
     encode,
     sha256,
 )
-from mainstem.messages import Round as RoundRecord
-from mainstem.ports import Record
+from mainstem.protocol.messages import Round as RoundRecord
+from mainstem.protocol.topics import MODEL_CONTROL, control_topic
 from mainstem.rounds import successor
-from mainstem.topics import MODEL_CONTROL, control_topic
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend import support
 from tests.support import chains
 from tests.vectors.examples import FEDERATION, sequence
@@ -144,6 +145,18 @@ def rows() -> dict[str, list[dict[str, Any]]]:
         shown = [{k: v for k, v in row.items() if k not in hidden} for row in table._default_manager.values()]
         found[table.__name__] = sorted(shown, key=repr)
     return found
+
+
+def test_a_record_of_an_unknown_type_is_kept_and_tells_nothing() -> None:
+    """A later version may write it: it is no damage, and the live page has no event of it."""
+    values = [encode(chains.opened()), b'{"schema":1,"type":"praise"}']
+    topic = control_topic(FEDERATION)
+    taken = projection.take(CLUSTER, [(TOPIC_ID, Record(topic, 0, n, 1000, None, v)) for n, v in enumerate(values)])
+    assert (taken.accepted, taken.refused) == (2, [])
+    deployment = Deployment.objects.get()
+    assert (deployment.superseded, deployment.undecodable) == (0, 0)
+    assert [(row.kind, row.problem) for row in ControlRecord.of(deployment)] == [("opened", ""), ("unknown", "")]
+    assert [number for number, _ in events(deployment, -1)] == [0]
 
 
 def test_a_run() -> None:

@@ -12,16 +12,16 @@ import pytest
 from rest_framework.test import APIClient
 
 from backend.catalog.models import Configuration
-from backend.deployments import kafka as connection
-from backend.deployments import projection
+from backend.deployments.log import kafka as connection
+from backend.deployments.log.outbox import publish_pending
 from backend.deployments.models import Deployment, OutboxEntry, State
-from backend.deployments.outbox import publish_pending
-from mainstem.control import ControlTopic
+from backend.deployments.projection import projection
 from mainstem.errors import LogError
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.messages import Command
-from mainstem.ports import MessageLog
-from mainstem.topics import control_topic
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Command
+from mainstem.protocol.topics import control_topic
 from tests.backend.support import WEIGHTS
 from tests.support.patience import PATIENCE
 

@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from backend.aggregator.federation import Federation
-from backend.deployments import projection
+from backend.audit.models import AuditEntry
+from backend.audit.outbox import publish
+from backend.audit.recording import note
 from backend.deployments.models import ControlRecord, Deployment, FederationId
-from backend.deployments.rebuild import rebuild
+from backend.deployments.projection import projection
+from backend.ingest.rebuild import rebuild
 from backend.streams.models import DataSource
-from mainstem.clock import SystemClock
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules
-from mainstem.ports import Outgoing
-from mainstem.topics import DATA_CONTROL, data_control_spec
+from mainstem.aggregator.federation import Federation
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Rules
+from mainstem.protocol.topics import DATA_CONTROL, data_control_spec
+from mainstem.runtime.clock import SystemClock
 from tests.backend.test_projection import rows
 from tests.kafka.test_rounds_on_kafka import run_to_end
 from tests.support.federations import LightClient, open_federation
@@ -64,6 +67,8 @@ def test_an_emptied_database_is_filled_again(kafka: EmbeddedKafka, settings: Any
     log.create_topics([data_control_spec()])
     announced = {"topic": "site:0:0:10", "input_format": "RAW", "input_config": {}, "total_msg": 10}
     log.append(DATA_CONTROL, [Outgoing(json.dumps(announced).encode(), key=(0).to_bytes(8, "big"))])
+    told = note("deployment.stop", ("ddy6heod", "digits"), who="alice")
+    publish(lambda: log)
     first = rebuild(config, config)
     before = mine(federations)
     sources = DataSource.objects.count()
@@ -71,10 +76,12 @@ def test_an_emptied_database_is_filled_again(kafka: EmbeddedKafka, settings: Any
     done = Deployment.objects.get(federation=federations[0])
     assert (done.state, done.round, done.version) == ("finished", 2, 3) and done.head["lineage"] == [0, 1, 3]
     empty()
+    AuditEntry.objects.all().delete()
     assert rows()["Round"] == [] and not DataSource.objects.exists()
     again = rebuild(config, config)
     assert (again.accepted, len(again.refused), again.streams) == (first.accepted, len(first.refused), first.streams)
     assert mine(federations) == before
+    assert again.audited >= 1 and AuditEntry.objects.get(uid=told.uid).record == told.record
     settings.KAFKA_BOOTSTRAP = settings.DATA_BOOTSTRAP = kafka.bootstrap_servers
     out = io.StringIO()
     call_command("rebuild", stdout=out, stderr=io.StringIO())

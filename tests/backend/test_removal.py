@@ -9,18 +9,19 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from backend.aggregator.federation import Federation
 from backend.catalog.models import Configuration
-from backend.deployments import projection, services
+from backend.deployments import services
 from backend.deployments.models import Deployment, Member, OutboxEntry, State
+from backend.deployments.projection import projection
 from backend.launchers.models import Job
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import ClientFailed, Joined, Left, Reason, encode
-from mainstem.ports import Outgoing
-from mainstem.topics import aggregator_topic
-from tests.backend.support import Ticking
+from mainstem.aggregator.federation import Federation
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import ClientFailed, Joined, Left, Reason, encode
+from mainstem.protocol.topics import aggregator_topic
+from mainstem.testing.memory_log import MemoryLog
+from tests.backend.support import Ticking, project
 from tests.backend.test_launch_jobs import FakeLauncher, federation, reconciler, stream
-from tests.backend.test_rollback import deploy, project, publish_all
+from tests.backend.test_rollback import deploy, publish_all
 from tests.support.federations import LightClient, rounds_of
 from tests.support.runs import drive, train
 

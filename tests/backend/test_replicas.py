@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from mainstem.processes import free_port
-from mainstem.topics import control_topic
+from mainstem.protocol.topics import control_topic
+from mainstem.runtime.processes import free_port
 from tests.backend.test_projection import CLUSTER, TOPIC_ID, VALUES
 from tests.support.patience import PATIENCE, until
 from tests.support.postgres import Postgres
@@ -44,7 +44,8 @@ MODEL = """
 WITH blob AS (INSERT INTO catalog_blob (sha256, size, created_at) VALUES ('0', 0, now()) RETURNING id)
 INSERT INTO catalog_model (name, description, framework, kind, origin, seed, architecture, weights_id, tensors,
     input_shape, input_dtype, output_shape, output_dtype, layers, parameters, created_at)
-SELECT 'tiny', '', 'tf', 'template', '{}', 0, '{}', id, '[]', '[4]', 'float32', '[2]', 'float32', '[]', 10, now()
+SELECT 'tiny', '', 'tf', 'template', '{}', 0, '{}', id,
+    '[{"name": "kernel", "dtype": "float32", "shape": [4, 2]}]', '[4]', 'float32', '[2]', 'float32', '[]', 10, now()
 FROM blob RETURNING id
 """
 """A model as a row: none is built here."""
@@ -122,7 +123,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
         assert [one.wait(PATIENCE) for one in both] == [0, 0]
         ports = [free_port()]
         ports.append(free_port(avoid=ports))
-        web = ["gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
+        web = ["gunicorn", "-c", "python:backend.project.gunicorn", "backend.project.wsgi:application"]
         for port in ports:
             bind = environment | {"MAINSTEM_BIND": f"127.0.0.1:{port}"}
             processes.append(subprocess.Popen([sys.executable, "-m", *web], env=bind))

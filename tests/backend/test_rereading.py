@@ -14,18 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from backend.deployments import projection
-from backend.deployments.auditor import LOOK_SECONDS, Auditor, audit
 from backend.deployments.models import ControlRecord, Deployment, State
-from backend.launchers.surveyor import Surveyor
+from backend.deployments.projection import projection
+from backend.deployments.projection.auditor import LOOK_SECONDS, Auditor, audit
+from backend.launchers.jobs.surveyor import Surveyor
 from backend.streams import intake
 from backend.streams.models import DataSource
-from mainstem.control import ControlTopic
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Progress, Rules, encode
-from mainstem.pool.opening import announcement_of
-from mainstem.ports import Outgoing, Record
-from mainstem.topics import (
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages import Progress, Rules, encode
+from mainstem.protocol.topics import (
     DATA_CONTROL,
     MODEL_CONTROL,
     control_topic,
@@ -33,6 +31,8 @@ from mainstem.topics import (
     federation_topics,
     new_federation_id,
 )
+from mainstem.swarm.opening import announcement_of
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import Ticking, logged_in, text
 from tests.backend.test_projection import example, rows
 from tests.support import chains
@@ -75,7 +75,7 @@ class Run:
         assert holding is not None
         return [(holding.id, record) for record in self.log.read(TOPIC, 0, start, holding.end)]
 
-    def deliver(self, at_most: int = 1000) -> projection.Taken:
+    def deliver(self, at_most: int = 1000) -> projection.Intake:
         """Up to so many new records reach the backend; a logger behind the log's end waits, as a deaf client does."""
         batch = self.records(min(self.position, self.log.bounds(TOPIC, 0)[1]))[:at_most]
         self.position = max(self.position, *(record.offset + 1 for _, record in batch)) if batch else self.position
@@ -92,7 +92,7 @@ class Run:
         return Deployment.objects.get(federation=FEDERATION)
 
 
-OWN = {"doubt", "amended", "lost"}
+OWN = {"doubt", "amended", "lost", "lost_count", "lost_hash"}
 """What the rows tell of their own past rather than of the log."""
 
 
@@ -268,6 +268,8 @@ def follow(plan: Sequence[tuple[str, Any]]) -> None:
     run.deliver()
     run.audit()
     assert not run.row.doubt
+    if all(what != "restore" for what, _ in plan):
+        assert not run.row.unwitnessed  # a log that lost nothing is never called so, however late its loggers are
     found = told()
     Deployment.objects.all().delete()
     ControlRecord.objects.all().delete()

@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from backend.catalog.models import Configuration
-from backend.deployments import opening
+from backend.deployments.log import opening
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
 
@@ -32,8 +32,16 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "schema/": {"get": READ},
     "auth/token/": {"post": EVERYBODY, "delete": READ},
     "auth/me/": {"get": READ},
-    "auth/tokens/": {"get": READ},
+    "auth/tokens/": {"get": READ, "post": READ},
     "auth/tokens/{pk}/": {"delete": READ},
+    "auth/sessions/": {"get": READ},
+    "auth/sessions/{pk}/": {"delete": READ},
+    "tokens/": {"get": ADMIN},
+    "tokens/{pk}/": {"delete": ADMIN},
+    "sessions/": {"get": ADMIN},
+    "sessions/end/": {"post": ADMIN},
+    "sessions/{pk}/": {"delete": ADMIN},
+    "audit/": {"get": ADMIN},
     "users/": {"get": ADMIN, "post": ADMIN},
     "users/{pk}/": {"get": ADMIN, "put": ADMIN, "patch": ADMIN, "delete": ADMIN},
     "models/": {"get": READ, "post": ACT},
@@ -52,14 +60,18 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "deployments/{id}/remove/": {"post": ACT},
     "deployments/{id}/restart/": {"post": ACT},
     "deployments/{id}/deadline/": {"post": ACT},
+    "deployments/{id}/witness/": {"get": READ | LOGGER, "post": ADMIN},
+    "deployments/{id}/witness/accept/": {"post": ADMIN},
     "results/": {"get": READ},
     "results/{federation}/": {"get": READ},
+    "results/{federation}/participation/": {"get": READ},
     "results/{federation}/rounds/": {"get": READ},
     "results/{federation}/members/": {"get": READ},
     "results/{federation}/refusals/": {"get": READ},
     "results/{federation}/records/": {"get": READ},
     "results/{federation}/versions/": {"get": READ},
     "results/{federation}/versions/{number}/": {"get": READ},
+    "results/{federation}/versions/{number}/model.json": {"get": READ},
     "results/{federation}/versions/{number}/model.keras": {"get": READ},
     "results/{federation}/versions/{number}/weights.npz": {"get": READ},
     "results/{federation}/versions/{number}/predict/": {"post": ACT},

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from backend.aggregator.federation import Federation
 from backend.catalog.models import Configuration
-from backend.deployments import projection
+from backend.deployments.log.outbox import publish_pending
 from backend.deployments.models import Deployment, State
-from backend.deployments.outbox import publish_pending
+from backend.launchers.jobs.plan import FederationStanding, Patience, View, decide
 from backend.launchers.models import Job
-from backend.launchers.plan import Patience, Standing, View, decide
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import decode_announcement
-from mainstem.ports import JobStatus
-from mainstem.topics import MODEL_CONTROL, control_topic
+from mainstem.aggregator.federation import Federation
+from mainstem.jobs.launcher import JobStatus
+from mainstem.protocol.messages import decode_announcement
+from mainstem.protocol.topics import MODEL_CONTROL
+from mainstem.testing.memory_log import MemoryLog
+from tests.backend.support import project
 from tests.backend.test_launch_jobs import FakeLauncher, federation, reconciler, stream
 from tests.support.federations import LightClient
 from tests.support.runs import Ticking, drive, train
@@ -46,12 +46,6 @@ def aggregate(log: MemoryLog, federation: str, incarnation: str) -> None:
     drive(aggregator, clients)
     aggregator.close()
     project(log, federation)
-
-
-def project(log: MemoryLog, federation: str) -> None:
-    """What the control logger does."""
-    topic = control_topic(federation)
-    projection.take("c", [("t", record) for record in log.read(topic, 0, *log.bounds(topic, 0))])
 
 
 def test_a_finished_run_goes_back_and_on(admin: APIClient, configuration: Configuration, log: MemoryLog) -> None:
@@ -172,5 +166,5 @@ def test_jobs_come_back_for_a_rollback() -> None:
 def test_a_job_that_a_person_stopped_stays_so() -> None:
     """A rollback does not overrule a person."""
     rests = View("succeeded", wanted=False, needed=True)
-    decision = decide(rests, Standing.OPEN, JobStatus("j", "absent"), 0.0, Patience())
+    decision = decide(rests, FederationStanding.OPEN, JobStatus("j", "absent"), 0.0, Patience())
     assert decision.state in ("succeeded", "stopped")

@@ -15,15 +15,16 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.deployments import curves, projection
-from backend.deployments.events import values
+from backend.deployments.live.events import values
 from backend.deployments.models import ClientRound, Deployment, Refusal
-from backend.deployments.ordering import natural
-from backend.deployments.overview import _card
-from backend.deployments.tape import WORDS, lines
-from backend.deployments.thinning import kept, stretches
+from backend.deployments.projection import projection
+from backend.runs.charts import curves
+from backend.runs.charts.tape import WORDS, lines
+from backend.runs.charts.thinning import indices_of_extremes, stretches
+from backend.runs.ordering import natural
+from backend.runs.pages.overview import _card
 from backend.streams.models import Injection, InjectionState
-from mainstem.messages import RolledBack
+from mainstem.protocol.messages import RolledBack
 from mainstem.rounds import successor
 from tests.backend.support import text
 from tests.support.chains import weights
@@ -47,7 +48,7 @@ def viewer(user: Callable[[str], Any]) -> Client:
 @given(st.lists(st.none() | st.floats(-1e9, 1e9), max_size=300), st.integers(2, 60))
 def test_thinning_keeps_the_ends_and_every_extreme(values: list[float | None], most: int) -> None:
     """In order, no more than asked, the first, the last, the lowest and the highest among them."""
-    places = kept(values, most)
+    places = indices_of_extremes(values, most)
     assert places == sorted(set(places)) and len(places) <= max(most, 4)
     if values:
         assert {0, len(values) - 1} <= set(places)
@@ -111,7 +112,7 @@ def test_a_long_curve_is_thinned_with_its_extremes(viewer: Client, monkeypatch: 
 
 def test_runs_side_by_side_are_whole(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison thins a long run and leaves out none of it."""
-    monkeypatch.setattr("backend.deployments.compare.thin", lambda points: curves.thin(points, 20))
+    monkeypatch.setattr("backend.runs.pages.compare.thin", lambda points: curves.thin(points, 20))
     write(Story("sidebysd", 2, 90))
     told = viewer.get("/compare/curves/?run=sidebysd&metric=loss").json()
     assert told["rounds"][-1] == 90 and len(told["rounds"]) <= 20
@@ -149,7 +150,7 @@ def test_ordinary_updates_are_not_called_stale(mode: str, clients: int, viewer: 
 
 def test_a_lane_begins_where_its_update_began(viewer: Client) -> None:
     """The drawing of a round that was fed before it opened has its opening inside, and no bar is cut off."""
-    from backend.deployments import runs
+    from backend.runs.charts import grid as runs
 
     deployment = write(Story("earlier1", 5, 6, mode="async"))
     round_ = deployment.rounds.get(number=6)
@@ -236,8 +237,8 @@ def test_the_tape_holds_the_whole_run_in_letters(viewer: Client) -> None:
 
 def test_the_tape_is_thinned_between_rounds_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many progress records some are left out, never the last one; every round stays, as a band of the clients."""
-    monkeypatch.setattr("backend.deployments.tape.WORDS", 5)
-    monkeypatch.setattr("backend.deployments.tape.LINES", 1)
+    monkeypatch.setattr("backend.runs.charts.tape.WORDS", 5)
+    monkeypatch.setattr("backend.runs.charts.tape.LINES", 1)
     story = Story("taped002", 3, 9)
     deployment = write(story, finished=False)
     told = [story.told(record)[0] for record in story.progress(20)]

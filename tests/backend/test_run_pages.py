@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from backend.deployments import examinations, projection, stream
-from backend.deployments.compare import differences
-from backend.deployments.events import events
+from backend.deployments.examinations import examinations
+from backend.deployments.live import stream
+from backend.deployments.live.events import events
 from backend.deployments.models import ControlRecord, Deployment
-from backend.deployments.overview import spark
+from backend.deployments.projection import projection
 from backend.gate.places import Places
+from backend.runs.pages.compare import differences
+from backend.runs.pages.overview import spark
+from backend.runs.templatetags import results
 from tests.backend.test_projection import CLUSTER, VALUES, records
 from tests.vectors.examples import FEDERATION
 
@@ -106,6 +109,21 @@ def test_an_action_that_cannot_be_done_says_why(told: Deployment, browser_of: Ca
     assert "There is no version 77" in answer.content.decode()
 
 
+def test_a_round_s_page_tells_its_learning_rate(told: Deployment, browser_of: Callable[[str], Client]) -> None:
+    """As every client computed it; nothing where it is the optimizer's own, or a schedule is not known here."""
+    viewer, path = browser_of("viewer"), f"/deployments/{FEDERATION}/rounds/1/"
+    schedule = {"name": "exponential", "params": {"warmup": 1}}
+    for training, shown in (
+        ({"learning_rate": 0.3, "learning_rate_schedule": schedule}, "<dd>0.15 <small>exponential</small>"),
+        ({"learning_rate": 0.3}, "<dd>0.3 <small>constant</small>"),
+        ({}, ""),
+        ({"learning_rate": 0.3, "learning_rate_schedule": {"name": "newer"}}, ""),
+    ):
+        Deployment.objects.filter(pk=told.pk).update(training=training)
+        page = viewer.get(path).content.decode()
+        assert shown in page and ("Learning rate" in page) == bool(shown)
+
+
 def test_names_are_text(told: Deployment, browser_of: Callable[[str], Client]) -> None:
     """Markup in a name that the log brings is shown, never obeyed."""
     evil = "<script>alert(1)</script>"
@@ -141,3 +159,11 @@ def test_differences_come_first(told: Deployment) -> None:
     lines = differences([told, other])
     assert ("training.epochs", [str(told.training["epochs"]), "99"], True) in lines
     assert [differs for _, _, differs in lines] == sorted((differs for _, _, differs in lines), reverse=True)
+
+
+def test_a_strategy_made_by_hand_is_told_by_its_choices() -> None:
+    """A name says what it is; `custom` alone would not."""
+    params = {"weigh": "equal", "bound": "clip", "clip_norm": 2.0, "fold": "krum", "server": "adam"}
+    assert results.strategy({"name": "custom", "params": params}) == "custom: equal, clip, krum, adam, plain"
+    assert results.strategy({"name": "custom"}) == "custom: examples, none, mean, replace, plain"
+    assert [results.strategy(s) for s in ({"name": "krum"}, {"name": "newer"}, {}, None)] == ["krum", "newer", "?", "?"]

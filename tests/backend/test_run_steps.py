@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import backend
-from backend.config.shell import SHAPES, when
 from backend.deployments.models import Deployment
+from backend.site.templatetags.shell import SHAPES, when
 from tests.backend.support import logged_in, text
 
 PAGE = "/deployments/one00001/"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.launchers.fleet import Standing
-from backend.launchers.local_fleet import LocalFleet
-from backend.launchers.plan import Patience
-from mainstem.serving import ServingSpec
+from backend.launchers.jobs.plan import Patience
+from backend.launchers.local.fleet import LocalFleet
+from backend.launchers.replicas import FleetStanding
+from mainstem.serving.spec import ServingSpec
 from tests.support.patience import PATIENCE, until
 
 SPEC = ServingSpec(
@@ -62,33 +62,35 @@ def child(directory: Path, slot: int) -> int:
 def test_replicas_are_kept_and_start_again_after_a_kill(fleet: Made, tmp_path: Path) -> None:
     """As many answer as are wanted, each under its own name; a killed one is told of, then another takes its place."""
     made = fleet()
-    until(lambda: made.bring(SPEC, 2) == Standing(2))
+    until(lambda: made.bring(SPEC, 2) == FleetStanding(2))
     assert [(tmp_path / f"digits.{slot}" / "member").read_text() for slot in (0, 1)] == ["0", "1"]
     killed = child(tmp_path, 1)
     os.kill(killed, signal.SIGKILL)
     until(lambda: "killed by SIGKILL" in made.bring(SPEC, 2).problem)
-    until(lambda: made.bring(SPEC, 2) == Standing(2))
+    until(lambda: made.bring(SPEC, 2) == FleetStanding(2))
     assert child(tmp_path, 1) != killed
 
 
 def test_another_launcher_finds_what_runs(fleet: Made, tmp_path: Path) -> None:
     """A new fleet adopts the replicas of the one before it, and starts no second one."""
-    until(lambda: fleet().bring(SPEC, 1) == Standing(1))
+    until(lambda: fleet().bring(SPEC, 1) == FleetStanding(1))
     before = child(tmp_path, 0)
     another = fleet()
-    until(lambda: another.bring(SPEC, 1) == Standing(1))
+    until(lambda: another.bring(SPEC, 1) == FleetStanding(1))
     assert child(tmp_path, 0) == before
 
 
 def test_scaling_ending_and_sweeping(fleet: Made, tmp_path: Path) -> None:
     """Fewer wanted: the last end; ended or unknown: all end, and their directories go."""
     made = fleet()
-    until(lambda: made.bring(SPEC, 3) == Standing(3))
-    until(lambda: made.bring(SPEC, 1) == Standing(1) and [path.name for path in tmp_path.iterdir()] == ["digits.0"])
+    until(lambda: made.bring(SPEC, 3) == FleetStanding(3))
+    until(
+        lambda: made.bring(SPEC, 1) == FleetStanding(1) and [path.name for path in tmp_path.iterdir()] == ["digits.0"]
+    )
     assert "replica 0" in made.log("digits")
     until(lambda: made.end("digits"))
     assert list(tmp_path.iterdir()) == [] and made.end("digits")
-    until(lambda: made.bring(SPEC, 1) == Standing(1))
+    until(lambda: made.bring(SPEC, 1) == FleetStanding(1))
 
     def swept() -> bool:
         made.sweep({"another"})
@@ -112,11 +114,11 @@ def test_a_replica_that_cannot_start_says_why_and_is_tried_ever_later(fleet: Mad
 def test_a_replica_that_hangs_is_not_ready(fleet: Made, tmp_path: Path) -> None:
     """It runs, but its loop does not turn: it does not count."""
     made = fleet()
-    until(lambda: made.bring(SPEC, 1) == Standing(1))
+    until(lambda: made.bring(SPEC, 1) == FleetStanding(1))
     os.kill(child(tmp_path, 0), signal.SIGSTOP)
     time.sleep(0.2)
     old = time.time() - 3600
     os.utime(tmp_path / "digits.0" / "ready", (old, old))
-    assert made.bring(SPEC, 1) == Standing(0)
+    assert made.bring(SPEC, 1) == FleetStanding(0)
     os.kill(child(tmp_path, 0), signal.SIGCONT)
-    until(lambda: made.bring(SPEC, 1) == Standing(1))
+    until(lambda: made.bring(SPEC, 1) == FleetStanding(1))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
-from backend.aggregator.federation import Federation
-from backend.deployments import projection
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Heartbeat, Joined, Rules, encode
-from mainstem.ports import Outgoing
-from mainstem.topics import aggregator_topic, control_topic
+from backend.deployments.projection import projection
+from mainstem.aggregator.federation import Federation
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Heartbeat, Joined, Rules, encode
+from mainstem.protocol.topics import aggregator_topic, control_topic
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import open_federation
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -23,11 +23,11 @@ class HandClock:
     ms = 1_000_000
 
     def now_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.ms
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.now_ms()
 
 

@@ -14,7 +14,8 @@ import pytest
 from django.db import connection, connections
 from rest_framework.test import APIClient
 
-from backend.config import environment, health, soundness
+from backend.project import environment, soundness
+from backend.rest import health
 from mainstem.cli.main import main
 from tests.support.postgres import Postgres, PostgresError
 
@@ -72,7 +73,7 @@ def test_health_reads_every_table(damaged: Path, monkeypatch: pytest.MonkeyPatch
     """One that cannot be read any more is a 503 with the way out; when it is restored, all is well."""
     theirs = wrapper(f"sqlite:///{damaged}")
     monkeypatch.setattr(health, "connection", theirs)
-    monkeypatch.setattr(health, "_watch", soundness.Watch())
+    monkeypatch.setattr(health, "_watch", soundness.TableWatch())
     monkeypatch.setattr(soundness, "RUN_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(soundness, "BUDGET_SECONDS", 60.0)
     answer = APIClient().get("/api/health/")
@@ -97,7 +98,7 @@ def test_a_look_takes_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(soundness, "fault", look)
     monkeypatch.setattr(soundness, "BUDGET_SECONDS", 0.0)
-    watch = soundness.Watch()
+    watch = soundness.TableWatch()
     assert watch.faults(connection) == [] and looked == []
     monkeypatch.setattr(soundness, "BUDGET_SECONDS", 60.0)
     watch.faults(connection)

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from backend.launchers import matching
+from backend.launchers.jobs import matching
+from backend.launchers.jobs.surveyor import AGAIN_SECONDS, Surveyor
 from backend.launchers.models import Job
-from backend.launchers.surveyor import AGAIN_SECONDS, Surveyor
 from backend.streams.models import DataSource
-from mainstem.clock import SystemClock
 from mainstem.errors import LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.ports import Outgoing
-from mainstem.topics import stream_spec
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import stream_spec
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import logged_in, text
 from tests.backend.test_launch_jobs import federation, stream
 

@@ -12,18 +12,18 @@ from confluent_kafka import Producer
 
 from backend.streams.models import DataSource
 from backend.streams.samples import look
-from federated_training.decoders import Decoder, Target
-from federated_training.stream import Stream
+from federated_training.data.decoders import Decoder
+from federated_training.data.stream import Stream
 from mainstem.errors import ConfigError
-from mainstem.jobs import JobSpec
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import InputSpec
-from mainstem.ports import Outgoing
-from mainstem.streams import parse_ranges
-from mainstem.survey import Standing, survey
-from mainstem.topics import TopicSpec, new_federation_id, stream_spec
+from mainstem.jobs.spec import JobSpec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import InputSpec
+from mainstem.protocol.topics import TopicSpec, new_federation_id, stream_spec
+from mainstem.streams.announcement import parse_ranges
+from mainstem.streams.survey import Standing, survey
 from tests.support.patience import until
 
 pytestmark = [pytest.mark.backend, pytest.mark.kafka]
@@ -56,7 +56,7 @@ def topic(site: KafkaLog, count: int = 0) -> str:
 def stream(site: KafkaLog, ranges: str, **more: object) -> Stream:
     """The Job's view of it."""
     spec = JobSpec("k", "k", ranges, "RAW", json.dumps(CONFIG), "abcdefgh", **more)  # type: ignore[arg-type]
-    return Stream(site, spec, Decoder(spec, InputSpec(shape=(2,)), Target((1,))))
+    return Stream(site, spec, Decoder(spec, InputSpec(shape=(2,), label_shape=(1,))))
 
 
 class Transactions:

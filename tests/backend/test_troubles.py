@@ -14,16 +14,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from backend.deployments import health, projection
 from backend.deployments.models import Deployment
+from backend.deployments.projection import projection
 from backend.launchers.models import Job
+from backend.runs.health import health
 from backend.streams.models import DataSource
-from mainstem.chain import Link, begin
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import ClientFailed as Failed
-from mainstem.messages import Failure, Joined, MemberState, Opened, Progress, Rules, encode, sha256
-from mainstem.ports import Outgoing, Record
-from mainstem.topics import aggregator_topic, control_topic
+from mainstem.protocol.chain import Link, begin
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages import ClientFailed as Failed
+from mainstem.protocol.messages import Failure, Joined, MemberState, Opened, Progress, Rules, encode, sha256
+from mainstem.protocol.topics import aggregator_topic, control_topic
+from mainstem.testing.memory_log import MemoryLog
 from tests.backend.support import XSS, Ticking, logged_in, text
 from tests.support.federations import open_federation
 from tests.vectors.examples import FEDERATION, sequence
@@ -173,7 +174,7 @@ def test_a_list_of_many_asks_no_more(viewer: APIClient) -> None:
 
 def test_from_the_client_s_word_to_the_run(viewer: APIClient) -> None:
     """A stranger and a member give up in the log; the real aggregator tells it at its next progress."""
-    from backend.aggregator.federation import Federation
+    from mainstem.aggregator.federation import Federation
 
     clock = Ticking()
     log = MemoryLog(clock)

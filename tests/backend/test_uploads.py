@@ -13,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from backend.config.problems import Problem
+from backend.rest.problems import Problem
 from backend.streams import injections, script, uploads
 from backend.streams.models import Injection, InjectionState, Upload, UploadPart
 from tests.backend.support import XSS, logged_in, text
@@ -68,7 +68,7 @@ def test_a_file_is_looked_at_and_injected_over_rest(client_of: Clients, monkeypa
         return b'{"streams": [{"total_msg": 3}]}', ""
 
     monkeypatch.setattr(script, "run", fake)
-    assert injections.Injector().step()
+    assert injections.InjectionRunner().step()
     done = Injection.objects.get()
     assert (done.state, done.detail) == (InjectionState.SUCCEEDED, "1 stream of 3 records announced")
     assert ran["during"] == "2 of 3 records sent"
@@ -102,7 +102,7 @@ def test_a_file_by_the_pages_without_scripts(user: Callable[[str], Any]) -> None
     assert asked.options["restriction"] == {"of": "penguins"} and asked.options["drop"] == ["mass_g"]
     assert "penguins.csv into <code>birds</code>" in text(browser.get("/datasources/injections/"))
     browser.post(f"{page}delete/")
-    assert injections.Injector().step()
+    assert injections.InjectionRunner().step()
     asked.refresh_from_db()
     assert asked.state == InjectionState.FAILED and asked.detail == "its files are gone: upload them again"
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from backend.deployments.models import Deployment, Round, Version
-from backend.deployments.versions import ROWS
+from backend.runs.pages.versions import ROWS
 from tests.backend.support import logged_in, text
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]

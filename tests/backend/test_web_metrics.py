@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mainstem.processes import free_port
+from mainstem.runtime.processes import free_port
 from tests.support.patience import PATIENCE
 from tests.support.web import fetch, serving
 

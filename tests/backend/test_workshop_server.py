@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from backend.catalog import workshop
-from backend.config.problems import Problem
-from federated_training import workshop_server
-from mainstem.processes import identity
+from backend.rest.problems import Problem
+from federated_training.workshop import server as workshop_server
+from mainstem.runtime.processes import identity
 
 pytestmark = pytest.mark.backend
 

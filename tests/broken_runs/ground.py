@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
-from mainstem.ports import Outgoing
-from mainstem.topics import DATA_CONTROL, TopicSpec, stream_spec
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import DATA_CONTROL, TopicSpec, stream_spec
 from tests.browser.platform import Platform
 
 Array = NDArray[Any]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mainstem.platform.home import Home, Running
-from mainstem.processes import descendants, free_port
+from mainstem.runtime.processes import descendants, free_port
 
 PASSWORD = "river-delta-7431"
 
@@ -152,11 +152,13 @@ class Platform:
         return str(self.api("GET", f"deployments/{federation}/")["state"])
 
     @contextlib.contextmanager
-    def clients(self, federation: str, count: int, seconds: float = 0.0, prefix: str = "site-") -> Iterator[None]:
+    def clients(
+        self, federation: str, count: int, seconds: float = 0.0, prefix: str = "site-", train: str = "noise"
+    ) -> Iterator[None]:
         """So many light clients of a federation at work, each of whose training takes `seconds`."""
         command = [
             sys.executable, "-m", "mainstem.cli", "clients", "--home", str(self.home.root), "--federation", federation,
-            "--count", str(count), "--seconds", str(seconds), "--prefix", prefix,
+            "--count", str(count), "--seconds", str(seconds), "--prefix", prefix, "--train", train,
         ]  # fmt: skip
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=self._log)
         try:

@@ -9,11 +9,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from mainstem.chain import Head
-from mainstem.kafka.identity import ids_of
-from mainstem.messages import ControlRecord
-from mainstem.ports import Record
-from mainstem.topics import control_topic, federation_topics
+from mainstem.kafka.client.identity import ids_of
+from mainstem.protocol.chain import Head
+from mainstem.protocol.log import Record
+from mainstem.protocol.messages import ControlRecord
+from mainstem.protocol.topics import control_topic, federation_topics
 from tests.browser.platform import Platform
 from tests.support.long_runs import BATCH, Story
 from tests.support.patience import PATIENCE

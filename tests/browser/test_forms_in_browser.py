@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from mainstem.aggregation.strategies import STRATEGIES
 from tests.browser.conftest import Open, Watch
 from tests.browser.drawing import draw
 from tests.browser.platform import PASSWORD, Platform
@@ -48,8 +49,8 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     page.get_by_label("Name optional").fill("first run by clicks")
     page.get_by_label("Rounds", exact=True).fill("3")
     page.get_by_label("Clients, at least").fill("3")
-    page.get_by_label("Learning rate").fill("0.003")
-    page.get_by_label("Learning rate").press("Tab")
+    page.locator("#id_learning_rate").fill("0.003")
+    page.locator("#id_learning_rate").press("Tab")
     expect(page.locator("#preview")).to_contain_text("3 to 1000")
     expect(page.locator("#preview")).to_contain_text("FED-xxxxxxxx-model_control_topic")
     page.get_by_role("button", name="Deploy").click()
@@ -85,8 +86,9 @@ def test_from_sign_in_to_the_result(platform: Platform, open_page: Open, tmp_pat
     expect(page.locator("#try-winner")).to_have_text("2")
 
 
-def test_live_validation(platform: Platform, page: Page) -> None:
+def test_live_validation(platform: Platform, page: Page, watch: Watch) -> None:
     """A wrong value has its sentence while one types on, what does not belong is hidden, and the preview follows."""
+    watch.expect("htmx:")  # a question that the next one overtook is given up
     platform.configuration()
     page.goto("/deployments/new/")
     rounds = page.get_by_label("Rounds", exact=True)
@@ -104,6 +106,34 @@ def test_live_validation(platform: Platform, page: Page) -> None:
     expect(page.get_by_label("Buffer", exact=True)).to_be_visible()
     expect(page.get_by_label("Target optional")).to_be_hidden()
     expect(page.locator("#preview")).to_contain_text("12, buffered, fedavg")
+    page.get_by_label(re.compile("sync: a")).check()
+    page.get_by_label("Strategy", exact=True).select_option("krum")
+    hostile = page.locator("#id_krum__byzantine")
+    expect(page.locator("#id_strategy-field")).to_contain_text(STRATEGIES["krum"].summary)
+    expect(page.locator("#id_min_clients-wrong")).to_contain_text("strategy krum needs 5 updates a round")
+    hostile.fill("-1")
+    hostile.press("Tab")
+    expect(page.locator("#id_krum__byzantine-wrong")).to_contain_text("it must be a whole number from 0 to 1000")
+    expect(hostile).to_have_attribute("aria-invalid", "true")
+    hostile.fill("0")
+    page.get_by_label("Clients, at least").fill("3")
+    expect(page.locator("#preview")).to_contain_text("12, sync, krum")
+    page.get_by_label("Strategy", exact=True).select_option("custom")
+    expect(hostile).to_be_hidden()
+    fold, weigh = page.locator("#id_custom__fold"), page.locator("#id_custom__weigh")
+    fold.select_option("bulyan")
+    expect(page.locator("#id_custom__bulyan__byzantine")).to_be_visible()
+    expect(page.locator("#id_custom__krum__byzantine")).to_be_hidden()
+    expect(page.locator("#id_custom__weigh-wrong")).to_contain_text("must be equal: bulyan counts those alike")
+    weigh.select_option("equal")
+    expect(page.locator("#id_min_clients-wrong")).to_contain_text("strategy custom needs 7 updates a round")
+    fold.select_option("trimmed_mean")
+    page.locator("#id_custom__server").select_option("yogi")
+    expect(page.locator("#id_custom__bulyan__byzantine")).to_be_hidden()
+    expect(page.locator("#id_custom__yogi__beta_2")).to_be_visible()
+    expect(page.locator("#preview")).to_contain_text("12, sync, custom")
+    page.get_by_label("Strategy", exact=True).select_option("fedavg")
+    expect(page.locator("#id_custom__yogi__beta_2")).to_be_hidden()
     page.get_by_role("switch").uncheck()
     expect(rounds).to_be_hidden()
     expect(page.locator("#preview")).to_contain_text("1, sync, fedavg")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.browser.conftest import Open, Watch
 from tests.browser.platform import Platform, until
@@ -57,6 +57,20 @@ def test_rows_come_without_a_reload(platform: Platform, open_page: Open) -> None
     expect(pages[0].get_by_role("button", name="Stop")).to_have_count(0)
     expect(pages[0].get_by_role("button", name="Start anew")).to_be_visible()
     expect(pages[1].get_by_role("button", name="Start anew")).to_have_count(0)
+
+
+def test_a_late_drawing_of_the_grid_misses_nothing(platform: Platform, page: Page) -> None:
+    """The run goes through all its rounds while the server's drawing of the grid is on its way."""
+    federation = platform.federation("drawn slowly", rounds=3, min_clients=2)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/part/grid/**", lambda route: held.append((route, route.fetch())), times=1)
+    page.goto(f"/deployments/{federation}/")
+    page.wait_for_selector(LIVE)
+    with platform.clients(federation, 2):
+        expect(page.locator("#standing .state.finished")).to_be_visible()
+    [(route, response)] = held
+    route.fulfill(response=response)
+    expect(page.locator("#grid td.a")).to_have_count(6)
 
 
 def test_stream_returns_after_the_server(platform: Platform, page: Page, watch: Watch) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from mainstem.messages import Stopped
-from mainstem.processes import descendants
+from mainstem.protocol.messages import Stopped
 from mainstem.rounds import successor
+from mainstem.runtime.processes import descendants
 from tests.browser.conftest import Watch
 from tests.browser.platform import Platform
 from tests.browser.synthetic import Tale

@@ -8,15 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-from mainstem import topics
-from mainstem.control import ControlTopic
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.lineage import verify
-from mainstem.messages import Round, Update, decode_client
 from mainstem.platform.home import Home
-from mainstem.ports import MessageLog
-from mainstem.weights import is_chunk
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Round
+from tests.support.sent import is_update
 
 CAUGHT_UP_SECONDS = 180.0
 READ_SECONDS = 60.0
@@ -78,7 +78,7 @@ def updates_count_once(log: MessageLog, federation: str, rounds: int, clients: i
     written = {
         record.offset
         for record in log.read(topics.aggregator_topic(federation), 0, 0, committed[-1].snapshot.position)
-        if not is_chunk(record.headers) and isinstance(decode_client(record.value), Update)
+        if is_update(record)
     }
     assert written == set(accepted) | set(refused), "an update was dropped silently"
 

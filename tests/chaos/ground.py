@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.processes import free_port
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.runtime.processes import free_port
 from tests.support.proxy import Door, Network
 
 VOLUME_MB = 192

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mainstem.cli.api import Api, ApiError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.platform.home import Home
-from mainstem.processes import descendants, die_with_parent, free_port
+from mainstem.rest import Api, ApiError
+from mainstem.runtime.processes import descendants, die_with_parent, free_port
 from tests.chaos.stage import ROOT
 
 UP = (sys.executable, "-m", "mainstem.cli", "up")

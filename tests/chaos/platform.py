@@ -12,12 +12,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from mainstem import topics
 from mainstem.errors import LogError
 from mainstem.platform import plan, secret_settings
 from mainstem.platform.home import Home
-from mainstem.ports import Outgoing
-from mainstem.processes import free_port
+from mainstem.protocol import topics
+from mainstem.protocol.log import Outgoing
+from mainstem.runtime.processes import free_port
 from tests.chaos.plan import AGGREGATORS, DOORS, PLATFORM
 from tests.chaos.stage import ROOT, Stage
 
@@ -52,6 +52,8 @@ class PlatformStage(Stage):
             self._call(command, {})
         self.empty = directory / "empty.sqlite3"
         shutil.copyfile(self.home.database, self.empty)
+        # as those of `mainstem up` they ask the backend what it has witnessed
+        self.of_aggregators = {**self._base, "MAINSTEM_TOKEN": self._secrets["MAINSTEM_TOKEN"]}
         for number in range(AGGREGATORS):
             self.aggregator(number)
         for child in plan.processes(self._base, self._secrets, self._addresses, self.home.logs):

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
-from mainstem.cli.api import Api
 from mainstem.platform import secret_settings
+from mainstem.rest import Api
 from tests.chaos.platform import PlatformStage
 from tests.support.patience import until
 

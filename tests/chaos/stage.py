@@ -11,20 +11,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mainstem.chain import Head
-from mainstem.control import ControlTopic
 from mainstem.errors import LogError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules, decode_client
-from mainstem.processes import descendants, die_with_parent
-from mainstem.topics import aggregator_topic
-from mainstem.weights import is_chunk
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.chain import Head
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.messages import EncodingChoice, Rules, StrategyChoice
+from mainstem.protocol.topics import aggregator_topic
+from mainstem.runtime.processes import descendants, start_child
 from tests.chaos.ground import Ground
 from tests.support.federations import open_federation
+from tests.support.sent import is_update
 
 ROOT = Path(__file__).parents[2]
 SESSION_MS = 2000
@@ -58,6 +59,8 @@ class Stage:
         self.log = self._connect()
         self.parts: dict[str, Part] = {}
         self.newest = ""
+        self.of_aggregators: Mapping[str, str] | None = None
+        """Their environment, where it is no plain one."""
 
     def _connect(self) -> KafkaLog:
         return KafkaLog(client_config(self.broker.bootstrap_servers), timeout=20)
@@ -73,14 +76,8 @@ class Stage:
         own = dict(environment or {**os.environ, "MAINSTEM_HOME": str(self.directory / "home")})
         own["PYTHONFAULTHANDLER"] = "1"
         with open(self.directory / f"{name}.log", "ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                cwd=ROOT,
-                stdout=out,
-                stderr=out,
-                env=own,
-                start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 (it only makes two system calls)
+            process = start_child(
+                [sys.executable, "-m", *command], orphan=signal.SIGKILL, cwd=ROOT, stdout=out, stderr=out, env=own
             )
         self.parts[name] = Part(command, own, process)
         return self.parts[name]
@@ -120,14 +117,15 @@ class Stage:
     def aggregator(self, number: int = 0) -> str:
         """Start an aggregator worker; its name."""
         name = f"aggregator-{number}"
-        command = ["backend.aggregator", "--bootstrap", self.bootstrap(name), "--session-timeout-ms", str(SESSION_MS)]
-        self.run(name, command)
+        command = ["mainstem.aggregator", "--bootstrap", self.bootstrap(name), "--session-timeout-ms", str(SESSION_MS)]
+        self.run(name, command, self.of_aggregators)
         return name
 
     def client(self, federation: str, number: int, seconds: float = 0.3) -> str:
-        """Start a light client; its name."""
+        """Start a light client, which keeps files; its name."""
         name = f"client-{number}"
         what = ["--federation", federation, "--number", str(number), "--seconds", str(seconds)]
+        what += ["--state", str(self.directory / "kept")]
         self.run(name, ["tests.support.client_process", "--bootstrap", self.bootstrap(name), *what])
         return name
 
@@ -136,12 +134,15 @@ class Stage:
         return self.parts[name].process.wait(seconds)
 
     # ------------------------------------------------------------ federations
-    def federation(self, rounds: int = 5, clients: int = 3) -> str:
+    def federation(
+        self, rounds: int = 5, clients: int = 3, strategy: StrategyChoice | None = None, encoding: str = "raw"
+    ) -> str:
         """A federation of a fixed start, in which every client is required."""
         random = np.random.default_rng(0)
         tensors = [random.normal(size=s).astype(np.float32) for s in ((300, 100), (100,), ())]
-        rules = Rules(rounds=rounds, min_clients=clients, deadline_ms=120_000, final_wait_ms=20_000)
-        self.newest = open_federation(self.log, tensors, rules)
+        both: dict[str, Any] = dict.fromkeys(("encoding_up", "encoding_down"), EncodingChoice(name=encoding))
+        rules = Rules(rounds=rounds, min_clients=clients, deadline_ms=120_000, final_wait_ms=20_000, **both)
+        self.newest = open_federation(self.log, tensors, rules, strategy)
         return self.newest
 
     def head(self, federation: str) -> Head | None:
@@ -174,7 +175,7 @@ class Stage:
         while time.monotonic() < deadline:
             _, end = self.log.bounds(topic, 0)
             for record in self.log.read(topic, 0, position, end):
-                if not is_chunk(record.headers) and type(decode_client(record.value)).__name__ == "Update":
+                if is_update(record):
                     return
             position = end
             time.sleep(0.02)

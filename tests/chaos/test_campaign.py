@@ -34,6 +34,6 @@ def test_every_deck_holds_every_kind() -> None:
 def test_a_short_campaign(platform: PlatformStage, tmp_path: Path) -> None:
     """A federation under faults of every kind; `python -m tests.chaos.campaign` runs as many as you like."""
     with open(tmp_path / "faults.jsonl", "w") as journal:
-        campaign = Campaign(platform, SEED, journal)
+        campaign = Campaign(platform, SEED, journal, each=2 * len(plan.KINDS))
         campaign.federation(FEDERATION)
     assert set(campaign.by_kind) == set(plan.KINDS)

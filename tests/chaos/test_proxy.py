@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mainstem.processes import free_port
+from mainstem.runtime.processes import free_port
 from tests.support.proxy import Door, Network
 
 

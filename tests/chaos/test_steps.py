@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mainstem.lineage import verify
+from mainstem.protocol.messages import StrategyChoice
 from tests.chaos.stage import Stage
 from tests.support.client_process import train
 from tests.support.federations import LightClient, rounds_of
@@ -27,6 +28,7 @@ class Steps:
 
     stage: Stage
     role: str
+    strategy: StrategyChoice | None = None
     died: list[tuple[int, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -43,7 +45,7 @@ class Steps:
     def run(self, call: int, when: str) -> str:
         """One federation whose part dies there; the final sha256. Call 0 is none."""
         stage = self.stage
-        id_ = stage.federation(ROUNDS, CLIENTS)
+        id_ = stage.federation(ROUNDS, CLIENTS, self.strategy)
         self.trace.unlink(missing_ok=True)
         lethal = ["--call", str(call), "--when", when, "--trace", str(self.trace)]
         leave = threading.Event()
@@ -81,7 +83,7 @@ class Steps:
         return True
 
     def _aggregator(self, lethal: list[str] | None = None) -> None:
-        module = "tests.support.aggregator_process" if lethal else "backend.aggregator"
+        module = "tests.support.aggregator_process" if lethal else "mainstem.aggregator"
         options = ["--bootstrap", self.stage.broker.bootstrap_servers, "--session-timeout-ms", "1000"]
         self.stage.run("aggregator-0", [module, *options, *(lethal or [])])
 
@@ -109,10 +111,10 @@ def every(calls: list[str]) -> Iterator[tuple[int, str]]:
             yield number, when
 
 
-def some(calls: list[str]) -> list[tuple[int, str]]:
-    """Seven moments, evenly spread from the first to the last, of what a pass of every call would take."""
+def some(calls: list[str], count: int = 7) -> list[tuple[int, str]]:
+    """So many moments, evenly spread from the first to the last, of what a pass of every call would take."""
     moments = list(every(calls))
-    return [moments[round(i * (len(moments) - 1) / 6)] for i in range(7)]
+    return [moments[round(i * (len(moments) - 1) / (count - 1))] for i in range(count)]
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -122,6 +124,18 @@ def test_killed_at_some_steps(stage: Stage, role: str) -> None:
     for call, when in some(steps.calls):
         assert steps.run(call, when) == steps.expected, f"{role} killed {when} call {call} ({steps.calls[call - 1]})"
     assert len(steps.died) >= 4, steps.died
+
+
+@pytest.mark.parametrize(
+    ("role", "strategy", "moments"),
+    [("aggregator-0", "fedadam", 7), ("aggregator-0", "scaffold", 4), ("client-0", "scaffold", 4)],
+)
+def test_what_a_strategy_keeps_survives(stage: Stage, role: str, strategy: str, moments: int) -> None:
+    """Killed at a few moments, an aggregator finds its moments or its variate in the log, a client what it has sent."""
+    steps = Steps(stage, role, StrategyChoice(name=strategy))
+    for call, when in some(steps.calls, moments):
+        assert steps.run(call, when) == steps.expected, f"killed {when} call {call} ({steps.calls[call - 1]})"
+    assert len(steps.died) > moments // 2, steps.died
 
 
 @pytest.mark.slow

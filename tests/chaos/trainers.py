@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mainstem.cli.api import ApiError
 from mainstem.cli.demo import CLIENTS, ROUNDS
+from mainstem.rest import ApiError
 from tests.chaos import account
 from tests.chaos.machine import Machine, finished
 

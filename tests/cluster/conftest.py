@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mainstem.cli.api import Api
-from mainstem.processes import free_port
+from mainstem.rest import Api
+from mainstem.runtime.processes import free_port
 from tests.cluster.kube import kubectl
 from tests.cluster.manifests import ROOT
 
@@ -52,7 +52,7 @@ def api_address(applied: None) -> Iterator[str]:
                     time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
-        script.send_signal(signal.SIGINT)
+        script.send_signal(signal.SIGTERM)
         script.wait(20)
 
 

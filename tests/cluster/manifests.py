@@ -1,7 +1,8 @@
 """What is under kustomize/, as a cluster would get it, and how it is kept for machines without kubectl.
 
-`python -m tests.cluster.manifests` renders every overlay into `rendered/` with the kubectl that is installed, and saves
-the API server's schemas of the kinds that occur, where KUBECONFIG names a cluster. Both are committed.
+`python -m tests.cluster.manifests` writes what is made from the code (`tests.docs.made`), renders every overlay into
+`rendered/` with the kubectl that is installed, and saves the API server's schemas of the kinds that occur, where
+KUBECONFIG names a cluster. Both are committed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.docs import made
 
 ROOT = Path(__file__).parents[2]
 KUSTOMIZE = ROOT / "kustomize"
@@ -165,6 +168,7 @@ def main() -> int:
     if command is None:
         print(f"error: a kubectl from {OLDEST[0]}.{OLDEST[1]} on is needed", file=sys.stderr)
         return 1
+    made.main()
     RENDERED.mkdir(exist_ok=True)
     for path in RENDERED.glob("*.yaml"):
         path.unlink()

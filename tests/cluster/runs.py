@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mainstem.cli import judge
-from mainstem.cli.api import Api, ApiError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.rest import Api, ApiError
 
 KAFKA = "localhost:31162"
 CLIENTS, ROUNDS, SEED = 3, 3, 7
@@ -33,15 +33,15 @@ class Run:
     injected: dict[str, Any]
 
     @staticmethod
-    def begin(api: Api) -> Run:
-        """Model, configuration, deployment, and the public injection script for three clients."""
+    def begin(api: Api, **settings: Any) -> Run:
+        """Model, configuration, deployment with these settings, and the public injection script for three clients."""
         name = f"cluster-test-{secrets.token_hex(4)}"
         restriction = {"test": name}
         model = api.post("models/", {"name": name, "kind": "template", "template": TEMPLATE, "seed": SEED})
         configuration = api.post("configurations/", {"name": name, "models": [model["id"]]})
         deployment = api.post("deployments/", {
             "name": name, "configuration": configuration["id"], "rounds": ROUNDS, "min_clients": CLIENTS,
-            "max_clients": CLIENTS, "seed": SEED, "data_restriction": restriction, **TRAINING,
+            "max_clients": CLIENTS, "seed": SEED, "data_restriction": restriction, **TRAINING, **settings,
         })  # fmt: skip
         command = [
             sys.executable, "-m", "inject_scripts.inject_dummy_training_data", "--json", "--quiet", "--clients",

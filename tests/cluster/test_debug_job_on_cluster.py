@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mainstem.cli.api import Api, ApiError
+from mainstem.rest import Api, ApiError
 from tests.cluster.kube import kubectl, until
 from tests.cluster.manifests import ROOT
 from tests.cluster.runs import KAFKA, TEMPLATE

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from backend.launchers.cluster import Cluster
-from backend.launchers.kubernetes import KubernetesLauncher
+from backend.launchers.kubernetes.cluster import Cluster
+from backend.launchers.kubernetes.launcher import KubernetesLauncher
 from mainstem.errors import LaunchRefused
-from mainstem.job_settings import JobSettings
-from mainstem.jobs import JobSpec
-from mainstem.ports import JobStatus
+from mainstem.jobs.kubernetes.settings import JobSettings
+from mainstem.jobs.launcher import JobStatus
+from mainstem.jobs.spec import JobSpec
 from tests.cluster.kube import anywhere as kubectl
 
 pytestmark = [

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
-from mainstem.job_settings import JobSettings
-from mainstem.jobs import JobSpec
-from mainstem.manifest import Placement, job_manifest
-from mainstem.serving import ServingSpec
-from mainstem.serving_manifest import deployment_manifest
+from mainstem.jobs.kubernetes.manifest import Placement, job_manifest
+from mainstem.jobs.kubernetes.settings import JobSettings
+from mainstem.jobs.spec import JobSpec
+from mainstem.serving.kubernetes.manifest import deployment_manifest
+from mainstem.serving.spec import ServingSpec
 from tests.cluster import manifests
 
 ALL = manifests.rendered()

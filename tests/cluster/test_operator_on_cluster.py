@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
-from mainstem.cli.api import Api, ApiError
 from mainstem.platform import secret_settings
 from mainstem.platform.home import Home
-from mainstem.processes import free_port
+from mainstem.rest import Api, ApiError
+from mainstem.runtime.processes import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -133,7 +133,7 @@ class Operator:
 
     def start(self) -> None:
         """Start it."""
-        command = [sys.executable, "-m", "backend.operator", "--namespace", NAMESPACE]
+        command = [sys.executable, "-m", "mainstem.operator", "--namespace", NAMESPACE]
         self.process = subprocess.Popen(command, env=self.environment)
 
     def kill(self) -> None:

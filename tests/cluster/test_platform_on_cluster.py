@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mainstem.cli.api import Api
+from mainstem.rest import Api
 from tests.cluster import manifests
 from tests.cluster.kube import NAMESPACE, kubectl, objects, pods, ready, refusal, until
 from tests.cluster.runs import Run
@@ -112,7 +112,7 @@ def test_pods_run_without_root_on_a_read_only_file_system(part: str) -> None:
 @pytest.mark.usefixtures("applied")
 def test_what_opens_uploads_has_neither_token_nor_network() -> None:
     """The workshop's container: no file of the ServiceAccount, and its first process has a filter of its own."""
-    name = until("a backend", lambda: next((p for p in pods("deployment/backend") if ready(p)), None), 120)
+    name = until("a backend", lambda: next((p for p in pods("backend") if ready(p)), None), 120)
     workshop = ("exec", name["metadata"]["name"], "--container", "workshop", "--")
     assert "No such file" in refusal(*workshop, "ls", "/var/run/secrets/kubernetes.io")
     assert "Seccomp_filters:\t2" in kubectl(*workshop, "grep", "Seccomp_filters", "/proc/1/status")

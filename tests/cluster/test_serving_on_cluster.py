@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from backend.launchers.cluster import Cluster
-from backend.launchers.cluster_fleet import ClusterFleet
-from backend.launchers.fleet import Standing
-from mainstem.job_settings import JobSettings
-from mainstem.serving import ServingSpec
+from backend.launchers.kubernetes.cluster import Cluster
+from backend.launchers.kubernetes.fleet import ClusterFleet
+from backend.launchers.replicas import FleetStanding
+from mainstem.jobs.kubernetes.settings import JobSettings
+from mainstem.serving.spec import ServingSpec
 from tests.cluster.kube import anywhere as kubectl
 
 pytestmark = [
@@ -71,7 +71,7 @@ def fleet(cluster: Cluster, program: str = SERVES, **settings: Any) -> ClusterFl
     return ClusterFleet(cluster, chosen, command=["python", "-u", "-c", program])
 
 
-def until(made: ClusterFleet, spec: ServingSpec, replicas: int, good: Callable[[Standing], bool]) -> Standing:
+def until(made: ClusterFleet, spec: ServingSpec, replicas: int, good: Callable[[FleetStanding], bool]) -> FleetStanding:
     """Take steps until it stands as wanted."""
     deadline = time.monotonic() + SECONDS
     while True:
@@ -96,14 +96,14 @@ def ended(made: ClusterFleet, name: str) -> None:
 def test_replicas_are_kept_scaled_and_ended(cluster: Cluster, namespace: str) -> None:
     """They become ready by their file, a deleted pod is replaced, another launcher goes on, the end leaves nothing."""
     made = fleet(cluster)
-    until(made, SPEC, 2, lambda standing: standing == Standing(2))
+    until(made, SPEC, 2, lambda standing: standing == FleetStanding(2))
     assert "in 10001" in made.log("digits")
     pods = kubectl("get", "pods", "-n", namespace, "-l", "mainstem/inference=digits", "-o", "name").split()
     kubectl("delete", "-n", namespace, pods[0], "--wait=false")
     another = fleet(cluster)
-    until(another, SPEC, 2, lambda standing: standing == Standing(2))
-    until(another, SPEC, 1, lambda standing: standing == Standing(1))
-    until(another, SPEC, 0, lambda standing: standing == Standing(0))
+    until(another, SPEC, 2, lambda standing: standing == FleetStanding(2))
+    until(another, SPEC, 1, lambda standing: standing == FleetStanding(1))
+    until(another, SPEC, 0, lambda standing: standing == FleetStanding(0))
     ended(another, "digits")
     assert kubectl("get", "deployments,pods", "-n", namespace, "-o", "name") == ""
 

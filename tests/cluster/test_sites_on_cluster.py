@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mainstem.cli.api import Api
-from mainstem.processes import free_port
+from mainstem.rest import Api
+from mainstem.runtime.processes import free_port
 from tests.cluster.kube import kubectl, until
 from tests.cluster.manifests import ROOT
 from tests.cluster.runs import KAFKA
@@ -77,6 +77,7 @@ def overlay(directory: Path, namespace: str, site: str, port: int) -> Path:
 def site(directory: Path, name: str, port: int) -> Iterator[str]:
     """A site's namespace with everything ready, its Kafka at `localhost:port`; deleted in the end."""
     namespace = f"trial-launcher-{name}-{secrets.token_hex(3)}"
+    subprocess.run([ROOT / "kustomize/make-secrets.sh", "edge"], check=True)  # which the overlay reads, to replace them
     try:
         kubectl("apply", "-k", str(overlay(directory / name, namespace, name, port)), "--namespace", namespace)
         for part in PARTS:

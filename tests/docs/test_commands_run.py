@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.kafka, pytest.mark.training]
 GUIDE = "docs/rest.md"
 """Whose federation the other pages go on with, and whose variables some of them name."""
 
-AS_IN_THE_GUIDE = ("docs/inference.md", "docs/job-by-hand.md", "docs/kafka-ml.md")
+AS_IN_THE_GUIDE = ("docs/audit.md", "docs/forests.md", "docs/inference.md", "docs/job-by-hand.md", "docs/kafka-ml.md")
 
 DIGITS = "import numpy as np\nx_train, y_train = np.zeros((9, 784), np.float32), np.eye(10, dtype=np.float32)[:9]"
 
 BEFORE = {
     "from inject_scripts.sinks.federated_raw_sink import FederatedRawSink": DIGITS,
     "from inject_scripts import FederatedRawSink": "",
-    "from mainstem.codecs import codec_for": f"{DIGITS}\nx, y = x_train[0], y_train[0]",
+    "from mainstem.streams.codecs import codec_for": f"{DIGITS}\nx, y = x_train[0], y_train[0]",
     "import numpy as np": "",
     "import json": f"{DIGITS}\nsamples = list(zip(x_train, y_train))",
 }

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from backend.aggregator.__main__ import _follow
-from backend.aggregator.federation import Federation
-from backend.aggregator.worker import Worker
-from mainstem import topics
-from mainstem.clock import SystemClock
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.group import GroupReader
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules
-from mainstem.metrics.health import Health
-from mainstem.pool import announcement_of
+from mainstem.aggregator.__main__ import _follow
+from mainstem.aggregator.federation import Federation
+from mainstem.aggregator.worker import Worker
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.group import GroupReader
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.messages import Rules
+from mainstem.runtime.clock import SystemClock
+from mainstem.runtime.metrics.health import Health
+from mainstem.swarm import announcement_of
 from tests.support.federations import LightClient, head_tensors, open_federation
 from tests.support.patience import until
 
@@ -54,7 +54,7 @@ def test_two_thousand_strangers(kafka: EmbeddedKafka, log: KafkaLog, announcemen
     log.append(announcements, [announcement_of(federation, Rules())])
     log.append(announcements, strangers[STRANGERS // 2 :])
 
-    worker = Worker(lambda name: Federation(log, name, clock=SystemClock(), writer="w"), existing)
+    worker = Worker(lambda name, guard: Federation(log, name, clock=SystemClock(), writer="w", guard=guard), existing)
     reader = GroupReader(config, f"group-{announcements}", announcements)
     leave, most = threading.Event(), 0
     following = threading.Thread(target=_follow, args=(reader, worker, Health(), leave))

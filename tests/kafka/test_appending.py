@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mainstem.errors import LogError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.ports import Outgoing
-from mainstem.topics import MESSAGE_LIMIT, TopicSpec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import MESSAGE_LIMIT, TopicSpec
 from tests.support.patience import PATIENCE
 
 MIB = bytes(1 << 20)

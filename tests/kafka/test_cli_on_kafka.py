@@ -7,15 +7,15 @@ import threading
 import numpy as np
 import pytest
 
-from backend.aggregator.federation import Federation
-from mainstem import topics
+from mainstem.aggregator.federation import Federation
 from mainstem.cli.main import main
-from mainstem.clock import SystemClock
 from mainstem.errors import LogError
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules
-from mainstem.pool import Pool, make, open_federation
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.messages import Rules
+from mainstem.runtime.clock import SystemClock
+from mainstem.swarm import Pool, make, open_federation
 from tests.support.federations import rounds_of
 from tests.support.patience import PATIENCE
 

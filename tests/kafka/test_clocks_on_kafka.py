@@ -12,15 +12,15 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
-from backend.aggregator.federation import Federation
-from mainstem import topics
-from mainstem.clock import SystemClock
-from mainstem.control import ControlTopic
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import ClientRecord, Heartbeat, Joined, Progress, Rules, Tick, encode
-from mainstem.weights import Tensor
+from mainstem.aggregator.federation import Federation
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.messages import ClientRecord, Heartbeat, Joined, Progress, Rules, Tick, encode
+from mainstem.protocol.weights import Tensor
+from mainstem.runtime.clock import SystemClock
 from tests.support.federations import LightClient, head_tensors, open_federation, rounds_of
 from tests.support.patience import PATIENCE
 
@@ -72,17 +72,17 @@ def test_a_record_stamped_two_hours_ahead_ends_nothing(
 
     if for_good:
         stamped_by(kafka, topic, "CreateTime")
-    b.send(Joined(federation=id_, client="b", incarnation="1", examples=1))
+    b.voice.send(Joined(federation=id_, client="b", incarnation="1", examples=1))
     a.step()
-    until(lambda: len(machine.accepted) == 1 and machine.time.started)
+    until(lambda: machine.head is not None and len(machine.round.accepted) == 1 and machine.round.time.started)
     stamped_by(kafka, topic, "CreateTime")
     record = Tick(writer="w", seq=0) if what == "tick" else Heartbeat(client="a", incarnation="1", phase="waiting")
     write_ahead(kafka, topic, record)
     if not for_good:
         stamped_by(kafka, topic, "LogAppendTime")
-    begun, told = machine.time_ms, machine.time.told
-    until(lambda: machine.time.told >= told + 3)
-    assert machine.phase == "open" and machine.time_ms - begun < PATIENCE * 1000
+    begun, told = machine.round.time_ms, machine.round.time.told
+    until(lambda: machine.round.time.told >= told + 3)
+    assert machine.phase == "open" and machine.round.time_ms - begun < PATIENCE * 1000
     while federation.step(0.05):
         assert time.monotonic() < deadline, machine.phase
         for client in (a, b):

@@ -19,11 +19,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mainstem.errors import BrokerError
-from mainstem.kafka import broker as broker_module
-from mainstem.kafka import jars
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.prepare import exchange_message
-from mainstem.processes import free_port
+from mainstem.kafka.broker import broker as broker_module
+from mainstem.kafka.broker import jars
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.broker.prepare import exchange_message
+from mainstem.runtime.processes import free_port
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka
@@ -155,7 +155,7 @@ def test_the_broker_dies_with_a_killed_parent(tmp_path: Path) -> None:
     program = textwrap.dedent(
         f"""
         import time
-        from mainstem.kafka.embedded import EmbeddedKafka
+        from mainstem.kafka.broker.embedded import EmbeddedKafka
         broker = EmbeddedKafka({str(tmp_path)!r}).start()
         print(broker.process.pid, flush=True)
         time.sleep(60)
@@ -169,9 +169,9 @@ def test_the_broker_dies_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_the_command_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
-    """`python -m mainstem.kafka.embedded` says where it is, serves, and exits 0 on SIGTERM."""
+    """`python -m mainstem.kafka.broker.embedded` says where it is, serves, and exits 0 on SIGTERM."""
     port = free_port()
-    command = [sys.executable, "-m", "mainstem.kafka.embedded", "--data-dir", str(tmp_path), "--port", str(port)]
+    command = [sys.executable, "-m", "mainstem.kafka.broker.embedded", "--data-dir", str(tmp_path), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert f"127.0.0.1:{port}" in process.stdout.readline()
@@ -185,7 +185,7 @@ def test_no_network_and_no_jgo_once_prepared(kafka: EmbeddedKafka, tmp_path: Pat
     program = textwrap.dedent(
         f"""
         import sys
-        from mainstem.kafka.embedded import EmbeddedKafka
+        from mainstem.kafka.broker.embedded import EmbeddedKafka
         with EmbeddedKafka({str(tmp_path)!r}):
             assert "jgo" not in sys.modules and "requests" not in sys.modules
         """

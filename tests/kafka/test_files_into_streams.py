@@ -14,7 +14,7 @@ import sklearn
 from numpy.typing import NDArray
 
 from inject_scripts import inject_files
-from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.broker.embedded import EmbeddedKafka
 from tests.support.site import Site
 
 pytestmark = pytest.mark.kafka

@@ -17,10 +17,10 @@ import pytest
 from inject_scripts import inject_dummy_training_data as dummy
 from inject_scripts import inject_files
 from mainstem.errors import LogError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.stream_producer import StreamProducer
-from mainstem.topics import stream_spec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.stream_producer import StreamProducer
+from mainstem.protocol.topics import stream_spec
 from tests.support.patience import PATIENCE
 from tests.support.site import Site
 

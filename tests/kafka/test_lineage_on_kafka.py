@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.aggregator.federation import Federation
+from mainstem.aggregator.federation import Federation
 from mainstem.cli.main import main
-from mainstem.clock import SystemClock
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.log import KafkaLog
 from mainstem.lineage import RunFile, export, read_history, replay, verify
-from mainstem.messages import Rules
-from mainstem.topics import aggregator_topic
+from mainstem.protocol.messages import Rules
+from mainstem.protocol.topics import aggregator_topic
+from mainstem.runtime.clock import SystemClock
 from tests.kafka.test_rounds_on_kafka import run_to_end
 from tests.support.federations import LightClient, open_federation, rounds_of
 from tests.support.runs import command

@@ -21,17 +21,12 @@ from confluent_kafka import Producer
 
 from control_logger.__main__ import control_source
 from data_control_logger.__main__ import data_source
-from mainstem.backoff import Backoff
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.relay import GroupSource
-from mainstem.ports import Outgoing
-from mainstem.processes import free_port
-from mainstem.relay.http import Ingest
-from mainstem.relay.loop import Relay
-from mainstem.relay.settings import LoggerSettings
-from mainstem.topics import (
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import (
     DATA_CONTROL,
     MODEL_CONTROL,
     TopicSpec,
@@ -41,6 +36,11 @@ from mainstem.topics import (
     new_federation_id,
     shared_topics,
 )
+from mainstem.relay.http import Ingest
+from mainstem.relay.loop import Relay
+from mainstem.relay.settings import LoggerSettings
+from mainstem.runtime.backoff import Backoff
+from mainstem.runtime.processes import free_port
 from tests.support.patience import PATIENCE, until
 
 pytestmark = pytest.mark.kafka
@@ -405,3 +405,21 @@ def test_two_loggers_share_the_work(kafka: EmbeddedKafka, log: KafkaLog, backend
     for partition in range(6):
         offsets = [r["offset"] for r in backend.taken if r["topic"] == topic and r["partition"] == partition]
         assert offsets == list(range(80))
+
+
+@pytest.mark.parametrize("module", ["mainstem.aggregator", "data_control_logger"])
+def test_ctrl_c_ends_a_part_cleanly(kafka: EmbeddedKafka, backend: Backend, module: str) -> None:
+    """As soon as it says that it is up: exit code 0, and nothing but its log on the screen."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "KML_CLOUD_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "MAINSTEM_API": backend.api,
+        "MAINSTEM_TOKEN": "s3cret",
+    }
+    with subprocess.Popen([sys.executable, "-m", module], env=environ, stderr=subprocess.PIPE, text=True) as part:
+        assert part.stderr is not None
+        first = part.stderr.readline()
+        part.send_signal(signal.SIGINT)
+        said = part.stderr.read()
+        assert part.wait(PATIENCE) == 0, said
+    assert " INFO " in first and "Traceback" not in said, first + said

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from mainstem.errors import LogError, UnknownTopicError, UnreadableError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.relay import GroupSource
-from mainstem.ports import Cursor, Outgoing
-from mainstem.relay.loop import Batch
-from mainstem.topics import TopicSpec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.batch import Batch
+from mainstem.protocol.log import Cursor, Outgoing
+from mainstem.protocol.topics import TopicSpec
 from tests.support.older_copy import OlderCopy
 from tests.support.patience import PATIENCE, until
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.aggregator.federation import Federation
-from mainstem.clock import SystemClock
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules
-from mainstem.pool import Pool, make, open_federation
-from mainstem.ports import Outgoing
-from mainstem.topics import TopicSpec, aggregator_topic
+from mainstem.aggregator.federation import Federation
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Rules
+from mainstem.protocol.topics import TopicSpec, aggregator_topic
+from mainstem.runtime.clock import SystemClock
+from mainstem.swarm import Pool, make, open_federation
 from tests.support.federations import rounds_of
 from tests.support.patience import PATIENCE
 
@@ -39,7 +39,7 @@ def test_rounds_of_a_pool(log: KafkaLog, own: bool) -> None:
 
     thread = threading.Thread(target=drive)
     thread.start()
-    pool = Pool(log, federation, [make("noise", n) for n in range(12)], apart=log.apart if own else None)
+    pool = Pool(log, federation, [make("noise", n) for n in range(12)], apart=log.own_reader if own else None)
     pool.run(threading.Event())
     thread.join(PATIENCE)
     driver.close()

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from backend.aggregator.federation import Federation
-from mainstem.clock import SystemClock
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Rules, Strategy
+from mainstem.aggregator.federation import Federation
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.messages import Rules, StrategyChoice
+from mainstem.runtime.clock import SystemClock
 from tests.support.federations import LightClient, head_tensors, open_federation, reference_mean, rounds_of
 from tests.support.patience import PATIENCE
 
@@ -57,9 +57,9 @@ def test_weighted_mean_is_exactly_four(log: KafkaLog) -> None:
 
 
 def test_plain_mean_is_an_option(log: KafkaLog) -> None:
-    """With weighting `plain` the same updates give 6.0."""
+    """With `weigh: equal` the same updates give 6.0."""
     rules = Rules(rounds=1, min_clients=2)
-    id_ = open_federation(log, [np.zeros(3, np.float32)], rules, Strategy(params={"weighting": "plain"}))
+    id_ = open_federation(log, [np.zeros(3, np.float32)], rules, StrategyChoice(params={"weigh": "equal"}))
     clients = [
         LightClient(log, id_, "A", lambda t, _: [np.full_like(t[0], 10)], examples=1),
         LightClient(log, id_, "B", lambda t, _: [np.full_like(t[0], 2)], examples=3),

@@ -16,19 +16,19 @@ from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 
 from inject_scripts import inject_dummy_training_data as dummy
-from mainstem import topics
 from mainstem.cli import doctor
 from mainstem.cli import main as cli
 from mainstem.errors import LogError
-from mainstem.kafka import door, relay
-from mainstem.kafka.config import client_config
-from mainstem.kafka.door import knock
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.overview import topic_overviews
-from mainstem.kafka.relay import GroupSource
-from mainstem.kafka.stream_producer import StreamProducer
-from mainstem.ports import Outgoing
-from mainstem.topics import TopicSpec, stream_spec
+from mainstem.kafka.client import door, group_source
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.door import knock
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.kafka.client.overview import topic_overviews
+from mainstem.kafka.client.stream_producer import StreamProducer
+from mainstem.protocol import topics
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import TopicSpec, stream_spec
 from tests.support.patience import PATIENCE, until
 from tests.support.secured import USERS, Secured, secured_kafka
 
@@ -223,7 +223,7 @@ def test_whoever_asks_is_told_of_the_wrong_password(
     secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
     """And not that Kafka does not answer."""
-    monkeypatch.setattr(relay, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(group_source, "_TIMEOUT", 1.0)
     with pytest.raises(LogError) as caught:
         CLIENTS[client](secured.config(tmp_path, sasl_password="wrong"))
     assert REFUSES in str(caught.value), str(caught.value)

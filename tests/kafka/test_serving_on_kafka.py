@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, Message, Producer
 
-from mainstem import topics, updates
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.exchange_group import forget_group, group_standing
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Data, InputSpec, Opened, Rules, Strategy, Topics, Training, encode
-from mainstem.ports import Outgoing
-from mainstem.serving import ServingSpec, Tally
-from mainstem.weights import specs_of
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.exchange_group import forget_group, group_standing
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics, updates
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Data, InputSpec, Opened, Rules, StrategyChoice, Topics, Training, encode
+from mainstem.protocol.weights import specs_of
+from mainstem.serving.spec import AnswerTally, ServingSpec
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.training]
@@ -39,16 +39,16 @@ RAW = {"data_type": "float32", "data_reshape": "8"}
 @pytest.fixture(scope="module")
 def model() -> tuple[str, list[tuple[str, Any]], Callable[[Any], Any]]:
     """A small classifier: its architecture, its weights by name, and what it says."""
-    from federated_training import keras_models, keras_runtime
+    from federated_training.engines.keras import models, runtime
 
-    keras_runtime.prepare(Path("/nonexistent"))
+    runtime.prepare(Path("/nonexistent"))
     import keras
 
     layers = [keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(3, activation="softmax")]
-    built = keras_models.build(keras.Sequential(layers).to_json(), seed=1)
-    names = [tensor["name"] for tensor in keras_models.tensors_of(built)]
-    named = list(zip(names, keras_models.weights_of(built), strict=True))
-    return keras_models.describe(built)["architecture"], named, built.predict_on_batch
+    built = models.build(keras.Sequential(layers).to_json(), seed=1)
+    names = [tensor["name"] for tensor in models.tensors_of(built)]
+    named = list(zip(names, models.weights_of(built), strict=True))
+    return models.describe(built)["architecture"], named, built.predict_on_batch
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def opened_run(kafka: EmbeddedKafka, model: tuple[str, list[tuple[str, Any]], An
     weights = updates.publish(log, where.data, writer="opener", update="version-0", specs=specs, tensors=tensors)
     opened = Opened(
         federation=name, seq=0, prev="", name="test", framework="tf", architecture=model[0],
-        input=InputSpec(shape=(8,), label_shape=(3,)), training=Training(), strategy=Strategy(), rules=Rules(),
-        data=Data(), topics=where, weights=weights,
+        input=InputSpec(shape=(8,), label_shape=(3,)), training=Training(), strategy=StrategyChoice(), rules=Rules(),
+        data=Data(), topics=where, tensors=specs, weights=weights,
     )  # fmt: skip
     log.append(where.control, [Outgoing(encode(opened))])
     log.close()
@@ -180,7 +180,7 @@ def test_answers_are_the_models_with_key_and_headers(
             assert why in json.loads(by_key[key].value() or b"")["error"]
             assert dict(headers_of(by_key[key]))["mainstem-status"] == b"refused"
         standing = group_standing(client_config(made.servers), made.spec.group, made.spec.input_topic)
-        assert (standing.members, standing.lag, standing.tally) == (1, 0, Tally(44, 4))
+        assert (standing.members, standing.lag, standing.tally) == (1, 0, AnswerTally(44, 4))
         replica.send_signal(signal.SIGTERM)
         assert replica.wait(PATIENCE) == 0, made.said("0")
         assert "refused 4 of them" in made.said("0")
@@ -253,7 +253,7 @@ def test_answers_as_kafka_ml_writes_them(
             assert list(answer) == ["values"]
             assert np.allclose(answer["values"], wanted[source - (source > 5)], atol=1e-6)
         standing = group_standing(client_config(made.servers), made.spec.group, made.spec.input_topic)
-        assert standing.tally == Tally(9, 1) and standing.lag == 0
+        assert standing.tally == AnswerTally(9, 1) and standing.lag == 0
 
 
 def test_each_question_is_answered_once_though_replicas_are_killed(

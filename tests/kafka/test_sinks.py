@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from inject_scripts import AvroSink, FederatedRawSink, OnlineFederatedRawSink, OnlineRawSink, RawSink
-from mainstem.codecs import codec_for
 from mainstem.errors import ConfigError, DecodeError, LogError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.stream_producer import StreamProducer
-from mainstem.ports import Record
-from mainstem.streams import DataAnnouncement, StreamRange
-from mainstem.topics import DATA_CONTROL, TopicSpec, stream_spec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.kafka.client.stream_producer import StreamProducer
+from mainstem.protocol.log import Record
+from mainstem.protocol.topics import DATA_CONTROL, TopicSpec, stream_spec
+from mainstem.streams.announcement import DataAnnouncement, StreamRange
+from mainstem.streams.codecs import codec_for
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka

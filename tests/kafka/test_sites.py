@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from mainstem.cli.api import Api
-from mainstem.kafka.embedded import EmbeddedKafka
+from mainstem.kafka.broker.embedded import EmbeddedKafka
 from mainstem.platform.home import Home
-from mainstem.processes import free_port
-from mainstem.topics import DATA_CONTROL
+from mainstem.protocol.topics import DATA_CONTROL
+from mainstem.rest import Api
+from mainstem.runtime.processes import free_port
 from tests.support.sightings import records, sightings, windows
 
 pytestmark = [pytest.mark.kafka, pytest.mark.training]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mainstem.cli.main import main
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.ports import Outgoing
-from mainstem.topics import (
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import (
     DATA_CONTROL,
     MODEL_CONTROL,
     control_topic,

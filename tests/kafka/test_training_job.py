@@ -18,56 +18,72 @@ import msgspec
 import numpy as np
 import pytest
 
-from backend.aggregator.federation import Federation
 from backend.launchers.words import last_error
-from mainstem import topics, updates
-from mainstem.clock import SystemClock
-from mainstem.control import ControlTopic, topics_of
-from mainstem.errors import DecodeError
-from mainstem.jobs import Exit
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import (
+from mainstem.aggregation import strategies
+from mainstem.aggregator.federation import Federation
+from mainstem.jobs.compiling import input_of
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics, updates
+from mainstem.protocol.adapting import personal_of
+from mainstem.protocol.control import ControlTopic, topics_of
+from mainstem.protocol.exchange import exchange_of
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import (
+    Adaptation,
     ClientFailed,
     Data,
+    EncodingChoice,
+    Failure,
     Heartbeat,
-    InputSpec,
     Joined,
     Left,
     Opened,
+    Progress,
     Rules,
-    Strategy,
+    StrategyChoice,
     Training,
-    decode_client,
     encode,
 )
-from mainstem.ports import Outgoing
-from mainstem.weights import specs_of
+from mainstem.protocol.weights import specs_of
+from mainstem.rounds import policy
+from mainstem.runtime.clock import SystemClock
+from mainstem.runtime.exits import Exit
+from tests.support import sent
 from tests.support.federations import LightClient, rounds_of
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.training]
 
+STRICT = Adaptation()
+INT8 = EncodingChoice(name="int8")
 CONFIG = {"type": "float32", "data_type": "float32", "data_reshape": "8", "label_type": "float32", "label_reshape": "3"}
 
 
 @pytest.fixture(scope="module")
 def model() -> tuple[str, list[tuple[str, Any]]]:
     """A small classifier with dropout: its architecture and initial weights by name."""
-    from federated_training import keras_models, keras_runtime
+    from federated_training.engines.keras import models, runtime
 
-    keras_runtime.prepare(Path("/nonexistent"))
+    runtime.prepare(Path("/nonexistent"))
     import keras
 
     layers = [keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.2),
               keras.layers.Dense(3, activation="softmax")]  # fmt: skip
-    built = keras_models.build(keras.Sequential(layers).to_json(), seed=1)
-    names = [tensor["name"] for tensor in keras_models.tensors_of(built)]
-    described = keras_models.describe(built)
-    return described["architecture"], list(zip(names, keras_models.weights_of(built), strict=True))
+    built = models.build(keras.Sequential(layers).to_json(), seed=1)
+    names = [tensor["name"] for tensor in models.tensors_of(built)]
+    described = models.describe(built)
+    return described["architecture"], list(zip(names, models.weights_of(built), strict=True))
 
 
-def open_run(log: KafkaLog, model: tuple[str, list[tuple[str, Any]]], rules: Rules, **training: Any) -> str:
+def open_run(
+    log: KafkaLog,
+    model: tuple[str, list[tuple[str, Any]]],
+    rules: Rules,
+    framework: str = "tf",
+    adaptation: Adaptation = STRICT,
+    **training: Any,
+) -> str:
     """Open a federation of the model; its id."""
     federation = topics.new_federation_id()
     log.create_topics((*topics.shared_topics(), *topics.federation_topics(federation)))
@@ -76,24 +92,27 @@ def open_run(log: KafkaLog, model: tuple[str, list[tuple[str, Any]]], rules: Rul
     defaults: dict[str, Any] = {"learning_rate": 0.02, "seed": 5}
     specs, tensors = specs_of(named), [array for _, array in named]
     weights = updates.publish(log, where.data, writer="opener", update="version-0", specs=specs, tensors=tensors)
+    groups = policy.groups(strategies.make("fedavg", {}), rules, exchange_of(specs))
     opened = Opened(
-        federation=federation, seq=0, prev="", name="test", framework="tf", architecture=architecture,
-        input=InputSpec(shape=(8,), label_shape=(3,)), training=Training(**defaults | training),
-        strategy=Strategy(), rules=rules, data=Data(), topics=where, weights=weights,
+        federation=federation, seq=0, prev="", name="test", framework=framework, architecture=architecture,
+        input=input_of((8,), "float32", (3,), training.get("loss", "categorical_crossentropy")),
+        training=Training(**defaults | training), strategy=StrategyChoice(), rules=rules, data=Data(), topics=where,
+        tensors=specs, weights=weights, groups=groups, adaptation=adaptation,
+        personal=personal_of(adaptation.personal, specs, architecture),
     )  # fmt: skip
     log.append(where.control, [Outgoing(encode(opened))])
     return federation
 
 
-def inject(log: KafkaLog, count: int, seed: int) -> str:
-    """A stream of `count` samples of three separable classes; its exact range."""
+def inject(log: KafkaLog, count: int, seed: int, classes: int = 3) -> str:
+    """A stream of `count` samples of separable classes; its exact range."""
     topic = f"site-{topics.new_federation_id()}"
     log.create_topics([topics.stream_spec(topic)])
     random = np.random.default_rng(seed)
-    centers = np.random.default_rng(0).normal(0, 1, (3, 8))
-    labels = random.integers(0, 3, count)
+    centers = np.random.default_rng(0).normal(0, 1, (classes, 8))
+    labels = random.integers(0, classes, count)
     x = (centers[labels] + random.normal(0, 0.3, (count, 8))).astype("<f4")
-    keys = np.eye(3, dtype="<f4")[labels]
+    keys = np.eye(classes, dtype="<f4")[labels]
     log.append(topic, [Outgoing(a.tobytes(), key=b.tobytes()) for a, b in zip(x, keys, strict=True)])
     return f"{topic}:0:0:{count}"
 
@@ -141,16 +160,7 @@ def aggregator(log: KafkaLog, federation: str) -> Iterator[None]:
 
 def said(log: KafkaLog, federation: str, kind: type) -> list[Any]:
     """What clients have said of one kind."""
-    topic = topics.aggregator_topic(federation)
-    found = []
-    for record in log.read(topic, 0, *log.bounds(topic, 0)):
-        try:
-            message = decode_client(record.value)
-        except DecodeError:
-            continue
-        if isinstance(message, kind):
-            found.append(message)
-    return found
+    return [message for _, message in sent.said(log, federation) if isinstance(message, kind)]
 
 
 def wait_for(log: KafkaLog, federation: str, kind: type, count: int = 1) -> Any:
@@ -203,7 +213,8 @@ def test_a_killed_job_that_comes_back_ends_with_the_same_bytes(
     streams = [inject(log, 120, seed) for seed in (1, 2)]
     hashes = []
     for disturbed in (False, True):
-        federation = open_run(log, model, Rules(rounds=2, min_clients=2), epochs=3, batch_size=16)
+        rules = Rules(rounds=2, min_clients=2, encoding_up=INT8, encoding_down=INT8)
+        federation = open_run(log, model, rules, epochs=3, batch_size=16)
         with aggregator(log, federation), job(kafka, federation, streams[0], "a") as one:
             if disturbed:
                 with job(kafka, federation, streams[1], "b") as doomed:
@@ -230,6 +241,26 @@ def test_a_misfit_is_told_to_the_aggregator_and_fails_the_job(
     assert process.returncode == Exit.UNFIT
     assert "data_reshape is [28, 28], but the model's input shape is [8]" in output
     assert "data_reshape is [28, 28]" in said(log, federation, ClientFailed)[0].detail
+
+
+def test_a_run_that_the_job_does_not_know_is_refused_before_it_joins(
+    kafka: EmbeddedKafka, log: KafkaLog, model: tuple[str, list[tuple[str, Any]]]
+) -> None:
+    """It ends for good and never joins; its sentence is the log's last word, and what people see of the run."""
+    federation = open_run(log, model, Rules(), framework="torch")
+    with aggregator(log, federation):
+        with job(kafka, federation, inject(log, 20, 1), "a") as process:
+            output, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == Exit.UNFIT, output
+        told = last_error(output)
+        assert told.startswith(f"federation {federation} asks for what this client does not know: its framework is ")
+        control = ControlTopic(log, federation)
+        shown = until(
+            lambda: [e.record for e in control.poll(0.1) if isinstance(e.record, Progress) and e.record.failures]
+        )
+        control.close()
+    assert shown[0].failures == (Failure(client="a", detail=told),)
+    assert said(log, federation, Joined) == [] and said(log, federation, ClientFailed)[0].detail == told
 
 
 def test_a_loss_that_explodes_is_reported(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from backend.aggregator.federation import Federation
-from backend.aggregator.worker import Worker
-from mainstem import topics
-from mainstem.clock import SystemClock
-from mainstem.control import ControlTopic
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Progress, Rules
-from mainstem.pool.opening import announcement_of
-from mainstem.ports import Outgoing, Record
+from mainstem.aggregator.federation import Federation
+from mainstem.aggregator.worker import Worker
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages import Progress, Rules
+from mainstem.runtime.clock import SystemClock
+from mainstem.swarm.opening import announcement_of
 from tests.kafka.test_rounds_on_kafka import run_to_end
 from tests.support.federations import LightClient, open_federation
 from tests.support.patience import PATIENCE, until
@@ -49,7 +49,9 @@ def resumed(log: KafkaLog, damage: str) -> tuple[str, str]:
         log.delete_topics([inbox])
         log.create_topics([spec])
     command(log, federation, "rollback", version=0)
-    worker = Worker(lambda name: Federation(log, name, clock=SystemClock(), writer="x"), log.existing)
+    worker = Worker(
+        lambda name, guard: Federation(log, name, clock=SystemClock(), writer="x", guard=guard), log.existing
+    )
     record = announcement_of(federation, Rules())
     worker.announced(Record(topics.MODEL_CONTROL, 0, 1, 0, record.key, bytes(record.value or b"")))
     try:

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.prepare import exchange_message
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.broker.prepare import exchange_message
 from mainstem.platform.home import Home, Running
-from mainstem.processes import free_port, identity
+from mainstem.runtime.processes import free_port, identity
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.kafka

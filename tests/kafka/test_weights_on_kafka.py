@@ -9,15 +9,18 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from mainstem import updates
+from mainstem.client.voice import UpdateClaim, Voice
 from mainstem.errors import LogError, RefusedError, UnreadableError
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Weights
-from mainstem.ports import Outgoing
-from mainstem.topics import MESSAGE_LIMIT, TopicSpec
-from mainstem.weights import Tensor, specs_of
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol import topics, updates
+from mainstem.protocol.exchange import exchange_of
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Base, TensorSpec, Update, Weights
+from mainstem.protocol.topics import MESSAGE_LIMIT, TopicSpec
+from mainstem.protocol.weights import Tensor, specs_of, tensors_in
+from tests.support.sent import said
 
 pytestmark = pytest.mark.kafka
 
@@ -32,10 +35,15 @@ def topic(log: KafkaLog) -> str:
 
 def put(log: KafkaLog, topic: str, tensors: list[Tensor], partition: int = 0, writer: str = "w") -> Weights:
     """Publish unnamed tensors."""
-    specs = specs_of((f"t{i}", t) for i, t in enumerate(tensors))
+    specs = named(tensors)
     return updates.publish(
         log, topic, writer=writer, update=uuid.uuid4().hex, specs=specs, tensors=tensors, partition=partition
     )
+
+
+def named(tensors: list[Tensor]) -> tuple[TensorSpec, ...]:
+    """Their specs."""
+    return specs_of((f"t{i}", t) for i, t in enumerate(tensors))
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
@@ -48,19 +56,19 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 def test_three_hundred_tensors(log: KafkaLog, topic: str) -> None:
     """More tensors than a byte counts come back in order."""
     tensors: list[Tensor] = [np.full((i % 7 + 1,), i, np.float32) for i in range(300)]
-    assert same(updates.read(log, topic, put(log, topic, tensors)), tensors)
+    assert same(updates.read(log, topic, put(log, topic, tensors), named(tensors)), tensors)
 
 
 def test_partitions_that_are_added_are_found(kafka: EmbeddedKafka, log: KafkaLog, topic: str) -> None:
     """A reader that knew the topic before it grew reads what is written to a new partition."""
     tensors: list[Tensor] = [np.arange(5, dtype=np.float32)]
-    assert same(updates.read(log, topic, put(log, topic, tensors)), tensors)
+    assert same(updates.read(log, topic, put(log, topic, tensors), named(tensors)), tensors)
     admin = AdminClient(client_config(kafka.bootstrap_servers))
     admin.create_partitions([NewPartitions(topic, 4)])[topic].result(10)
     other = KafkaLog(client_config(kafka.bootstrap_servers))
     weights = put(other, topic, tensors, partition=3)
     other.close()
-    assert same(updates.read(log, topic, weights), tensors)
+    assert same(updates.read(log, topic, weights, named(tensors)), tensors)
 
 
 def test_sixty_megabytes_in_one_tensor(log: KafkaLog, topic: str) -> None:
@@ -68,7 +76,7 @@ def test_sixty_megabytes_in_one_tensor(log: KafkaLog, topic: str) -> None:
     tensors: list[Tensor] = [np.random.default_rng(0).random(15_000_000, np.float32)]
     weights = put(log, topic, tensors)
     assert weights.nbytes == 60_000_000
-    assert same(updates.read(log, topic, weights), tensors)
+    assert same(updates.read(log, topic, weights, named(tensors)), tensors)
 
 
 def test_zero_dimensional_empty_and_every_dtype(log: KafkaLog, topic: str) -> None:
@@ -84,7 +92,7 @@ def test_zero_dimensional_empty_and_every_dtype(log: KafkaLog, topic: str) -> No
         np.arange(6, dtype=">f4").reshape(2, 3),
         np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
     ]
-    back = updates.read(log, topic, put(log, topic, tensors))
+    back = updates.read(log, topic, put(log, topic, tensors), named(tensors))
     assert same(back, [t.astype(t.dtype.newbyteorder("=")) for t in tensors])
 
 
@@ -93,24 +101,24 @@ def test_interleaved_writers_and_partitions(log: KafkaLog, topic: str) -> None:
     a: list[Tensor] = [np.full(3_000_000, 1, np.float32)]
     b: list[Tensor] = [np.full(3_000_000, 2, np.float32)]
     wa1, wb1, wa2 = put(log, topic, a, writer="a"), put(log, topic, b, writer="b"), put(log, topic, a, 2, "a")
-    assert same(updates.read(log, topic, wb1), b)
-    assert same(updates.read(log, topic, wa1), a)
-    assert same(updates.read(log, topic, wa2), a)
+    assert same(updates.read(log, topic, wb1, named(b)), b)
+    assert same(updates.read(log, topic, wa1, named(a)), a)
+    assert same(updates.read(log, topic, wa2, named(a)), a)
 
 
 def test_offsets_of_the_future_are_refused_at_once(log: KafkaLog, topic: str) -> None:
     """A manifest that names chunks nobody wrote is refused, not waited for."""
-    weights = put(log, topic, [np.zeros(10, np.float32)])
+    tensors: list[Tensor] = [np.zeros(10, np.float32)]
+    weights = put(log, topic, tensors)
     claims = Weights(
         writer="w",
         update=weights.update,
-        tensors=weights.tensors,
         chunks=(type(weights.chunks[0])(0, 10**9, 1),),
         nbytes=40,
         sha256=weights.sha256,
     )
     with pytest.raises(RefusedError, match="not written yet"):
-        updates.read(log, topic, claims)
+        updates.read(log, topic, claims, named(tensors))
 
 
 def test_missing_topic_and_pruned_records(log: KafkaLog, topic: str) -> None:
@@ -124,3 +132,19 @@ def test_missing_topic_and_pruned_records(log: KafkaLog, topic: str) -> None:
     with pytest.raises(UnreadableError, match="no longer"):
         list(log.read(topic, 0, 2, 8))
     assert [r.value for r in log.read(topic, 0, 5, 8)] == [b"5", b"6", b"7"]
+
+
+@pytest.mark.parametrize(("kilobytes", "records"), [(250, 1), (1500, 3)])
+def test_a_small_update_is_one_record(log: KafkaLog, kilobytes: int, records: int) -> None:
+    """With its payload and, in a header, its manifest; a larger one is its chunks and a record that names them."""
+    federation = topics.new_federation_id()
+    log.create_topics(topics.federation_topics(federation))
+    tensors: list[Tensor] = [np.arange(64 * kilobytes, dtype=np.float32) + n for n in range(4)]
+    exchange = exchange_of(named(tensors))
+    Voice(log, federation, "c", "1").update(Base(seq=0, version=0), 0, exchange, tensors, UpdateClaim(examples=5))
+    topic = topics.aggregator_topic(federation)
+    assert log.bounds(topic, 0) == (0, records)
+    ((record, update),) = said(log, federation)
+    assert isinstance(update, Update) and record.offset == records - 1 and record.key == b"c"
+    payloads = updates.read_update(log, topic, record.offset, update, exchange, {})
+    assert same(tensors_in(exchange.model, b"".join(payloads)), tensors)

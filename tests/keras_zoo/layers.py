@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from federated_training.architecture_parts import REFUSED
+from federated_training.engines.keras.architecture_parts import REFUSED
 from tests.keras_zoo.layer_cases import CASES
 
 SEED = 7
@@ -46,9 +46,9 @@ def outcome(name: str) -> str:
 
 @functools.cache
 def _start() -> None:
-    from federated_training import keras_runtime
+    from federated_training.engines.keras import runtime
 
-    keras_runtime.prepare(Path("/nonexistent"))
+    runtime.prepare(Path("/nonexistent"))
     import keras  # noqa: F401
 
     # TensorFlow's million objects stay: looking at them at each clear_session takes a second.
@@ -57,7 +57,7 @@ def _start() -> None:
 
 
 def _refused(name: str) -> str:
-    from federated_training import architecture
+    from federated_training.engines.keras import architecture
     from federated_training.problems import FieldError
 
     layer: dict[str, Any] = {"class_name": name, "module": "keras.layers", "config": {}, "registered_name": None}
@@ -75,7 +75,7 @@ def _tried(text: str, shape: tuple[int, ...], *, graph: bool) -> str:
     """
     import keras
 
-    from federated_training import keras_models, keras_state, keras_training
+    from federated_training.engines.keras import models, state, training
     from federated_training.problems import FieldError
 
     keras.backend.clear_session()  # names count from the beginning, whatever ran before
@@ -86,22 +86,22 @@ def _tried(text: str, shape: tuple[int, ...], *, graph: bool) -> str:
         raise AssertionError(f"{text}: Keras itself does not make it: {error}") from error
     x = np.random.default_rng(1).integers(0, 9, (4, *shape)).astype("float32")
     try:
-        model = keras_models.build(original.to_json(), seed=SEED + 1)
-        keras_models.set_weights(model, keras_models.weights_of(original))
-        keras_models.try_out(model)
+        model = models.build(original.to_json(), seed=SEED + 1)
+        models.set_weights(model, models.weights_of(original))
+        models.try_out(model)
     except FieldError as error:
         return error.message
     assert np.array_equal(original(x, training=False), model(x, training=False)), f"{text}: another model when rebuilt"
 
-    start = keras_models.weights_of(model)
-    keras_training.compile_model(model, {"optimizer": "sgd", "loss": "mean_squared_error"})
+    start = models.weights_of(model)
+    training.compile_model(model, {"optimizer": "sgd", "loss": "mean_squared_error"})
     model.run_eagerly = not graph
     trained = []
     for seed in (1, 2, 1):
-        keras_state.assign(model, start)
-        keras_state.seed(model, seed, functools.partial(operator.add, 10 * seed))
+        state.assign(model, start)
+        state.seed(model, seed, functools.partial(operator.add, 10 * seed))
         model.train_on_batch(x, np.ones((4, 2), "float32"))
-        trained.append(keras_models.weights_of(model))
+        trained.append(models.weights_of(model))
     assert all(map(np.array_equal, trained[0], trained[2])), f"{text}: the same seed trains another model"
     assert not all(map(np.array_equal, start, trained[0])), f"{text}: training changes nothing"
     return ""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
 from tests.kafka.test_serving_on_kafka import model  # noqa: F401  # a fixture
 from tests.peers.environments import PEERS, PeerError, interpreter
 

@@ -10,7 +10,7 @@ import sys
 import venv
 from pathlib import Path
 
-from mainstem.kafka.cache import locked
+from mainstem.kafka.broker.cache import locked
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
 PEERS = tuple(sorted(path.stem for path in REQUIREMENTS.glob("*.txt")))

@@ -12,12 +12,12 @@ import pytest
 from confluent_kafka import Producer
 
 from inject_scripts import AvroSink, FederatedRawSink, OnlineFederatedRawSink, OnlineRawSink, RawSink
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import InputSpec
-from mainstem.serving import SOURCE_HEADER, STATUS_HEADER, samples_codec
-from mainstem.topics import stream_spec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.messages import InputSpec
+from mainstem.protocol.topics import stream_spec
+from mainstem.serving.spec import SOURCE_HEADER, STATUS_HEADER, samples_codec
 from tests.kafka.test_serving_on_kafka import Desk, desk, opened_run
 from tests.peers.conftest import Peer, Seen
 

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from federated_training.decoders import Decoder, Target
-from federated_training.stream import Stream
+from federated_training.data.decoders import Decoder
+from federated_training.data.stream import Stream
 from mainstem.cli.main import main
-from mainstem.jobs import JobSpec
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.messages import Announcement, Data, InputSpec, Topics
-from mainstem.ports import Outgoing, Record
-from mainstem.streams import DataAnnouncement, misfit
-from mainstem.topics import data_control_spec, stream_spec
+from mainstem.jobs.compiling import input_of
+from mainstem.jobs.spec import JobSpec
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages import Announcement, Data, InputSpec, Topics
+from mainstem.protocol.topics import data_control_spec, stream_spec
+from mainstem.streams.announcement import DataAnnouncement, misfit
 from tests.peers.conftest import Peer
 
 pytestmark = pytest.mark.kafka
@@ -28,7 +29,7 @@ DIGITS = np.arange(6 * 784, dtype=np.uint8).reshape(6, 28, 28)
 LABELS = np.array([3, 1, 4, 1, 5, 9], dtype=np.uint8)
 MNIST = {"data_type": "uint8", "label_type": "uint8", "data_reshape": "28 28", "label_reshape": "1"}
 RESTRICTION = '{"features": {"label": {"num_classes": 10, "type": "integer"}}}'
-DIGIT_CLASSES = Target.of("sparse_categorical_crossentropy", (10,))
+DIGIT_CLASSES = input_of((28, 28), "float32", (10,), "sparse_categorical_crossentropy")
 
 PATIENTS = """{"namespace": "data.ertis.uma.es",
  "type": "record", "name": "HCOPD",
@@ -64,19 +65,19 @@ def announced(log: KafkaLog, control: str) -> tuple[bytes | None, DataAnnounceme
     return record.key, DataAnnouncement.decode(record.key, record.value)
 
 
-def stream_of(log: KafkaLog, said: DataAnnouncement, model: InputSpec, target: Target) -> Stream:
+def stream_of(log: KafkaLog, said: DataAnnouncement, model: InputSpec) -> Stream:
     """The announced stream as the Job reads it that a launcher starts for it."""
     spec = JobSpec(
         cloud_bootstrap="", data_bootstrap="", data_topic=said.topic, input_format=said.input_format,
         input_config=json.dumps(dict(said.input_config)), federation="abcdefgh", client_id="c1",
         total_msg=said.total_msg, incremental=said.incremental, unsupervised_topic=said.unsupervised_topic,
     )  # fmt: skip
-    return Stream(log, spec, Decoder(spec, model, target))
+    return Stream(log, spec, Decoder(spec, model))
 
 
 def digits_of(log: KafkaLog, said: DataAnnouncement, at_least: int = 1) -> tuple[NDArray[Any], list[int]]:
     """Samples and labels of a stream of digits, as a model trains on them."""
-    x, y = stream_of(log, said, InputSpec(shape=(28, 28)), DIGIT_CLASSES).open(at_least=at_least, patience=10)
+    x, y = stream_of(log, said, DIGIT_CLASSES).open(at_least=at_least, patience=10)
     assert x.dtype == np.float32
     return x, y.tolist()
 
@@ -134,7 +135,7 @@ def test_online_raw_sink(peer: Peer, log: KafkaLog, place: tuple[str, str]) -> N
     peer.sink(topic, control, samples(slice(3)), input_config=MNIST, announced="first")
     key, said = announced(log, control)
     assert key == b"\x01" and said.topic == topic and said.incremental and said.total_msg is None
-    stream = stream_of(log, said, InputSpec(shape=(28, 28)), DIGIT_CLASSES)
+    stream = stream_of(log, said, DIGIT_CLASSES)
     x, y = stream.open(at_least=3, patience=10)
     assert np.array_equal(x, DIGITS[:3]) and y.tolist() == LABELS[:3].tolist()
     peer.sink(topic, f"{control}-2", samples(slice(3, None)), input_config=MNIST, announced="never")
@@ -173,8 +174,8 @@ def test_avro_sink(peer: Peer, log: KafkaLog, place: tuple[str, str]) -> None:
     )
     _, said = announced(log, control)
     assert said.input_format == "AVRO" and said.input_config == config and said.topic == f"{topic}:0:0:3"
-    target = Target.of("binary_crossentropy", (1,))
-    x, y = stream_of(log, said, InputSpec(shape=(3,)), target).open(patience=10)
+    model = input_of((3,), "float32", (1,), "binary_crossentropy")
+    x, y = stream_of(log, said, model).open(patience=10)
     assert np.array_equal(x, rows.astype(np.float32)) and y.tolist() == [[1.0], [0.0], [1.0]]
 
 

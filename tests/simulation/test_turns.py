@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from backend.aggregator import turns
-from backend.aggregator.turns import ABSENT_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, End, Place, Stage, Turns
-from mainstem.backoff import Backoff
+from mainstem.aggregator import turns
+from mainstem.aggregator.turns import ABSENT_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, End, FederationSeat, Turns, TurnStage
+from mainstem.runtime.backoff import Backoff
 
 TURN = 5.0
 GATHER = 0.05
@@ -42,7 +42,7 @@ class Crowd:
         self.random.shuffle(names)
         self.coming = deque((self.random.random() * 7, name) for name in names)
         self.coming = deque(sorted(self.coming))
-        self.steps: list[tuple[float, Place]] = []
+        self.steps: list[tuple[float, FederationSeat]] = []
         self.look: tuple[float, list[str]] | None = None
 
     def run(self) -> Crowd:
@@ -82,7 +82,7 @@ class Crowd:
             self.tries[place.federation] += 1
             self.steps.append((self.now + self._step(place), place))
 
-    def _step(self, place: Place) -> float:
+    def _step(self, place: FederationSeat) -> float:
         return self.random.uniform(STEP, self.slow) if place.federation.startswith("failing") else STEP
 
     def _end_steps(self) -> None:
@@ -165,7 +165,7 @@ def test_revisions_interrupt_nobody() -> None:
             assert place is places["ended"]
             line.over(place, End.OVER, now)
             again += 1
-    assert 4 <= again <= 1 / FIRST_PAUSE + 1 and places["runs"].stage is Stage.TURN and not places["runs"].gone
+    assert 4 <= again <= 1 / FIRST_PAUSE + 1 and places["runs"].stage is TurnStage.TURN and not places["runs"].gone
 
 
 def test_kafka_that_was_away_delays_nobody_after_it() -> None:
@@ -199,8 +199,8 @@ def found(**crowd: float) -> bool:
 def test_planted_the_last_to_come_is_the_first_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is a stack: those at its bottom starve."""
 
-    def wrong(line: deque[Place], place: Place, now: float) -> None:
-        place.stage, place.since = Stage.LINE, now
+    def wrong(line: deque[FederationSeat], place: FederationSeat, now: float) -> None:
+        place.stage, place.since = TurnStage.LINE, now
         line.appendleft(place)
 
     monkeypatch.setattr(Turns, "_to_line", staticmethod(wrong))
@@ -229,7 +229,7 @@ def test_planted_a_turn_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it was: a thread for whoever is announced."""
     right = Turns.next
 
-    def wrong(self: Turns, now: float) -> Place | None:
+    def wrong(self: Turns, now: float) -> FederationSeat | None:
         self.slots, slots = 10_000, self.slots
         try:
             return right(self, now)

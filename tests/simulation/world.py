@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from functools import lru_cache
+from unittest.mock import patch
 
 import greenlet
-import msgspec
 import numpy as np
 
-from backend.aggregator.federation import Federation
+from mainstem.aggregator.federation import Federation
+from mainstem.client.keep import ROOM, MemoryKeep
 from mainstem.errors import LogError
-from mainstem.memory_log import Copy, MemoryCursor, MemoryLog
-from mainstem.messages import ClientRecord, Command, Joined, Left, Rules, encode
-from mainstem.ports import Outgoing, Record
-from mainstem.topics import TopicSpec, aggregator_topic, control_topic
-from mainstem.weights import Tensor
+from mainstem.lineage import proving
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages import ClientRecord, Command, Joined, Left, codec, encode
+from mainstem.protocol.topics import TopicSpec, aggregator_topic, control_topic
+from mainstem.protocol.weights import Tensor
+from mainstem.testing.memory_log import Copy, MemoryCursor, MemoryLog
+from tests.simulation.weathers import Weather
+from tests.support import trees
 from tests.support.federations import LightClient, open_federation
 
 
@@ -36,52 +41,33 @@ class SimClock:
         self.ahead_ms = 0
 
     def now_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.ms + self.ahead_ms
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.ms
 
 
-DEFAULT = Rules()
+START: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32), np.array(3, np.int32)]
+"""Version 0 of a model of numbers."""
+IDLE = 25
+"""After so many steps in which nobody wrote or read anything, everybody waits for time to pass."""
+LEAP = 20
+"""So many times as fast it passes then."""
 VISITS = 4
 """How often a visitor comes and goes."""
 HISTORIES = 3
 """How often Kafka goes back to an older copy, at most."""
 
 
-@dataclass(frozen=True)
-class Weather:
-    """How rough the world is: probabilities a port call, and the shape of the federation."""
-
-    crash: float = 0.01
-    lost_before: float = 0.01
-    lost_after: float = 0.01
-    torn: float = 0.3
-    freeze: float = 0.003
-    jump: float = 0.002
-    aggregators: int = 2
-    clients: int = 3
-    rounds: int = 3
-    partitions: int = 1
-    deadline_ms: int = 10_000_000
-    quorum: int | None = None
-    rules: Rules = DEFAULT
-    least: int | None = None
-    """`min_clients`, where it is not everyone."""
-    mutes: int = 0
-    twins: int = 0
-    visitors: int = 0
-    removals: tuple[str, ...] = ()
-    """Clients one of whom an operator removes."""
-    restored: float = 0.0
-    """That Kafka goes back to an older copy, of a time that is as likely as any other since the beginning."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether every round must take everyone's update."""
-        return self.quorum is None and self.rules == DEFAULT and not self.twins
+@contextmanager
+def thrift() -> Iterator[None]:
+    """Records are frozen, so that all readers may share them: decoding the same bytes for each is half of a run's time.
+    And models are so small that threads only cost."""
+    shared = lru_cache(maxsize=20_000)(codec._decode)
+    with patch.object(codec, "_decode", shared), patch.object(proving, "THREADS", 1):
+        yield
 
 
 class Actor:
@@ -112,7 +98,7 @@ class Actor:
 
 
 class SimLog:
-    """A process's connection to the log. Implements `ports.MessageLog` with the world's faults."""
+    """A process's connection to the log. Implements `log.MessageLog` with the world's faults."""
 
     def __init__(self, world: World) -> None:
         self._world, self._log = world, world.log
@@ -148,11 +134,13 @@ class SimLog:
         offsets = self._log.append(topic, records)
         for record, offset in zip(records, offsets, strict=True):
             self._world.written[topic, record.partition, offset] = self._world.clock.ms
+        self._world.busy_at = self._world.steps
         return offsets
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """A range."""
         self._trouble()
+        self._world.busy_at = self._world.steps
         return self._log.read(topic, partition, start, end)
 
     def cursor(self, topic: str, partition: int, start: int) -> SimCursor:
@@ -191,30 +179,32 @@ class SimLog:
 
 
 class SimCursor:
-    """Implements `ports.Cursor`; returns a random prefix of what is there."""
+    """Implements `log.Cursor`; returns a random prefix of what is there."""
 
     def __init__(self, world: World, inner: MemoryCursor) -> None:
         self._world, self._inner = world, inner
 
     @property
     def position(self) -> int:
-        """See `ports.Cursor`."""
+        """See `log.Cursor`."""
         return self._inner.position
 
     def poll(self, timeout: float, limit: int = 500) -> list[Record]:
-        """See `ports.Cursor`; a wait with a time-out ends only when something is there."""
+        """See `log.Cursor`; a wait with a time-out ends only when something is there."""
         world = self._world
         world.pause()
         if world.chance(world.weather.lost_before):
             raise LogError("simulated: Kafka did not answer")
         few = world.random.choice((1, 2, limit))
-        if timeout >= 1:  # a caller that waits this long means to have it
+        if timeout < 1 and world.random.random() >= 0.7:
+            return []
+        records = self._inner.poll(0, few)
+        while not records and timeout >= 1:  # a caller that waits this long means to have it
+            world.pause()
             records = self._inner.poll(0, few)
-            while not records:
-                world.pause()
-                records = self._inner.poll(0, few)
-            return records
-        return self._inner.poll(0, few) if world.random.random() < 0.7 else []
+        if records:
+            world.busy_at = world.steps
+        return records
 
     def close(self) -> None:
         """Nothing to free."""
@@ -229,6 +219,10 @@ class World:
         self.log = MemoryLog(self.clock)
         self.scheduler = greenlet.getcurrent()
         self.steps = 0
+        self.moments = 0
+        """What a freeze is measured in: a step is one, or many while everybody waits."""
+        self.busy_at = 0
+        """The step at which somebody last wrote or read something."""
         self.faults: list[str] = []
         self.written: dict[tuple[str, int, int], int] = {}
         self.clocks_set: list[int] = []
@@ -236,22 +230,16 @@ class World:
         self.calm = False
         self._copy: Copy | None = None
         self.histories = 0
-        self._tensors: list[Tensor] = [np.linspace(-2, 2, 24), np.array([1.0, -2.0], np.float32), np.array(3, np.int32)]
-        self.rules = msgspec.structs.replace(
-            weather.rules,
-            rounds=weather.rounds,
-            min_clients=weather.least or weather.clients + weather.mutes,
-            quorum=weather.quorum,
-            deadline_ms=weather.deadline_ms,
-            wait_limit_ms=10**12,
-            final_wait_ms=2000 if weather.mutes or weather.visitors else 1_000_000,
-        )
+        self.rules = weather.opened_rules
         self.federation = open_federation(
             self.log,
-            self._tensors,
+            version_0(weather),
             self.rules,
+            weather.strategy,
             aggregator_partitions=weather.partitions,
             federation="simulate",
+            adaptation=weather.adaptation,
+            forest=trees.FOREST if weather.forest else None,
         )
         self.actors = [
             *(Actor(self, f"aggregator-{n}", self._aggregate(n)) for n in range(weather.aggregators)),
@@ -273,12 +261,12 @@ class World:
             self.calm = self.steps > limit // 2  # faults cease, so that whatever can end does
             self._let_time_pass()
             self._go_back()
-            able = [a for a in self.actors if not a.done and (self.calm or a.frozen_until <= self.steps)]
+            able = [a for a in self.actors if not a.done and (self.calm or a.frozen_until <= self.moments)]
             if not able:
                 continue
             actor = self.random.choice(able)
             if self.chance(self.weather.freeze):
-                actor.frozen_until = self.steps + self.random.randrange(50, 2000)
+                actor.frozen_until = self.moments + self.random.randrange(50, 2000)
                 self.faults.append(f"{self.steps} freeze {actor.name}")
                 continue
             crash = self.chance(self.weather.crash)
@@ -295,7 +283,9 @@ class World:
         return not self.calm and self.random.random() < probability
 
     def _let_time_pass(self) -> None:
-        self.clock.ms += self.random.randrange(3)
+        moments = LEAP if self.steps - self.busy_at > IDLE else 1
+        self.moments += moments
+        self.clock.ms += self.random.randrange(3) * moments
         if self.chance(self.weather.jump):
             self.clock.ms += self.random.choice((0, 5_000, 60_000))
             self.clock.ahead_ms = self.random.choice((-7_200_000, -5_000, 0, 5_000, 3_600_000))
@@ -308,7 +298,7 @@ class World:
         if self._copy is not None and self.histories < HISTORIES and self.chance(self.weather.restored):
             self.log.restore(self._copy)
             self.histories += 1
-            self.faults.append(f"{self.steps} an older copy")
+            self.faults.append(f"{self.steps} restore an older copy")
             self.ended_on.clear()
             for actor in self.actors:
                 actor.done = False
@@ -335,6 +325,7 @@ class World:
 
     def _take_part(self, number: int, twin: bool = False) -> Callable[[SimLog, int], None]:
         """A client; or its twin, another process under the same id with data of its own."""
+        keep = MemoryKeep(ROOM)  # as its files
 
         def life(log: SimLog, start: int) -> None:
             while True:
@@ -342,9 +333,11 @@ class World:
                     log,
                     self.federation,
                     f"client-{number}",
-                    lambda tensors, seq: train(tensors, seq, number + 100 * twin),
+                    lambda tensors, seq: train(tensors, seq, number + 100 * twin, self.weather.forest),
                     examples=10 + number + 100 * twin,
                     incarnation=f"{start}-{self.steps}{'-twin' * twin}",
+                    keep=keep,
+                    site=self.weather.sites[number % len(self.weather.sites)],
                 )
                 try:
                     while client.step(0.0):
@@ -403,7 +396,14 @@ class World:
                 self.pause()
 
 
-def train(tensors: Sequence[Tensor], base_seq: int, number: int) -> list[Tensor]:
+def version_0(weather: Weather) -> list[Tensor]:
+    """Version 0."""
+    return trees.start() if weather.forest else START
+
+
+def train(tensors: Sequence[Tensor], base_seq: int, number: int, forest: bool = False) -> list[Tensor]:
     """The same client makes the same update of the same model."""
+    if forest:
+        return trees.growing(number)(tensors, base_seq)
     noise = np.random.default_rng([number, 0 if base_seq == 0 else 1])
     return [(t + noise.normal(0, 1, t.shape)).astype(t.dtype) if t.dtype.kind == "f" else t for t in tensors]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import backend.aggregator.__main__ as aggregator
-from backend.aggregator.federation import Federation
-from mainstem.ports import MessageLog
+import mainstem.aggregator.__main__ as aggregator
+from mainstem.aggregator.federation import Federation
+from mainstem.protocol.log import MessageLog
 from tests.support.lethal import WHENS, LethalLog
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from mainstem.chain import Head
-from mainstem.control import ControlReader, Entry
-from mainstem.messages import (
+from mainstem.protocol.chain import Head
+from mainstem.protocol.control import ControlReader, Entry
+from mainstem.protocol.messages import (
     ChunkRun,
     Closed,
     Lifecycle,
@@ -17,7 +17,7 @@ from mainstem.messages import (
     Round,
     Rules,
     Snapshot,
-    Strategy,
+    StrategyChoice,
     TensorSpec,
     Update,
     Weights,
@@ -31,13 +31,13 @@ SPECS = (TensorSpec(name="w", dtype="float32", shape=(4,)),)
 
 def weights(sha: str = "0" * 64, first: int = 0, writer: str = "w", update: str = "u") -> Weights:
     """A manifest of one small tensor in one chunk."""
-    return Weights(writer=writer, update=update, tensors=SPECS, chunks=(ChunkRun(0, first, 1),), nbytes=16, sha256=sha)
+    return Weights(writer=writer, update=update, chunks=(ChunkRun(0, first, 1),), nbytes=16, sha256=sha)
 
 
 def opened(**rules: Any) -> Opened:
     """A federation of the small model."""
     (example,) = [r for r in sequence() if isinstance(r, Opened)]
-    return msgspec.structs.replace(example, rules=Rules(**rules), weights=weights())
+    return msgspec.structs.replace(example, rules=Rules(**rules), tensors=SPECS, weights=weights())
 
 
 def update(client: str, head: Head, offset: int, **changes: Any) -> Update:
@@ -62,7 +62,7 @@ def round_after(head: Head, writer: str = "w") -> Round:
             "round": head.round + 1,
             "version": head.version + 1,
             "base": head.base,
-            "strategy": Strategy(),
+            "strategy": StrategyChoice(),
             "accepted": (),
             "weights": weights(writer[0] * 64),
             "snapshot": Snapshot(position=head.snapshot.position + 10, time_ms=0),

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mainstem import topics, updates
-from mainstem.control import ControlTopic
-from mainstem.messages import Round
-from mainstem.pool import PoolClient, TrainFunction, open_federation
-from mainstem.ports import MessageLog
-from mainstem.weights import Tensor
+from mainstem.protocol import topics
+from mainstem.protocol.changes import read_version
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.exchange import exchange
+from mainstem.protocol.log import MessageLog
+from mainstem.protocol.messages import Round
+from mainstem.protocol.weights import Tensor
+from mainstem.swarm import PoolClient, TrainFunction, open_federation
 
 __all__ = ["LightClient", "TrainFunction", "head_tensors", "open_federation", "reference_mean", "rounds_of"]
 
@@ -46,9 +48,10 @@ def head_tensors(log: MessageLog, federation: str) -> list[Tensor]:
     control = ControlTopic(log, federation)
     control.sync()
     assert control.head is not None
-    tensors = updates.read(log, topics.data_topic(federation), control.head.weights)
     control.close()
-    return tensors
+    way = control.head.way(control.head.base.version)
+    assert way is not None
+    return read_version(log, topics.data_topic(federation), way, exchange(control.head.opened))
 
 
 def rounds_of(log: MessageLog, federation: str) -> list[Round]:

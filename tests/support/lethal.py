@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TextIO
 
-from mainstem.ports import Cursor, MessageLog, Outgoing, Record
+from mainstem.protocol.log import Cursor, MessageLog, Outgoing, Record
 
 When = Literal["before", "within", "after"]
 WHENS: tuple[When, ...] = ("before", "within", "after")
@@ -53,7 +53,7 @@ class LethalLog:
         return result
 
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         last = self.count("append", topic)
         if last and self._when == "before":
             die()
@@ -70,7 +70,7 @@ class LethalLog:
         die()
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         last = self.count("read", topic)
         if last and self._when == "before":
             die()
@@ -82,12 +82,12 @@ class LethalLog:
             die()
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         bounds: tuple[int, int] = self._around("bounds", topic, lambda: self._log.bounds(topic, partition))
         return bounds
 
     def cursor(self, topic: str, partition: int, start: int) -> Cursor:
-        """See `ports.MessageLog`."""
+        """See `log.MessageLog`."""
         cursor: Cursor = self._around("cursor", topic, lambda: self._log.cursor(topic, partition, start))
         return LethalCursor(self, cursor, topic)
 
@@ -100,16 +100,16 @@ class LethalCursor:
 
     @property
     def position(self) -> int:
-        """See `ports.Cursor`."""
+        """See `log.Cursor`."""
         return self._cursor.position
 
     def poll(self, timeout: float, limit: int = 500) -> list[Record]:
-        """See `ports.Cursor`."""
+        """See `log.Cursor`."""
         records = self._cursor.poll(timeout, limit)
         if records and self._lethal.count("poll", self._topic):
             die()
         return records
 
     def close(self) -> None:
-        """See `ports.Cursor`."""
+        """See `log.Cursor`."""
         self._cursor.close()

@@ -10,12 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from io import BytesIO
 
 LONGEST = "W" * 100
 CLIENT = "W" * 51 + "-0123456789ab"
 TOPIC = "W" * 200
 WORD = "https://" + "w" * 400
 WAITING, FINISHED = "longname", "longnam2"
+
+HEAD = {"lineage": [0, 1], "seq": 2, "hash": "0" * 64}
+"""What is kept of the head of a run's chain."""
 
 
 def write() -> list[str]:
@@ -34,7 +38,7 @@ def write() -> list[str]:
     told = {"name": LONGEST, "description": WORD, "created_by": person}
     tensor = {"name": f"{LONGEST}/kernel", "dtype": "float32", "shape": [4, 2]}
     model = Model.objects.create(
-        **told, kind="json", architecture="{}", weights=Blob.store(b"none"), tensors=[tensor], input_shape=[4],
+        **told, kind="json", architecture="{}", weights=Blob.store(BytesIO(b"none")), tensors=[tensor], input_shape=[4],
         output_shape=[2], parameters=8, compile={"optimizer": "adam", "loss": "mse", "metrics": ["mae"]},
         layers=[{"name": LONGEST, "class": "Dense", "output_shape": [None, 2], "params": 8}],
     )  # fmt: skip
@@ -47,8 +51,7 @@ def write() -> list[str]:
         "data": {"min_data": 1, "restriction": {LONGEST: LONGEST}}, "training": {"loss": LONGEST},
     }  # fmt: skip
     done = Deployment.objects.create(
-        **usual, federation=FINISHED, state="finished", round=1, version=1, head={"lineage": [0, 1]}, ended_ms=9,
-        detail=WORD,
+        **usual, federation=FINISHED, state="finished", round=1, version=1, head=HEAD, ended_ms=9, detail=WORD,
     )  # fmt: skip
     waiting = Deployment.objects.create(
         **usual, federation=WAITING, parent=FINISHED, state="waiting", detail=WORD, error=WORD, trouble=WORD,
@@ -79,12 +82,13 @@ def write() -> list[str]:
         )  # fmt: skip
     round_ = Round.objects.create(
         deployment=done, seq=1, number=1, version=1, base_version=0, strategy={"name": "fedavg"}, opened_ms=1,
-        closed_ms=8000, closed_by="all", committed_ms=9000, examples=9, accepted=1, refused=1, writer=LONGEST,
-        offset=1, evaluation=measured,
+        closed_ms=8000, closed_by="all", committed_ms=9000, examples=9, accepted=1, left_out=1, refused=1,
+        writer=LONGEST, offset=1, evaluation=measured,
     )  # fmt: skip
     ClientRound.objects.create(
-        round=round_, client=CLIENT, examples=9, coefficient=1, sha256="e" * 64, nbytes=16, offset=5, base_version=0,
-        number=0, received_ms=7000, training=measured, train_seconds=3, upload_seconds=1,
+        round=round_, client=CLIENT, examples=9, coefficient=1, scale=0.5, score=1e200, left_out="W" * 200,
+        sha256="e" * 64, nbytes=16, offset=5, base_version=0, number=0, received_ms=7000, training=measured,
+        train_seconds=3, upload_seconds=1,
     )  # fmt: skip
     Refusal.objects.create(deployment=done, client=CLIENT, offset=7, round=1, reason="stale", detail=WORD)
     Member.objects.create(deployment=done, client=CLIENT, state="left", detail=WORD, evaluation=measured)
@@ -100,7 +104,8 @@ def write() -> list[str]:
         "/configurations/", "/configurations/new/", f"/configurations/{configuration.pk}/", "/datasources/",
         f"/datasources/{source.pk}/", f"/datasources/{refused.pk}/", "/topics/", "/jobs/", f"/jobs/{name}/",
         "/inference/", f"/inference/{'w' * 40}/", f"/inference/deploy/{FINISHED}/1/", f"/inference/try/{FINISHED}/1/",
-        "/users/", "/users/new/", f"/users/{person.pk}/", "/account/", "/programs/", "/nowhere/",
+        "/users/", "/users/new/", f"/users/{person.pk}/", "/account/", "/confirm/", "/audit/",
+        "/programs/", "/nowhere/",
     ]  # fmt: skip
 
 
@@ -110,7 +115,7 @@ def main() -> None:
     parser.add_argument("--home", required=True)
     os.environ["MAINSTEM_HOME"] = parser.parse_args().home
     os.environ.setdefault("MAINSTEM_SECRET_KEY", "only-for-tests")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.project.settings")
     import django
 
     django.setup()

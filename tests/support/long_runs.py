@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mainstem.chain import Chain, Head, Link
-from mainstem.control import Entry, topics_of
-from mainstem.messages import (
+from mainstem.protocol.chain import Chain, Head, Link
+from mainstem.protocol.control import Entry, topics_of
+from mainstem.protocol.log import Record
+from mainstem.protocol.messages import (
     Accepted,
+    Adaptation,
     Base,
     Closed,
     ControlRecord,
@@ -38,13 +40,13 @@ from mainstem.messages import (
     Rules,
     Snapshot,
     Stopped,
-    Strategy,
+    StrategyChoice,
+    TensorSpec,
     encode,
     sha256,
 )
-from mainstem.ports import Record
+from mainstem.protocol.topics import control_topic
 from mainstem.rounds import successor
-from mainstem.topics import control_topic
 from tests.support.chains import opened, weights
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 STARTED_MS = 1_790_000_000_000
 ROUND_MS = 10_000
 CLUSTER = "told"
+AHEAD = 0.125
+HEAD = TensorSpec(name="head/kernel", dtype="float32", shape=(4, 2))
 BATCH = 100
 """Rounds that are written at one time."""
 
@@ -62,12 +66,25 @@ class Story:
 
     In the modes `async` and `buffered` a round has one update (or a tenth of the clients'), each started up to three
     versions before the head, and received shortly before its round opened: the log holds it before the commit that
-    opens it. `scale` is in how many rounds the loss falls by a factor of e.
+    opens it. `scale` is in how many rounds the loss falls by a factor of e. The last `lost` of the clients are left
+    out, but for every fourth round; then each has a score, and theirs are far above the others'. With `own` a tensor
+    stays at each site, whose own model is `AHEAD` better than the federation's.
     """
 
     def __init__(
-        self, federation: str, clients: int, rounds: int, *, mode: str = "sync", scale: float = 18.0, name: str = ""
+        self,
+        federation: str,
+        clients: int,
+        rounds: int,
+        *,
+        mode: str = "sync",
+        scale: float = 18.0,
+        name: str = "",
+        lost: int = 0,
+        own: bool = False,
     ) -> None:
+        self.own = own
+        self.lost, self._strategy = lost, StrategyChoice(name="krum" if lost else "fedavg")
         self.federation, self.mode, self.scale = federation, mode, scale
         self.name = name or f"Told {federation}"
         self.clients = [f"hospital-{number:03d}" for number in range(clients)]
@@ -106,7 +123,11 @@ class Story:
         first = msgspec.structs.replace(
             opened(), federation=self.federation, topics=topics_of(self.federation), name=self.name, rules=rules
         )
-        return msgspec.structs.replace(first, weights=weights("f" * 64))
+        first = msgspec.structs.replace(first, strategy=self._strategy, weights=weights("f" * 64))
+        if not self.own:
+            return first
+        head, tensors = Adaptation(adapt="personal", personal=("head/*",)), (*first.tensors, HEAD)
+        return msgspec.structs.replace(first, adaptation=head, tensors=tensors, personal=(len(first.tensors),))
 
     def round(self) -> Round:
         """The next round, `ROUND_MS` after the one before."""
@@ -121,7 +142,7 @@ class Story:
                 "round": number,
                 "version": head.version + 1,
                 "base": head.base,
-                "strategy": Strategy(),
+                "strategy": self._strategy,
                 "accepted": tuple(self._accepted(number, index) for index in taking),
                 "weights": weights(f"{number:064x}"),
                 "snapshot": Snapshot(
@@ -131,6 +152,7 @@ class Story:
                 "opened_ms": self._ms - ROUND_MS,
                 "writer": "told",
                 "evaluation": self.measured(number, 0),
+                "personal": self._own(number, 0),
             },
         )
         assert isinstance(record, Round)
@@ -155,8 +177,15 @@ class Story:
 
     def finishing(self) -> Finished:
         """The last record, with what was measured of the last version."""
-        evaluation = self.measured(self.head.round + 1, 0)
-        fields = {"version": self.head.version, "sha256": self.head.weights.sha256, "evaluation": evaluation}
+        number, of = self.head.round + 1, range(len(self.clients)) if self.own else ()
+        fields = {
+            "version": self.head.version,
+            "sha256": self.head.weights.sha256,
+            "evaluation": self.measured(number, 0),
+            "evaluations": {self.clients[index]: self.measured(number, index) for index in of},
+            "personal": self._own(number, 0),
+            "personals": {self.clients[index]: self._own(number, index) for index in of},
+        }
         record = successor(self.head, Finished, fields)
         assert isinstance(record, Finished)
         return record
@@ -180,6 +209,13 @@ class Story:
         loss = 2.3 * math.exp(-number / self.scale) + 0.05 * math.sin(index * 2.3 + number * 0.9) + 0.1
         return Metrics(examples=400, values={"accuracy": 1 - loss / 3, "loss": loss})
 
+    def _own(self, number: int, index: int) -> Metrics | None:
+        """What it measures of a model of its own, where it has one."""
+        if not self.own:
+            return None
+        values = self.measured(number, index).values
+        return Metrics(examples=400, values={"accuracy": values["accuracy"] + AHEAD, "loss": values["loss"] - AHEAD})
+
     def _taking(self, number: int) -> range | list[int]:
         count = len(self.clients)
         many = {"async": 1, "buffered": max(1, count // 10)}.get(self.mode, count)
@@ -188,6 +224,8 @@ class Story:
     def _accepted(self, number: int, index: int) -> Accepted:
         train = 4 + 3 * abs(math.sin(index * 1.7 + number))
         received = self._ms - ROUND_MS + round(train * 1000) + 300
+        far = index >= len(self.clients) - self.lost
+        left_out = "not chosen" if far and number % 4 else ""
         base = self._bases[-1]
         if self.mode != "sync":
             base = self._bases[-1 - (index + number) % len(self._bases)]
@@ -201,9 +239,17 @@ class Story:
             base=base,
             number=0,
             examples=400 + 7 * index,
-            coefficient=400.0 + 7 * index,
+            coefficient=0.0 if left_out else 400.0 + 7 * index,
+            score=(40.0 if far else 1.0) + math.sin(index + number) ** 2 if self.lost else None,
+            left_out=left_out,
             received_ms=received,
-            report=Report(training=self.measured(number, index), train_seconds=train, upload_seconds=0.2),
+            report=Report(
+                training=self.measured(number, index),
+                evaluation=self.measured(number - 1, index) if self.own else None,
+                personal=self._own(number - 1, index),
+                train_seconds=train,
+                upload_seconds=0.2,
+            ),
         )
 
     def _member(self, index: int) -> Member:
@@ -234,9 +280,9 @@ def write(story: Story, *, finished: bool = True) -> Deployment:
 
 
 def _store(deployment: Deployment, batch: list[tuple[Record, Entry, Head]]) -> None:
-    from backend.deployments import projection
-    from backend.deployments.fold import changes_of
     from backend.deployments.models import ControlRecord, Round, Version
+    from backend.deployments.projection import projection
+    from backend.deployments.projection.fold import changes_of
 
     place = {"cluster_id": deployment.cluster_id, "topic_id": deployment.topic_id, "partition": 0}
     found = [changes_of(entry, head) for _, entry, head in batch]
@@ -290,16 +336,19 @@ def main() -> None:
     parser.add_argument("--mode", default="sync", choices=("sync", "buffered", "async"))
     parser.add_argument("--scale", type=float, default=18.0)
     parser.add_argument("--name", default="")
+    parser.add_argument("--lost", type=int, default=0, help="clients that are left out")
     parser.add_argument("--open", action="store_true", help="leave its last round open")
+    parser.add_argument("--own", action="store_true", help="sites have models of their own")
     asked = parser.parse_args()
     os.environ["MAINSTEM_HOME"] = asked.home
     os.environ.setdefault("MAINSTEM_SECRET_KEY", "only-for-tests")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.project.settings")
     import django
 
     django.setup()
     story = Story(
-        asked.federation, asked.clients, asked.rounds, mode=asked.mode, scale=asked.scale, name=asked.name
+        asked.federation, asked.clients, asked.rounds, mode=asked.mode, scale=asked.scale, name=asked.name,
+        lost=asked.lost, own=asked.own,
     )  # fmt: skip
     write(story, finished=not asked.open)
 

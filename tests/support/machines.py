@@ -5,43 +5,52 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from mainstem.chain import Head
+from mainstem.aggregation.strategies import Weighed
 from mainstem.errors import RefusedError
-from mainstem.messages import (
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import (
+    Accepted,
+    Base,
     ClientFailed,
     ClientRecord,
-    Command,
     Heartbeat,
     Joined,
     Left,
     Member,
     Reason,
-    Rejected,
     Round,
     Rules,
     Tick,
     Update,
 )
 from mainstem.rounds import (
+    READING,
     Append,
     Check,
     Checked,
     Close,
-    Commanded,
     Effect,
+    Event,
     Followed,
+    Phase,
     Plan,
     Reduced,
     Reject,
     RoundMachine,
     Seen,
+    events_of,
 )
+from mainstem.rounds.making import decided
+from mainstem.rounds.phases import TABLE
+from mainstem.rounds.policy import Policy
 from mainstem.rounds.timing import longest_step
+from mainstem.runtime.driver import EffectQueue
 from tests.support.chains import Topic, opened, weights
 from tests.vectors.examples import FEDERATION
 
@@ -106,18 +115,30 @@ def verdict(update: Update) -> RefusedError | None:
     return RefusedError(Reason.CHECKSUM, "the tensors do not hash") if update.weights.update == BAD else None
 
 
-def reduced(plan: Plan) -> str:
+def reduced(base: Base, accepted: Sequence[Accepted]) -> str:
     """The digest of the reduced model: a function of base and accepted updates alone."""
-    said = [plan.base.seq, [(a.sha256, a.client, a.coefficient) for a in plan.accepted]]
+    said = [base.seq, [(a.sha256, a.client, a.coefficient) for a in accepted]]
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+
+def weighed(head: Head | None, plan: Plan) -> Sequence[Weighed]:
+    """What the head's strategy decides about the plan's updates."""
+    assert head is not None
+    policy = Policy.of(head)
+    return policy.strategy.weigh(policy.claims(head, plan.accepted), None)
 
 
 def state_of(machine: RoundMachine) -> dict[str, Any]:
     """Everything the machine knows, comparable."""
     state = dict(vars(machine))
+    round_ = state.pop("_round")
+    state["_commands"] = vars(state["_commands"])
+    state.pop("_resume") if machine.phase is not Phase.CHECKING else None
+    if round_ is None:
+        return copy.deepcopy(state)
+    state |= vars(round_) | {"refusals": vars(round_.refusals)}
+    state.pop("policy")  # it follows from the head
     roster = state.pop("roster")
-    state.pop("_policy", None)  # it follows from the head
-    state.pop("_resume", None) if machine.phase != "checking" else None
     known = {
         "members": roster.members,
         "forgotten": roster.forgotten,
@@ -127,25 +148,43 @@ def state_of(machine: RoundMachine) -> dict[str, Any]:
     return copy.deepcopy(state) | known
 
 
+class WatchedMachine(RoundMachine):
+    """A round machine that goes nowhere else than its table says; `taken` is where all of them went."""
+
+    taken: ClassVar[set[tuple[Phase, type[Event], Phase]]] = set()
+
+    def handle(self, event: Event) -> list[Effect]:
+        """See `RoundMachine`."""
+        before = self.phase
+        effects = super().handle(event)
+        assert self.phase in TABLE[before][type(event)], f"{before} --{type(event).__name__}--> {self.phase}"
+        self.taken.add((before, type(event), self.phase))
+        return effects
+
+
 class Driver:
     """One aggregator: reads the control topic, feeds the machine, carries out effects when told to."""
 
     def __init__(self, world: World, writer: str) -> None:
-        self.world, self.machine, self.control = world, RoundMachine(writer), world.control.reader()
-        self.pending: list[Effect] = []
+        self.world, self.machine, self.control = world, WatchedMachine(writer), world.control.reader()
+        self.queue: EffectQueue[Event, Effect] = EffectQueue(self.machine, self._act)
+
+    @property
+    def pending(self) -> list[Effect]:
+        """What is still to be carried out."""
+        return list(self.queue.effects)
 
     def sync(self) -> None:
         """Read the control topic to its end, as the worker does."""
+        self.queue.feed(self._events())
+
+    def _events(self) -> Iterator[Event]:
+        """What stands in the control topic; a new head voids what was to be carried out under the old one."""
         entries = self.control.sync()
-        head = self.control.head
-        if head is not None and any(entry.link for entry in entries):
-            self.pending = self.machine.handle(Followed(head))
-        rejected = {entry.record.command for entry in entries if isinstance(entry.record, Rejected)}
-        for command in rejected:
-            self.machine.rejected(command)
-        for entry in entries:
-            if isinstance(entry.record, Command) and entry.offset not in rejected:
-                self.pending += self.machine.handle(Commanded(entry.offset, entry.record))
+        for event in events_of(self.control.head, entries):
+            if isinstance(event, Followed):
+                self.queue.effects.clear()
+            yield event
 
     @property
     def next(self) -> Seen | None:
@@ -153,28 +192,38 @@ class Driver:
         position = self.machine.position
         return self.world.inbox[position] if position < len(self.world.inbox) else None
 
-    def effect(self) -> None:
-        """Carry out one pending effect."""
-        match self.pending.pop(0):
+    def effect(self) -> bool:
+        """Carry out one pending effect; False where there is none."""
+        return self.queue.step()
+
+    def _act(self, effect: Effect) -> Iterable[Event]:
+        match effect:
             case Check(offset, update):
-                self.pending += self.machine.handle(Checked(offset, verdict(update)))
+                return [Checked(offset, verdict(update))]
             case Close(plan):
-                self.pending += self.machine.handle(Reduced(weights(reduced(plan))))
+                weighing = weighed(self.machine.head, plan)
+                made = weights(reduced(plan.base, decided(plan.accepted, weighing)))
+                return [Reduced(made, weighing, {})]
             case Reject(record):
                 self.world.control.append(record, self.world.now_ms)
+                return []
             case Append(record):
                 self.world.control.append(record, self.world.now_ms)
-                self.sync()
+                return self._events()
 
     def step(self) -> bool:
         """One turn: an effect, else the next record; False where there is nothing to do."""
-        if self.pending:
-            self.effect()
-        elif (seen := self.next) is not None and self.machine.phase in ("waiting", "open", "final"):
-            self.pending += self.machine.handle(seen)
-        else:
+        if self.effect():
+            return True
+        if (seen := self.next) is None or self.machine.phase not in READING:
             return False
+        self.queue.feed([seen])
         return True
+
+    def settle_until(self, phase: Phase) -> None:
+        """Do what there is to do until the machine is at that phase."""
+        while self.machine.phase is not phase:
+            assert self.step(), f"it never is {phase}"
 
     def settle(self) -> None:
         """Do all there is to do."""
@@ -261,7 +310,7 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
                 fine = fine and (head.selected is None or update.client in head.selected.clients)
                 fine = fine and all(run.first + run.count <= seen.offset for run in update.weights.chunks)
                 fine = fine and update.weights.writer == update.client
-                if fine and update.weights.tensors == head.opened.weights.tensors and verdict(update) is None:
+                if fine and update.weights.nbytes == head.opened.weights.nbytes and verdict(update) is None:
                     counts[update.client, update.base.seq] = seen.offset
                     newest[update.client] = update.base.seq
                     members[update.client] = replace(members[update.client], examples=update.examples)
@@ -289,7 +338,7 @@ def check_round(world: World, before: Head, record: Round, newest: dict[str, int
         assert math.isclose(a.coefficient, a.examples * (1 + behind) ** -0.5, rel_tol=1e-14)
     assert (record.round, record.version) == (before.round + 1, before.version + 1)
     assert [a.sha256 for a in record.accepted] == sorted(a.sha256 for a in record.accepted)
-    assert record.weights.sha256 == reduced(Plan(record.base, record.accepted, (), record.closed))
+    assert record.weights.sha256 == reduced(record.base, record.accepted)
     if record.closed.by == "deadline":
         assert record.closed.offset == snapshot.position
         assert world.inbox[snapshot.position].time_ms >= record.opened_ms + rules.deadline_ms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from types import TracebackType
 from urllib.parse import quote
 
 from mainstem.errors import MainstemError
-from mainstem.processes import die_with_parent
+from mainstem.runtime.processes import end_child, start_child
 from tests.support.patience import PATIENCE
 
 NOBODY = 65534
@@ -82,10 +81,9 @@ class Postgres:
     def start(self) -> None:
         """Start it and wait until it takes connections; raises PostgresError."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(self._bin / "postgres"), "-D", str(self.directory / "data")],
+            self._process = start_child(
+                [self._bin / "postgres", "-D", self.directory / "data"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory,
-                start_new_session=True, preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only makes two system calls)
                 user=self._user, group=self._user,
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
@@ -97,9 +95,7 @@ class Postgres:
     def kill(self) -> None:
         """SIGKILL, as a machine's death would."""
         assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, 9)
-        self._process.wait()
+        end_child(self._process)
 
     def psql(self, statement: str, database: str = "postgres") -> str:
         """The answer to an SQL statement, unadorned."""

@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Callable
 
-from mainstem.processes import free_port
+from mainstem.runtime.processes import free_port
 from tests.support.patience import PATIENCE
 
 CHUNK = 1 << 16

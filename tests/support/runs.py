@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from backend.aggregator.federation import Federation
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Command, Rules, Strategy, encode
-from mainstem.ports import MessageLog, Outgoing
-from mainstem.topics import control_topic
-from mainstem.weights import Tensor
+from mainstem.aggregator.federation import Federation
+from mainstem.protocol.log import MessageLog, Outgoing
+from mainstem.protocol.messages import Command, Rules, StrategyChoice, encode
+from mainstem.protocol.packing import PACKED_BYTES
+from mainstem.protocol.topics import control_topic
+from mainstem.protocol.weights import Tensor
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import LightClient, open_federation
 
 START: list[Tensor] = [np.linspace(-1, 1, 12).reshape(3, 4), np.array([1.0, -2.0], np.float32), np.array(3, np.int64)]
@@ -24,12 +25,12 @@ class Ticking:
         self.ms = 1_000_000
 
     def now_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         self.ms += 1
         return self.ms
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.now_ms()
 
 
@@ -40,11 +41,27 @@ def train(number: int) -> Callable[[Sequence[Tensor], int], list[Tensor]]:
     ]
 
 
-def clients_of(log: MessageLog, federation: str, count: int, incarnation: str = "1") -> list[LightClient]:
-    """Clients `c0`, `c1`, ... with 10, 11, ... examples."""
+def clients_of(
+    log: MessageLog, federation: str, count: int, incarnation: str = "1", packed: int = PACKED_BYTES
+) -> list[LightClient]:
+    """Clients `c0`, `c1`, ... with 10, 11, ... examples; their updates up to `packed` bytes are one record each."""
     return [
-        LightClient(log, federation, f"c{n}", train(n), examples=10 + n, incarnation=incarnation) for n in range(count)
+        LightClient(log, federation, f"c{n}", train(n), examples=10 + n, incarnation=incarnation, packed=packed)
+        for n in range(count)
     ]
+
+
+def aggregate_by_many(log: MessageLog, federation: str, clients: Sequence[LightClient], turns: int = 3) -> None:
+    """To the run's end by aggregators that are killed after so many turns, each followed by a new one."""
+    for number in range(500):
+        aggregator = Federation(log, federation, clock=Ticking(), writer=f"w{number}")
+        try:
+            drive(aggregator, clients, turns)
+            return
+        except AssertionError:
+            continue  # it was killed in mid-run
+        finally:
+            aggregator.close()
 
 
 def drive(aggregator: Federation, clients: Sequence[LightClient], turns: int = 2000) -> None:
@@ -58,7 +75,7 @@ def drive(aggregator: Federation, clients: Sequence[LightClient], turns: int = 2
 
 
 def finished_run(
-    rounds: int = 3, count: int = 2, strategy: Strategy | None = None, **rules: object
+    rounds: int = 3, count: int = 2, strategy: StrategyChoice | None = None, **rules: object
 ) -> tuple[MemoryLog, str]:
     """A log that holds a finished run of `count` clients, and the federation's id."""
     clock = Ticking()

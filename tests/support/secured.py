@@ -17,9 +17,9 @@ from confluent_kafka.admin._scram import (
     UserScramCredentialUpsertion,
 )
 
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.processes import free_port
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.runtime.processes import free_port
 from tests.support.certificates import Authority
 
 USERS = {"mainstem": "not-a-password-of-anyone", "alice": "Größe\\ ist #1 ! "}

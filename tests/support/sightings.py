@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from mainstem.kafka.config import client_config
-from mainstem.kafka.log import KafkaLog
-from mainstem.kafka.overview import topic_overviews
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.kafka.client.overview import topic_overviews
 
 WINDOW, STEP = 64, 4
 """A sample is recognised by any 16 neighbouring float32 numbers of it that are not mostly zero."""

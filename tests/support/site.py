@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 
-from mainstem.codecs import Batch, codec_for
-from mainstem.kafka.config import client_config
-from mainstem.kafka.embedded import EmbeddedKafka
-from mainstem.kafka.log import KafkaLog
-from mainstem.streams import DataAnnouncement
+from mainstem.kafka.broker.embedded import EmbeddedKafka
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.log import KafkaLog
+from mainstem.streams.announcement import DataAnnouncement
+from mainstem.streams.codecs import SampleBatch, codec_for
 
 
 def name(prefix: str) -> str:
@@ -25,7 +25,7 @@ class Site:
         self.options = ["--bootstrap", self.bootstrap, "--topic", self.topic, "--control-topic", self.control]
         self._log = KafkaLog(client_config(self.bootstrap))
 
-    def announced(self) -> list[tuple[DataAnnouncement, Batch]]:
+    def announced(self) -> list[tuple[DataAnnouncement, SampleBatch]]:
         """Every announcement with the samples that its ranges hold."""
         found = []
         for record in self._log.read(self.control, 0, *self._log.bounds(self.control, 0)):

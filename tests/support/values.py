@@ -22,14 +22,14 @@ from typing import Any, Final
 import fastavro
 import numpy as np
 
-from federated_training.decoders import Decoder, Target
+from federated_training.data.decoders import Decoder
 from inject_scripts.injection import input_config
-from inject_scripts.readers import Making, Source, csv_source, idx_source, npz_source
+from inject_scripts.readers import DataSet, Making, csv_source, idx_source, npz_source
 from inject_scripts.samples import prepare
-from mainstem.codecs import codec_for
 from mainstem.errors import MainstemError
-from mainstem.jobs import JobSpec
-from mainstem.messages import InputSpec
+from mainstem.jobs.spec import JobSpec
+from mainstem.protocol.messages import InputSpec
+from mainstem.streams.codecs import codec_for
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "values.md"
 MARKS: Final = ("<!-- values -->", "<!-- end -->")
@@ -59,7 +59,8 @@ class Case:
             cloud_bootstrap="k:1", data_bootstrap="k:1", data_topic="t", input_format=fmt,
             input_config=json.dumps(config), federation="abcdefgh", client_id="c",
         )  # fmt: skip
-        decoder = Decoder(spec, InputSpec(shape=codec_for(fmt, config).x_shape, dtype=self.model), Target((1,)))
+        model = InputSpec(shape=codec_for(fmt, config).x_shape, dtype=self.model, label_shape=(1,))
+        decoder = Decoder(spec, model)
         x, _, refused = decoder.decode(records)
         if refused:
             raise MainstemError(refused[0].reason)
@@ -123,7 +124,7 @@ def text(stored: str, payload: str, model: str, scheme: Any = None, value: Any =
 
 
 # ------------------------------------------------------------ files
-def file(stored: str, value: Any, model: str, source: Callable[[Path, np.dtype[Any]], Source]) -> Case:
+def file(stored: str, value: Any, model: str, source: Callable[[Path, np.dtype[Any]], DataSet]) -> Case:
     """A file of one row, injected with `--dtype` of the model's type."""
 
     def sent() -> tuple[str, dict[str, Any], list[Record]]:
@@ -140,7 +141,7 @@ def file(stored: str, value: Any, model: str, source: Callable[[Path, np.dtype[A
 def csv(cell: str, model: str) -> Case:
     """A cell, below a header."""
 
-    def source(folder: Path, dtype: np.dtype[Any]) -> Source:
+    def source(folder: Path, dtype: np.dtype[Any]) -> DataSet:
         (folder / "f.csv").write_text(f'v,label\n"{cell}",0\n')
         return csv_source(folder / "f.csv", None, Making(dtype=dtype))
 
@@ -150,7 +151,7 @@ def csv(cell: str, model: str) -> Case:
 def npz(dtype: str, value: Any, model: str) -> Case:
     """An array of the file's `x`."""
 
-    def source(folder: Path, _: np.dtype[Any]) -> Source:
+    def source(folder: Path, _: np.dtype[Any]) -> DataSet:
         np.savez(folder / "f.npz", x=np.array([[value]], dtype), y=[0])
         return npz_source(folder / "f.npz", None, None, labelled=True)
 
@@ -160,7 +161,7 @@ def npz(dtype: str, value: Any, model: str) -> Case:
 def idx(code: int, dtype: str, value: Any, model: str) -> Case:
     """A value of an IDX file of this type."""
 
-    def source(folder: Path, _: np.dtype[Any]) -> Source:
+    def source(folder: Path, _: np.dtype[Any]) -> DataSet:
         (folder / "i").write_bytes(struct.pack(">4B2I", 0, 0, code, 2, 1, 1) + np.array([value], f">{dtype}").tobytes())
         (folder / "l").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 1) + b"\0")
         return idx_source(folder / "i", folder / "l")

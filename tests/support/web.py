@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mainstem.processes import free_port
+from mainstem.runtime.processes import free_port
 from tests.support.patience import PATIENCE, until
 
 PYTHON = [sys.executable, "-m"]
@@ -77,7 +77,7 @@ def serving(home: Path, **settings: Any) -> Iterator[Server]:
     server = Server(home, {"MAINSTEM_ADMIN_PASSWORD": PASSWORD, **{name: str(it) for name, it in settings.items()}})
     if "DATABASE_URL" not in settings:
         server.manage("prepare")
-    command = [*PYTHON, "gunicorn", "-c", "python:backend.config.gunicorn", "backend.config.wsgi:application"]
+    command = [*PYTHON, "gunicorn", "-c", "python:backend.project.gunicorn", "backend.project.wsgi:application"]
     with subprocess.Popen(command, env=server.environment) as process:
         try:
             until(lambda: server.answers() or process.poll() is not None, pause=0.1, what="gunicorn's answer")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mainstem.compiling import LOSS, METRIC, OPTIMIZER, takes_indices
-from mainstem.compiling.specs import names, table
+from mainstem.jobs.compiling import LOSS, METRIC, OPTIMIZER, input_of
+from mainstem.jobs.compiling.specs import names, table
 
 OTHERS: dict[str, Any] = {
     "name": "own", "dtype": "float64", "axis": 1, "from_logits": True, "label_smoothing": 0.1, "ignore_class": 0,
@@ -74,7 +74,9 @@ class Case:
     @property
     def sparse(self) -> bool:
         """Whether its labels are class numbers, where others take one-hot rows."""
-        return self.name.startswith("Sparse") or (self.kind == LOSS and takes_indices(self.name))
+        return self.name.startswith("Sparse") or (
+            self.kind == LOSS and input_of([1], "float32", [3], self.name).numbered
+        )
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.name}" + "".join(f"-{argument}" for argument in self.config)[:60]

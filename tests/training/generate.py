@@ -1,4 +1,4 @@
-"""Writes what Keras exports into `mainstem/compiling/keras.json` and `docs/keras.md`.
+"""Writes what Keras exports into `mainstem/jobs/compiling/keras.json` and `docs/keras.md`.
 
 `python -m tests.training.generate`; a test says when they are not current.
 """
@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mainstem.compiling.specs import snake
+from mainstem.jobs.compiling.specs import snake
 from tests.training import keras_page
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = ROOT / "mainstem" / "compiling" / "keras.json"
+TABLE = ROOT / "mainstem" / "jobs" / "compiling" / "keras.json"
 PAGE = ROOT / "docs" / "keras.md"
 BASES = {"losses": "Loss", "metrics": "Metric", "optimizers": "Optimizer"}
 

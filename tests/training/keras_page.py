@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
-from mainstem.compiling import LOSS, METRIC, OPTIMIZER, Spec, takes_indices, values_of
-from mainstem.compiling.bounds import problem_of
-from mainstem.compiling.specs import REFUSED, names, table
+from mainstem.jobs.compiling import LOSS, METRIC, OPTIMIZER, Spec, input_of, values_of
+from mainstem.jobs.compiling.bounds import problem_of
+from mainstem.jobs.compiling.specs import REFUSED, names, table
 
 UNDEFINED = {
     "AUC": "all samples are of one class (with `curve` `PR`: none is positive; with `multi_label`: in any label)",
@@ -63,7 +64,7 @@ def _rows(kind: str) -> str:
         )
         own: tuple[str, ...] = ()
         if kind == LOSS:
-            own = ("class numbers" if takes_indices(name) else "the output's shape",)
+            own = ("class numbers" if input_of([1], "float32", [3], name).numbered else "the output's shape",)
         elif kind == METRIC:
             own = (f"`{entry['name']}`", _values(name, entry), UNDEFINED.get(name, ""))
         lines.append(f"| {' | '.join((f'`{name}`', *own, arguments))} |")
@@ -105,4 +106,5 @@ def _bound(name: str, argument: str) -> str:
 
 
 def _refused(kind: str) -> str:
-    return "Refused:\n\n" + "".join(f"- `{name}` {why}.\n" for name, why in REFUSED[kind].items())
+    lines = [textwrap.fill(f"- `{name}` {why}.", 100, subsequent_indent="  ") for name, why in REFUSED[kind].items()]
+    return "Refused:\n\n" + "\n".join([*lines, ""])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from federated_training.dataset import Dataset, split
-from federated_training.engine import Engine, TrainingError
-from mainstem.messages import Weights
-from mainstem.weights import Tensor
+from federated_training.data.dataset import Dataset, split
+from federated_training.engines.engine import Engine, TrainingError, TrainingResult
+from mainstem.aggregation.local import GradientHook, LocalStart
+from mainstem.aggregation.strategies import make
+from mainstem.protocol import updates
+from mainstem.protocol.messages import Weights
+from mainstem.protocol.weights import Tensor, digest
 from tests.training.bench import Bench, samples
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -46,7 +50,7 @@ def test_training_and_validation_are_measured_and_progress_is_told(data: Dataset
     engine = Bench(epochs=30, learning_rate=0.02).engine()
     bench = Bench()
     shares: list[float] = []
-    engine.receive(bench.start)
+    bench.load(engine)
     before = engine.evaluate(data.held_out)
     trained = engine.train(data, 0, shares.append)
     after = engine.evaluate(data.held_out)
@@ -113,8 +117,9 @@ def test_classes_weigh_as_keras_weighs_them(loss: str, *, sparse: bool) -> None:
     """The same bytes as Keras' own `fit(class_weight=...)` gives over the same batches, and repeatable."""
     import keras
 
-    from federated_training import keras_models, keras_training
-    from federated_training.KafkaModelEngine import _Batches
+    from federated_training.engines.keras import models
+    from federated_training.engines.keras import training as keras_training
+    from federated_training.engines.keras.engine import _Batches
 
     training: dict[str, Any] = {"loss": loss, "shuffle": False, "epochs": 1, "optimizer": "sgd", "metrics": ()}
     bench = Bench(stateful=False, class_weight={"0": 5.0, "2": 0.25}, **training)
@@ -124,7 +129,7 @@ def test_classes_weigh_as_keras_weighs_them(loss: str, *, sparse: bool) -> None:
     assert bench.round(engine, data)[0] == weighted
     plain = Bench(stateful=False, **training)
     assert plain.round(plain.engine(), data)[0] != weighted
-    local = keras_models.build(bench.opened.architecture, seed=7)
+    local = models.build(bench.opened.architecture, seed=7)
     keras_training.compile_model(local, training)
     local.fit(_Batches(data.training, 16, 0, shuffle=False), class_weight={0: 5.0, 2: 0.25}, shuffle=False, verbose=0)
     ours = [np.asarray(tensor) for tensor in trained.tensors]
@@ -135,7 +140,7 @@ def test_what_an_operation_objects_to_is_told_with_its_layer(data: Dataset) -> N
     """A label outside the classes: TensorFlow's sentence, not the first line of its stack."""
     bench = Bench(loss="sparse_categorical_crossentropy")
     engine = bench.engine()
-    engine.receive(bench.start)
+    bench.load(engine)
     labels = np.full(len(data.training.x), 3.0, "float32")
     wrong = split(data.training.x, labels, validation_rate=0, test_rate=0, seed=1)
     with pytest.raises(TrainingError, match=r": indices\[\d+\] = 3 is not in \[0, 3\) \(in the loss\)$"):
@@ -146,7 +151,77 @@ def test_a_loss_that_is_no_number_is_an_error(data: Dataset) -> None:
     """NaN ends training with the advice to lower the learning rate."""
     bench = Bench(optimizer="sgd")
     engine = bench.engine()
-    engine.receive(bench.start)
+    bench.load(engine)
     huge = split(data.training.x * 1e35, data.training.y, validation_rate=0, test_rate=0, seed=1)
     with pytest.raises(TrainingError, match="learning rate"):
         engine.train(huge, 0, lambda share: None)
+
+
+def test_strategies_change_gradients_as_numpy_says(data: Dataset) -> None:
+    """FedProx, SCAFFOLD and rates by round: plain SGD on softmax, step by step in float64.
+
+    Rounds with other constants and rates, without a hook and with it again do not touch one another.
+    """
+    settings: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.1, "metrics": (), "shuffle": False}
+    bench = Bench(stateful=False, **settings)
+    first = updates.read(bench.log, "data", bench.start, bench.specs)
+    start = [tensor.astype("float64") for tensor in first]
+    server = [np.full(tensor.shape, 0.01 * number + 0.02, "float32") for number, tensor in enumerate(start)]
+    client = [np.full(tensor.shape, 0.03, "float32") for tensor in start]
+    where = LocalStart(0.1, first, {"scaffold_c": server}, {"scaffold_dc": client})
+    prox, scaffold = make("fedprox", {"mu": 0.5}).asks, make("scaffold", {}).asks
+    engine = bench.engine()
+
+    def trained(hook: GradientHook | None, rate: float | None) -> TrainingResult:
+        bench.load(engine)
+        return engine.train(data, 0, lambda share: None, hook, rate)
+
+    def by_numpy(mu: float, shift: Sequence[Any], rate: float) -> tuple[list[Any], list[Any]]:
+        """The tensors, and the mean of all gradients as they were."""
+        kernel, bias = (tensor.copy() for tensor in start)
+        totals, steps = [np.zeros_like(kernel), np.zeros_like(bias)], 0
+        for _ in range(2):
+            for at in range(0, len(data.training), 16):
+                x, y = data.training.x[at : at + 16].astype("float64"), data.training.y[at : at + 16]
+                scores = np.exp(x @ kernel + bias)
+                error = (scores / scores.sum(axis=1, keepdims=True) - y) / len(x)
+                raw, steps = [x.T @ error, error.sum(axis=0)], steps + 1
+                totals = [total + gradient for total, gradient in zip(totals, raw, strict=True)]
+                kernel -= rate * (raw[0] + mu * (kernel - start[0]) + shift[0])
+                bias -= rate * (raw[1] + mu * (bias - start[1]) + shift[1])
+        return [kernel, bias], [total / steps for total in totals]
+
+    none, plain = [0.0, 0.0], trained(None, None)
+    between = [c - own for c, own in zip(server, client, strict=True)]
+    for hook, rate, mu, shift in (
+        (prox.hook(where), None, 0.5, none),
+        (scaffold.hook(where), None, 0.0, between),
+        (None, 0.02, 0.0, none),
+        (None, None, 0.0, none),
+        (prox.hook(where), 0.05, 0.5, none),
+    ):
+        found = trained(hook, rate)
+        expected, mean = by_numpy(mu, shift, rate or 0.1)
+        assert all(np.allclose(a, b, rtol=0, atol=2e-6) for a, b in zip(found.tensors, expected, strict=True))
+        same = [np.array_equal(a, b) for a, b in zip(found.tensors, plain.tensors, strict=True)]
+        assert same == [hook is None and rate is None] * 2
+        if shift is between:  # c_i+ is the mean of the client's own gradients: what went up is that less c_i
+            sent = scaffold.carried(where, found.tensors, found.steps)["scaffold_dc"]
+            for change, gradient, own in zip(sent, mean, client, strict=True):
+                np.testing.assert_allclose(change + own, gradient, atol=2e-5)
+
+
+def test_a_hook_that_changes_nothing_gives_the_same_bytes(data: Dataset) -> None:
+    """Also with dropout, batch normalization, moments, clipping and gradients that come as rows of an embedding; and so
+    does the rate that the optimizer has anyway."""
+    bench = Bench(optimizer={"class_name": "Adam", "config": {"clipnorm": 0.5}}, rows=True)
+    engine = bench.engine()
+    without = bench.round(engine, data)[0]
+    bench.load(engine)
+    engine.evaluate(data.held_out)
+    idle = engine.train(data, 0, lambda share: None, GradientHook(lambda gradient, *_: gradient))
+    assert digest(bench.specs, idle.tensors) == without
+    bench.load(engine)
+    engine.evaluate(data.held_out)
+    at_its_own = engine.train(data, 0, lambda share: None, rate=0.001)
+    assert digest(bench.specs, at_its_own.tensors) == without

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from federated_training.architecture_parts import LAYERS, REFUSED
+from federated_training.engines.keras.architecture_parts import LAYERS, REFUSED
 from tests.keras_zoo import layers, page
 from tests.keras_zoo.layer_cases import CASES
 

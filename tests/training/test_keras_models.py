@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from federated_training import architecture, keras_runtime
+from federated_training.engines.keras import architecture, runtime
 from federated_training.problems import FieldError
 
 pytestmark = pytest.mark.training
@@ -22,7 +22,7 @@ KERAS_2 = Path(__file__).parent / "keras2"
 @pytest.fixture(scope="module")
 def keras() -> Any:
     """Keras, with the settings of a Job."""
-    keras_runtime.prepare(Path("/nonexistent"))
+    runtime.prepare(Path("/nonexistent"))
     import keras as module
 
     gc.collect()
@@ -32,10 +32,10 @@ def keras() -> Any:
 
 def sent(model: Any) -> Any:
     """The model as a client has it: from JSON and weights alone."""
-    from federated_training import keras_models
+    from federated_training.engines.keras import models
 
-    rebuilt = keras_models.build(keras_models.describe(model)["architecture"], seed=1)
-    keras_models.set_weights(rebuilt, keras_models.weights_of(model))
+    rebuilt = models.build(models.describe(model)["architecture"], seed=1)
+    models.set_weights(rebuilt, models.weights_of(model))
     return rebuilt
 
 
@@ -103,14 +103,14 @@ def mixed(keras: Any) -> Any:
 @pytest.mark.parametrize("make", [nested, shared, transferred, scaled, lora, mixed])
 def test_a_model_sent_as_data_is_the_same_model(keras: Any, make: Callable[[Any], Any]) -> None:
     """Same outputs to the bit, and a second sending changes nothing, the names of weights included."""
-    from federated_training import keras_models
+    from federated_training.engines.keras import models
 
     model = make(keras)
     x = np.random.default_rng(1).normal(size=(3, *model.input_shape[1:])).astype("float32")
     once = sent(model)
     twice = sent(once)
     assert same(model, once, x) and same(model, twice, x)
-    assert keras_models.tensors_of(once) == keras_models.tensors_of(twice)
+    assert models.tensors_of(once) == models.tensors_of(twice)
 
 
 @pytest.mark.parametrize(
@@ -129,32 +129,32 @@ def test_keras_applications_inside_a_model_pass_the_check(keras: Any, name: str,
 
 def test_what_a_layer_derives_from_its_weights_follows_them_in_compiled_functions_too(keras: Any) -> None:
     """A mean that changes from round to round is what training and evaluation compute with."""
-    from federated_training import keras_models, keras_state, keras_training
+    from federated_training.engines.keras import models, state, training
 
     normal = keras.layers.TimeDistributed(adapted(keras, (2,)))
     model = keras.Sequential([keras.Input((3, 2)), normal, keras.layers.Flatten(), keras.layers.Dense(1)])
-    keras_training.compile_model(model, {"optimizer": "sgd", "loss": "mean_squared_error"})
+    training.compile_model(model, {"optimizer": "sgd", "loss": "mean_squared_error"})
     x, y = np.full((4, 3, 2), 6.0, "float32"), np.ones((4, 1), "float32")
-    before = keras_models.weights_of(model)
+    before = models.weights_of(model)
     first = model.evaluate(x, y, verbose=0), model.predict(x, verbose=0)[0, 0]
     model.train_on_batch(x, y)
-    trained = keras_models.weights_of(model)
-    keras_state.assign(model, [array * 2 if array.dtype.kind == "f" else array for array in before])
+    trained = models.weights_of(model)
+    state.assign(model, [array * 2 if array.dtype.kind == "f" else array for array in before])
     other = model.evaluate(x, y, verbose=0), model.predict(x, verbose=0)[0, 0]
     fresh = sent(model)
-    keras_training.compile_model(fresh, {"optimizer": "sgd", "loss": "mean_squared_error"})
+    training.compile_model(fresh, {"optimizer": "sgd", "loss": "mean_squared_error"})
     assert other == (fresh.evaluate(x, y, verbose=0), fresh.predict(x, verbose=0)[0, 0]) != first
-    keras_state.assign(model, before)
+    state.assign(model, before)
     model.train_on_batch(x, y)
-    assert all(map(np.array_equal, trained, keras_models.weights_of(model)))
+    assert all(map(np.array_equal, trained, models.weights_of(model)))
 
 
 def test_the_download_of_an_adapted_model_is_the_model_that_is_served(keras: Any, tmp_path: Path) -> None:
     """`load_model` of the `.keras` file computes what a client computes."""
-    from federated_training import workshop_files
+    from federated_training.workshop import files
 
     model = sent(nested(keras))
-    workshop_files.write_keras(model, tmp_path / "model.keras")
+    files.write_keras(model, tmp_path / "model.keras")
     x = np.random.default_rng(1).normal(size=(3, 4)).astype("float32")
     assert same(model, keras.models.load_model(tmp_path / "model.keras"), x)
 
@@ -162,11 +162,11 @@ def test_the_download_of_an_adapted_model_is_the_model_that_is_served(keras: Any
 @pytest.mark.parametrize("path", sorted({*KERAS_2.glob("*.keras"), *KERAS_2.glob("*.h5")}), ids=lambda path: path.name)
 def test_files_of_tensorflow_2_s_keras_give_the_outputs_that_it_gave(keras: Any, path: Path, tmp_path: Path) -> None:
     """Adapted, nested, bidirectional, with attention: `keras2/make.py` made them with the versions in their names."""
-    from federated_training import workshop_files
+    from federated_training.workshop import files
 
     copy = tmp_path / "model.keras"
     copy.write_bytes(path.read_bytes())
-    model, compiled = workshop_files.open_saved(copy, 100_000)
+    model, compiled = files.open_saved(copy, 100_000)
     version, name = path.stem.split("-", 2)[1:]
     with np.load(KERAS_2 / f"keras-{version}.npz") as kept:
         assert np.allclose(model(kept["inputs"]), kept[name], atol=1e-6)
@@ -176,7 +176,7 @@ def test_files_of_tensorflow_2_s_keras_give_the_outputs_that_it_gave(keras: Any,
 
 def test_files_that_cannot_be_trained_are_refused_with_the_way_out(keras: Any, tmp_path: Path) -> None:
     """Weights alone, LoRA that the saving took out, and a file that is neither."""
-    from federated_training import workshop_files
+    from federated_training.workshop import files
 
     model = lora(keras)
     model.save_weights(tmp_path / "a.weights.h5")
@@ -188,7 +188,7 @@ def test_files_that_cannot_be_trained_are_refused_with_the_way_out(keras: Any, t
         ("c.keras", "cannot be read"), ("d.keras", "neither a .keras archive"),
     ):  # fmt: skip
         with pytest.raises(FieldError, match=says):
-            workshop_files.open_saved(tmp_path / name, 100_000)
+            files.open_saved(tmp_path / name, 100_000)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_files_that_cannot_be_trained_are_refused_with_the_way_out(keras: Any, t
 )
 def test_arrays_with_damaged_headers_are_refused(header: bytes, tmp_path: Path) -> None:
     """Whatever NumPy's parser raises (SyntaxError, TokenError, ...), and a directory in the file's place."""
-    from federated_training import workshop_files
+    from federated_training.workshop import files
 
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8)
     (tmp_path / "x.npy").write_bytes(content)
@@ -206,7 +206,27 @@ def test_arrays_with_damaged_headers_are_refused(header: bytes, tmp_path: Path) 
     (tmp_path / "folder").mkdir()
     for name in ("x.npy", "folder"):
         with pytest.raises(FieldError, match="cannot be read"):
-            workshop_files.load_inputs(tmp_path / name, (1,), "float32")
+            files.load_inputs(tmp_path / name, (1,), "float32")
     for name in ("w.npz", "folder", "x.npy"):
         with pytest.raises(FieldError, match="cannot be read"):
-            workshop_files.load_arrays(tmp_path / name, 1, 1000)
+            files.load_arrays(tmp_path / name, 1, 1000)
+
+
+def test_what_no_update_changes_is_marked(keras: Any) -> None:
+    """A frozen layer's weights, those of layers inside and BatchNorm's statistics there too, do not change in training;
+    BatchNorm's statistics elsewhere change without a gradient."""
+    from federated_training.engines.keras import models
+
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])
+    inner.trainable = False
+    layers = [inner, keras.layers.Dense(3, trainable=False), keras.layers.BatchNormalization(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    before = [np.array(weight) for weight in models.weights_of(model)]
+    marked = models.tensors_of(model)
+    kinds = ["frozen" if "frozen" in t else "untrained" if "untrained" in t else "trained" for t in marked]
+    assert kinds == ["frozen"] * 8 + ["trained"] * 2 + ["untrained"] * 2 + ["trained"] * 2
+    model.compile("sgd", "mse")
+    random = np.random.default_rng(1)
+    model.fit(random.normal(size=(64, 4)) + 3, random.normal(size=(64, 2)), verbose=0)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, models.weights_of(model), strict=True)]
+    assert changed == [kind != "frozen" for kind in kinds]

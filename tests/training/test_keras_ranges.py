@@ -12,23 +12,26 @@ import numpy as np
 import pytest
 from keras import layers
 
-from federated_training import keras_models
-from federated_training.decoders import Decoder, Target
-from federated_training.engine import TrainingError
-from federated_training.KafkaModelEngine import KafkaModelEngine
-from federated_training.keras_ranges import Ranges, sample_dtype
+from federated_training.data.decoders import Decoder
+from federated_training.data.stream import Stream
+from federated_training.engines.engine import TrainingError
+from federated_training.engines.keras import models
+from federated_training.engines.keras.engine import KafkaModelEngine
+from federated_training.engines.keras.ranges import ValueRanges, sample_dtype
 from federated_training.problems import FieldError
-from federated_training.serving.model import Manifest, Model
-from federated_training.stream import Stream
-from federated_training.workshop_ops import answer
-from mainstem import updates
-from mainstem.clock import SystemClock
+from federated_training.serving.model import Predictor
+from federated_training.serving.version import VersionManifest, tensors_of
+from federated_training.workshop.ops import answer
 from mainstem.errors import ConfigError
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Data, InputSpec, Opened, Rules, Strategy, Topics, Training
-from mainstem.ports import Outgoing
-from mainstem.topics import TopicSpec, stream_spec
-from mainstem.weights import specs_of
+from mainstem.jobs.compiling import input_of
+from mainstem.protocol import updates
+from mainstem.protocol.changes import Way
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Data, Opened, Rules, StrategyChoice, Topics, Training
+from mainstem.protocol.topics import TopicSpec, stream_spec
+from mainstem.protocol.weights import specs_of
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
 from tests.unit.test_training_data import spec_of
 
 pytestmark = pytest.mark.training
@@ -88,7 +91,7 @@ def test_samples_that_a_layer_does_not_take_are_found(
 ) -> None:
     """Each bad value is found with its layer and position, no good one is."""
     inputs = keras.Input((5,), dtype=dtype)
-    ranges = Ranges(keras.Model(inputs, build(inputs)))
+    ranges = ValueRanges(keras.Model(inputs, build(inputs)))
     values = [*good, *bad]
     x = np.full((len(values), 5), good[-1], dtype)
     x[:, 3] = values
@@ -120,15 +123,17 @@ def opened() -> tuple[MemoryLog, Opened]:
     log = MemoryLog(SystemClock())
     log.create_topics([TopicSpec("data", 1, {}), stream_spec("stream")])
     stack = [keras.Input((3,)), layers.Embedding(100, 4, name="ids"), layers.Flatten(), layers.Dense(2)]
-    model = keras_models.build(keras.Sequential(stack).to_json(), seed=7)
-    tensors = keras_models.weights_of(model)
-    specs = specs_of(zip([one["name"] for one in keras_models.tensors_of(model)], tensors, strict=True))
+    model = models.build(keras.Sequential(stack).to_json(), seed=7)
+    tensors = models.weights_of(model)
+    specs = specs_of(zip([one["name"] for one in models.tensors_of(model)], tensors, strict=True))
     start = updates.publish(log, "data", writer="w", update="v0", specs=specs, tensors=tensors)
     return log, Opened(
         federation="abcdefgh", seq=0, prev="", name="t", framework="tf",
-        architecture=keras_models.describe(model)["architecture"], input=InputSpec(shape=(3,)),
-        training=Training(loss="sparse_categorical_crossentropy"), strategy=Strategy(), rules=Rules(), data=Data(),
-        topics=Topics(control="c", data="data", aggregator="a"), weights=start,
+        architecture=models.describe(model)["architecture"],
+        input=input_of((3,), "float32", (2,), "sparse_categorical_crossentropy"),
+        training=Training(loss="sparse_categorical_crossentropy"), strategy=StrategyChoice(), rules=Rules(),
+        data=Data(),
+        topics=Topics(control="c", data="data", aggregator="a"), weights=start, tensors=specs,
     )  # fmt: skip
 
 
@@ -140,9 +145,8 @@ def test_a_job_leaves_out_what_its_layers_do_not_take(opened: tuple[MemoryLog, O
     log.append("stream", records)
     config = {"data_type": "int32", "data_reshape": "3", "label_type": "uint8"}
     spec = dataclasses.replace(spec_of(), input_config=json.dumps(config))
-    engine = KafkaModelEngine(lambda: log, run)
-    target = Target.of(run.training.loss, engine.output_shape)
-    decoder = Decoder(spec, run.input, target, sample_dtype=engine.sample_dtype, unfit=engine.unfit)
+    engine = KafkaModelEngine(run)
+    decoder = Decoder(spec, run.input, sample_dtype=engine.sample_dtype, unfit=engine.unfit)
     with pytest.raises(ConfigError, match=r"every record of class 1 would be left out \(2 of 4, .*'ids' \(Embedding\)"):
         Stream(log, spec, decoder).open()
     log.append("stream", [Outgoing(np.array([7, 8, 9], "<i4").tobytes(), key=b"\1")])
@@ -157,7 +161,7 @@ def test_a_job_leaves_out_what_its_layers_do_not_take(opened: tuple[MemoryLog, O
 def test_questions_outside_a_layer_s_range_are_answered_so(opened: tuple[MemoryLog, Opened], tmp_path: Path) -> None:
     """An inference and REST's predict name the layer too, where Keras would answer for another id."""
     log, run = opened
-    model = Model(log, Manifest(run, run.weights))
+    model = Predictor(run, tensors_of(log, VersionManifest(run, Way(run.weights))))
     assert model.predict(np.zeros((2, 3), "float32")).shape == (2, 2)
     with pytest.raises(TrainingError, match=r"does not take this sample: layer 'ids' \(Embedding\) .* but gets -1"):
         model.predict(np.array([[0, 0, -1]], "float32"))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mainstem.compiling import LOSS, METRIC, OPTIMIZER, SettingError, check_training, parse, values_of
-from mainstem.compiling.bounds import ARGUMENTS, OF_CLASS
-from mainstem.compiling.specs import REFUSED, names, table
+from mainstem.jobs.compiling import LOSS, METRIC, OPTIMIZER, SettingError, check_training, parse, values_of
+from mainstem.jobs.compiling.bounds import ARGUMENTS, OF_CLASS
+from mainstem.jobs.compiling.specs import REFUSED, names, table
 from tests.training import generate, keras_page
 from tests.training.bench import Bench, samples
 from tests.training.cases import Case, cases
@@ -44,11 +44,11 @@ def test_the_table_is_what_keras_exports() -> None:
 
 def test_the_page_is_what_settings_are_checked_by() -> None:
     """`docs/keras.md` lists every class, its arguments and bounds, and says of each metric where it has no value."""
-    from federated_training import keras_metrics
+    from federated_training.engines.keras import metrics
 
     text = generate.PAGE.read_text("utf-8")
     assert text == keras_page.page(text)
-    assert set(keras_page.UNDEFINED) == {*keras_metrics._RULES, *keras_metrics._COUNTS, "R2Score"}
+    assert set(keras_page.UNDEFINED) == {*metrics._RULES, *metrics._COUNTS, "R2Score"}
 
 
 def test_every_argument_has_bounds_and_every_class_its_cases() -> None:
@@ -72,14 +72,14 @@ def test_what_no_federation_can_use_is_refused_with_a_sentence(kind: str) -> Non
 @pytest.mark.parametrize("case", [case for kind in KINDS for case in cases(kind)], ids=str)
 def test_what_a_model_was_compiled_with_is_kept(case: Case) -> None:
     """Whatever its `get_config` forgets: made anew from what is stored as JSON, it gives the same values."""
-    from federated_training import keras_settings
-    from federated_training.keras_training import make
+    from federated_training.engines.keras import settings
+    from federated_training.engines.keras.training import make
 
     true = _true(case)
     field = {LOSS: "loss", OPTIMIZER: "optimizer"}.get(case.kind, "metrics")
-    found = keras_settings.of_model(_model(**{field: [true] if case.kind == METRIC else true}))
+    found = settings.of_model(_model(**{field: [true] if case.kind == METRIC else true}))
     assert found is not None and found["lost"] == {}, found
-    assert keras_settings.checked(json.loads(json.dumps(found))) == found
+    assert settings.checked(json.loads(json.dumps(found))) == found
     stored = found[field][0] if case.kind == METRIC else found[field]
     spec = parse(case.kind, stored)
     assert spec.name == case.name
@@ -91,7 +91,7 @@ def test_what_a_model_was_compiled_with_is_kept(case: Case) -> None:
         if (case.kind, argument) != (OPTIMIZER, "name"):  # nothing shows an optimizer's name
             assert kept.get(argument, default.get(argument)) == value, argument
     anew = make(type(spec)(spec.kind, spec.name, kept), plain=True)
-    assert keras_settings._alike(case.kind, true, anew, (3,))
+    assert settings._alike(case.kind, true, anew, (3,))
 
 
 def _round_trip(**training: Any) -> tuple[Any, Bench]:
@@ -120,7 +120,7 @@ def test_every_optimizer_trains_and_proves(case: Case) -> None:
     """Likewise; and what it starts a round with does not come from the weights that it was once built for."""
     import keras
 
-    from federated_training import keras_training
+    from federated_training.engines.keras import training as keras_training
 
     _round_trip(optimizer=case.spec, loss="categorical_crossentropy", metrics=())
     states = []
@@ -196,7 +196,7 @@ def test_a_metric_has_no_value_where_it_would_divide_by_nothing(
     """NaN, where Keras says 0; Keras' own number elsewhere, also after a reset."""
     import keras
 
-    from federated_training.keras_metrics import defined
+    from federated_training.engines.keras.metrics import defined
 
     labels, outputs = np.asarray(labels, "float32"), np.asarray(outputs, "float32")
     made = defined(name)(**config)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from federated_training.dataset import Part
-from federated_training.KafkaModelEngine import _Batches
+from federated_training.data.dataset import LabelledSamples
+from federated_training.engines.keras.engine import _Batches
 from mainstem.errors import MainstemError
 from tests.support.values import cases
 
@@ -27,5 +27,5 @@ def test_a_model_sees_what_the_table_says() -> None:
         policy = dtype if dtype.startswith("float") else None
         model = keras.Sequential([keras.Input((1,), dtype=dtype), keras.layers.Identity(dtype=policy)])
         x = np.array(values, dtype).reshape(-1, 1)
-        seen = model.predict(_Batches(Part(x, x), 32, 0, shuffle=False), verbose=0)
+        seen = model.predict(_Batches(LabelledSamples(x, x), 32, 0, shuffle=False), verbose=0)
         assert seen.dtype == x.dtype and np.array_equal(seen, x), dtype

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from federated_training import confine, workshop
 from federated_training.problems import FieldError
-from federated_training.workshop_child import Allowance, ChildLimits
-from federated_training.workshop_keras import Keras
-from mainstem.processes import identity
+from federated_training.workshop import workshop
+from federated_training.workshop.child import Allowance, ChildLimits
+from federated_training.workshop.keras_child import Keras
+from federated_training.workshop.sandbox import confine
+from mainstem.runtime.processes import identity
 from tests.support.patience import until
 
 pytestmark = pytest.mark.training

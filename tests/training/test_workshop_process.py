@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from federated_training import confine
+from federated_training.workshop.sandbox import confine
 
 pytestmark = pytest.mark.training
 needs_landlock = pytest.mark.skipif(confine.why_not() is not None, reason=str(confine.why_not()))
@@ -103,12 +103,14 @@ def test_every_template_builds_and_the_same_seed_gives_the_same_bytes(tmp_path: 
 
 def test_a_model_is_checked_exported_run_and_read_back(tmp_path: Path) -> None:
     """Build, check its training, export it, predict; then build from the exported file, and from its JSON config."""
-    common = {"dir": str(tmp_path)}
+    common: dict[str, Any] = {"dir": str(tmp_path)}
     built = run(_build(tmp_path, kind="template", template={"name": "mlp", "params": {"input_shape": [4]}}, seed=2))
     model = {"architecture": built["architecture"], "weights": "weights.npz"}
     np.save(tmp_path / "x.npy", np.linspace(0, 1, 12, dtype="float32").reshape(3, 4))
     np.save(tmp_path / "bad.npy", np.zeros((3, 5), "float32"))
     np.save(tmp_path / "object.npy", np.array([{}]), allow_pickle=True)
+    labels: dict[str, Any] = {"shape": [4], "label_shape": [10], "classes": 10}
+    common["input"] = labels
     fine = {"optimizer": "sgd", "loss": "categorical_crossentropy", "metrics": ["accuracy"], "learning_rate": 0.1}
     answers = run_all(
         [
@@ -116,7 +118,7 @@ def test_a_model_is_checked_exported_run_and_read_back(tmp_path: Path) -> None:
             {**common, "op": "check_training", **model, "training": {**fine, "optimizer": "magic"}},
             {**common, "op": "check_training", **model, "training": {**fine, "loss": "nope"}},
             {**common, "op": "check_training", **model, "training": {**fine, "metrics": ["nope"]}},
-            {**common, "op": "check_training", **model, "training": fine, "label_shape": [7]},
+            {**common, "op": "check_training", **model, "training": fine, "input": {**labels, "label_shape": [7]}},
             {**common, "op": "check_training", **model, "training": {**fine, "learning_rate": -1.0}},
             {**common, "op": "export", **model, "out": "model.keras"},
             {**common, "op": "export", **model, "out": "../model.keras"},
@@ -183,8 +185,9 @@ model.compile(tf.keras.optimizers.SGD(schedule), tf.keras.losses.Huber(delta=5.0
             "metrics": [{"class_name": "SparseTopKCategoricalAccuracy", "config": {"k": 2}}, "accuracy"],
         }  # fmt: skip
         training = {name: value for name, value in answer["compile"].items() if name != "lost"}
+        labels = {"shape": [6, 6, 1], "label_dtype": "int64", "classes": 10}
         checked = run({"op": "check_training", "dir": str(tmp_path), "architecture": answer["architecture"],
-                       "training": training})  # fmt: skip
+                       "training": training, "input": labels})  # fmt: skip
         assert checked == {"ok": True}
     for answer in answers[2:]:
         assert answer["compile"]["loss"] == {"class_name": "Huber", "config": {"delta": 5.0}}

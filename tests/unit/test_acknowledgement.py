@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import KafkaError
 
 from mainstem.errors import LogError
-from mainstem.kafka import exchange, outbox, stream_producer
-from mainstem.kafka.acknowledgement import acknowledged
-from mainstem.kafka.outbox import UNDER_WAY, Outbox
-from mainstem.ports import Outgoing
+from mainstem.kafka.client import exchange, outbox, stream_producer
+from mainstem.kafka.client.acknowledgement import acknowledged
+from mainstem.kafka.client.outbox import UNDER_WAY, Outbox
+from mainstem.protocol.log import Outgoing
 
 NOWHERE = -1001
 """The offset of a record that a later one's success was taken for (`RD_KAFKA_OFFSET_INVALID`)."""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainstem.addresses import address, host_and_port
 from mainstem.errors import ConfigError
+from mainstem.runtime.addresses import address, host_and_port
 
 HOSTS = st.ip_addresses() | st.sampled_from(("localhost", "kafka.lab-7.example.org", "my_broker"))
 

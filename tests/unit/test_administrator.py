@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from mainstem.kafka import admin, leaders
-from mainstem.kafka.admin import Administrator
-from mainstem.kafka.renewed import FAILURES
+from mainstem.kafka.client import admin, leaders
+from mainstem.kafka.client.admin import Administrator
+from mainstem.kafka.client.renewed import FAILURES
 
 
 class Stuck:

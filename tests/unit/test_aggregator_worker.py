@@ -10,20 +10,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from backend.aggregator import turns
-from backend.aggregator.federation import Federation
-from backend.aggregator.turns import Stage
-from backend.aggregator.worker import Worker
-from mainstem import topics
-from mainstem.clock import SystemClock
-from mainstem.control import ControlTopic
+from mainstem.aggregator import turns
+from mainstem.aggregator.federation import Federation
+from mainstem.aggregator.turns import TurnStage
+from mainstem.aggregator.worker import Worker
 from mainstem.errors import LogError, UnreadableError
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Progress, Rules, encode
-from mainstem.pool import announcement_of
-from mainstem.ports import Outgoing, Record
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing, Record
+from mainstem.protocol.messages import Progress, Rules, encode
+from mainstem.runtime.clock import SystemClock
+from mainstem.swarm import announcement_of
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import LightClient, open_federation
-from tests.support.patience import until
+from tests.support.patience import PATIENCE, until
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def start(log: MemoryLog) -> Iterator[Start]:
     started: list[Worker] = []
 
     def make(kind: type[Federation] = Federation, **settings: Any) -> Worker:
-        worker = Worker(lambda name: kind(log, name, clock=SystemClock(), writer="w"), log.existing, **settings)
+        worker = Worker(
+            lambda name, guard: kind(log, name, clock=SystemClock(), writer="w", guard=guard), log.existing, **settings
+        )
         started.append(worker)
         return worker
 
@@ -58,7 +60,7 @@ def announced(federation: str, revision: int = 1, key: str | None = None) -> Rec
     return Record(topics.MODEL_CONTROL, 0, revision, 0, key.encode() if key else record.key, bytes(record.value or b""))
 
 
-def stage(worker: Worker, federation: str) -> Stage | None:
+def stage(worker: Worker, federation: str) -> TurnStage | None:
     """Where a federation stands with the worker."""
     place = worker._turns.places.get(federation)
     return None if place is None else place.stage
@@ -82,7 +84,7 @@ def test_a_mode_that_this_version_does_not_know(log: MemoryLog, start: Start) ->
     log.append(control.topic, [Outgoing(encode(msgspec.structs.replace(control.head.opened, rules=rules)))])
     worker = start()
     worker.announced(announced(federation))
-    until(lambda: stage(worker, federation) is Stage.OVER)
+    until(lambda: stage(worker, federation) is TurnStage.OVER)
     (detail,) = told(log, federation)
     assert detail.startswith("this version of the aggregator cannot run it: mode 'swarm' is not known; choose one of")
 
@@ -104,7 +106,7 @@ def test_a_round_that_cannot_be_reduced_for_now(log: MemoryLog, start: Start, er
     worker.announced(announced(federation))
     client = LightClient(log, federation, "a", lambda tensors, seq: [tensor + 1 for tensor in tensors])
     client.run(threading.Event())
-    until(lambda: stage(worker, federation) is Stage.OVER)
+    until(lambda: stage(worker, federation) is TurnStage.OVER)
     assert len(tries) == 4
     sentence = str(error) if isinstance(error, UnreadableError) else "unexpected ZeroDivisionError: one by none"
     details = told(log, federation)
@@ -112,8 +114,11 @@ def test_a_round_that_cannot_be_reduced_for_now(log: MemoryLog, start: Start, er
     assert worker._turns.places[federation].shown.trouble == ""
 
 
-def test_a_step_that_goes_well_does_not_end_the_back_off(log: MemoryLog, start: Start) -> None:
+def test_a_step_that_goes_well_does_not_end_the_back_off(
+    log: MemoryLog, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first step of each attempt does, reading the log; only what it could not do before is progress."""
+    monkeypatch.setattr(turns, "LONGEST_PAUSE", PATIENCE)  # a step that takes longer than it counts as progress
     federation = open_federation(log, [np.zeros(2, np.float32)], Rules(rounds=1, min_clients=1))
     tries: list[int] = []
 
@@ -135,10 +140,18 @@ def test_more_federations_than_slots(log: MemoryLog, start: Start) -> None:
     """Six runs on two threads, with fifty strangers beside them: all end, and never more than two run at a time."""
     federations = [open_federation(log, [np.zeros(2, np.float32)], Rules(rounds=2, min_clients=1)) for _ in range(6)]
     at_once: list[int] = []
+    two = threading.Event()
 
     class Counting(Federation):
+        stepped = False
+
         def step(self, timeout: float = 0.2) -> bool:
-            at_once.append(sum(thread.name.startswith("federation-") for thread in threading.enumerate()))
+            if self.stepped:  # then it is on trial no longer, and keeps nobody from beginning beside it
+                two.wait(PATIENCE)
+            at_once.append(worker._turns.running)
+            if at_once[-1] > 1:
+                two.set()
+            self.stepped = True
             return super().step(0.01)
 
     worker = start(Counting, slots=2, turn=0.02)
@@ -151,7 +164,7 @@ def test_more_federations_than_slots(log: MemoryLog, start: Start) -> None:
         for federation in federations
     ]
     until(lambda: not [client for client in clients if not client.gone and client.step(0.0)])
-    until(lambda: all(stage(worker, federation) is Stage.OVER for federation in federations))
+    until(lambda: all(stage(worker, federation) is TurnStage.OVER for federation in federations))
     assert max(at_once) == 2
 
 
@@ -198,7 +211,7 @@ def test_looks_that_fail(log: MemoryLog) -> None:
         return log.existing(names)
 
     worker = Worker(
-        lambda name: Federation(log, name, clock=SystemClock(), writer="w"),
+        lambda name, guard: Federation(log, name, clock=SystemClock(), writer="w", guard=guard),
         existing,
         looked=lambda error: told.append(None if error is None else str(error)),
     )

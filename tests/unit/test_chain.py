@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainstem.chain import Chain, Head, Link, begin, follow
-from mainstem.messages import (
+from mainstem.protocol.chain import Chain, Head, Link, begin, follow
+from mainstem.protocol.messages import (
     Base,
     Changed,
     Failed,

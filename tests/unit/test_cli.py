@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from mainstem.cli import demo, doctor, status
-from mainstem.cli.api import Api, ApiError
+from mainstem.cli import demo, doctor, inject, status
 from mainstem.cli.main import COMMANDS, main
 from mainstem.cli.output import Output, visible
 from mainstem.platform.home import Home, Running
+from mainstem.rest import Api, ApiError
 
 
 @pytest.fixture(autouse=True)
@@ -129,11 +128,11 @@ def test_inject_passes_the_script_its_options_in_order(monkeypatch: pytest.Monke
     Home(tmp_path / "home").tell(Running(1, 8000, "http://127.0.0.1:8000", "127.0.0.1:9099"))
     calls: list[tuple[list[str], dict[str, str]]] = []
 
-    def run(command: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess[str]:
-        calls.append((command, env))
-        return subprocess.CompletedProcess(command, 7)
+    def call(command: list[str], environment: dict[str, str]) -> int:
+        calls.append((command, environment))
+        return 7
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(inject, "_call", call)
     assert main(["inject", "--clients", "3", "--alpha", "0.5", "--json"]) == 7
     command, environment = calls[0]
     script = ["inject_scripts.inject_dummy_training_data", "--clients", "3", "--alpha", "0.5", "--json"]

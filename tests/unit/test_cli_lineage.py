@@ -10,7 +10,7 @@ import pytest
 
 from mainstem.cli.main import main
 from mainstem.lineage import export
-from mainstem.topics import aggregator_topic
+from mainstem.protocol.topics import aggregator_topic
 from tests.support.federations import rounds_of
 from tests.support.runs import finished_run
 from tests.unit.test_lineage import Altered
@@ -69,7 +69,7 @@ def test_replay_and_recall_answer(run: str, capsys: pytest.CaptureFixture[str]) 
     assert code == 0 and told["exact"] and told["note"] is None
     (round_,) = told["rounds"]
     assert not round_["same"] and round_["without"] == ["c0"] and round_["tensors"][0]["name"] == "t0"
-    code, told = answer(capsys, "replay", "--file", run, "--strategy", "FedAvg", "--param", "weighting=plain")
+    code, told = answer(capsys, "replay", "--file", run, "--strategy", "FedAvg", "--param", "weigh=equal")
     assert not told["exact"] and "not what would have become" in told["note"] and len(told["rounds"]) == 3
     assert main(["replay", "--file", run]) == 0
     shown = capsys.readouterr()
@@ -78,6 +78,8 @@ def test_replay_and_recall_answer(run: str, capsys: pytest.CaptureFixture[str]) 
     assert code == 0 and [v["version"] for v in told["versions"]] == [2, 3]
     assert main(["recall", "--file", run, "--client", "c1"]) == 0
     assert "counts it" in capsys.readouterr().out
+    assert main(["replay", "--file", run, "--strategy", "median"]) == 0
+    assert "leaves out" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

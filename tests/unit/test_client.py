@@ -11,23 +11,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from mainstem.chain import Head
-from mainstem.client import (
+from mainstem.client.machine import (
     ClientMachine,
     Effect,
     Evaluate,
     Evaluated,
     Event,
-    Followed,
+    HeadFollowed,
     Join,
     Leave,
     Train,
     Trained,
-    Upload,
+    UpdateUpload,
     Uploaded,
 )
 from mainstem.errors import ProtocolError
-from mainstem.messages import Base, Changed, Failed, Finished, Lifecycle, Resumed, RolledBack, Rules, Stopped
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import Base, Changed, Failed, Finished, Lifecycle, Resumed, RolledBack, Rules, Stopped
 from mainstem.rounds import successor
 from tests.support.chains import Topic, opened, round_after
 
@@ -53,7 +53,7 @@ def started(rounds: int = 3) -> tuple[ClientMachine, Topic, list[Effect]]:
     """A client that has read `opened`."""
     topic, machine = Topic(), ClientMachine("a")
     topic.append(opened(rounds=rounds))
-    return machine, topic, machine.handle(Followed(topic.head()))
+    return machine, topic, machine.handle(HeadFollowed(topic.head()))
 
 
 def test_one_run() -> None:
@@ -62,12 +62,12 @@ def test_one_run() -> None:
     for _ in range(2):
         head = topic.head()
         assert effects[-1] == Train(head.base, head.weights)
-        assert machine.handle(Trained(head.base)) == [Upload(head.base, 0)]
+        assert machine.handle(Trained(head.base)) == [UpdateUpload(head.base, 0)]
         assert machine.handle(Uploaded(head.base)) == []
-        effects = machine.handle(Followed(append(topic, "round")))
+        effects = machine.handle(HeadFollowed(append(topic, "round")))
     assert effects == [Evaluate(2, topic.head().weights)]
     assert machine.handle(Evaluated(2)) == [Leave(2, "the run is finished")]
-    assert machine.handle(Followed(append(topic, "finished"))) == []
+    assert machine.handle(HeadFollowed(append(topic, "finished"))) == []
 
 
 def test_a_restarted_client_goes_on_from_the_head() -> None:
@@ -75,7 +75,7 @@ def test_a_restarted_client_goes_on_from_the_head() -> None:
     _, topic, _ = started()
     head = append(topic, "round")
     again = ClientMachine("a")
-    assert again.handle(Followed(head)) == [Join(), Train(head.base, head.weights)]
+    assert again.handle(HeadFollowed(head)) == [Join(), Train(head.base, head.weights)]
 
 
 @pytest.mark.parametrize("kinds", [["round"], ["round", "round"], ["round", "changed"]])
@@ -84,7 +84,7 @@ def test_a_stale_result_is_skipped(kinds: list[str]) -> None:
     machine, topic, _ = started(rounds=9)
     base = topic.head().base
     for kind in kinds:
-        assert machine.handle(Followed(append(topic, kind))) == []
+        assert machine.handle(HeadFollowed(append(topic, kind))) == []
     head = topic.head()
     assert machine.handle(Trained(base)) == [Train(head.base, head.weights)]
 
@@ -94,7 +94,7 @@ def test_a_head_during_the_upload() -> None:
     machine, topic, _ = started()
     base = topic.head().base
     machine.handle(Trained(base))
-    assert machine.handle(Followed(append(topic, "round"))) == []
+    assert machine.handle(HeadFollowed(append(topic, "round"))) == []
     assert machine.handle(Uploaded(base)) == [Train(topic.head().base, topic.head().weights)]
 
 
@@ -107,10 +107,10 @@ def test_stop_and_failure(kind: str) -> None:
     machine.handle(Trained(base))
     machine.handle(Uploaded(base))
     head = append(topic, kind)
-    assert machine.handle(Followed(head)) == [Leave(None, f"the run is {kind}")]
-    assert busy.handle(Followed(head)) == []
+    assert machine.handle(HeadFollowed(head)) == [Leave(None, f"the run is {kind}")]
+    assert busy.handle(HeadFollowed(head)) == []
     assert busy.handle(Trained(base)) == [Leave(None, f"the run is {kind}")]
-    assert ClientMachine("a").handle(Followed(head)) == [Leave(None, f"the run is {kind}")]
+    assert ClientMachine("a").handle(HeadFollowed(head)) == [Leave(None, f"the run is {kind}")]
 
 
 def test_resumed_before_the_training_ended() -> None:
@@ -118,8 +118,8 @@ def test_resumed_before_the_training_ended() -> None:
     machine, topic, _ = started()
     base = topic.head().base
     for kind in ("stopped", "resumed"):
-        machine.handle(Followed(append(topic, kind)))
-    assert machine.handle(Trained(base)) == [Upload(base, 0)]
+        machine.handle(HeadFollowed(append(topic, kind)))
+    assert machine.handle(Trained(base)) == [UpdateUpload(base, 0)]
 
 
 def test_a_changed_deadline_makes_no_work() -> None:
@@ -128,7 +128,7 @@ def test_a_changed_deadline_makes_no_work() -> None:
     base = topic.head().base
     machine.handle(Trained(base))
     machine.handle(Uploaded(base))
-    assert machine.handle(Followed(append(topic, "changed"))) == []
+    assert machine.handle(HeadFollowed(append(topic, "changed"))) == []
 
 
 def test_who_comes_after_the_end() -> None:
@@ -137,7 +137,7 @@ def test_who_comes_after_the_end() -> None:
     append(topic, "round")
     head = append(topic, "finished")
     late = ClientMachine("a")
-    assert late.handle(Followed(head)) == [Evaluate(1, head.weights)]
+    assert late.handle(HeadFollowed(head)) == [Evaluate(1, head.weights)]
     assert late.handle(Evaluated(1)) == [Leave(1, "the run is finished")]
 
 
@@ -151,7 +151,7 @@ class Client(RuleBasedStateMachine):
         self.work: Effect | None = None
         self.uploaded: set[int] = set()
         self.gone = False
-        self.take(self.machine.handle(Followed(self.topic.head())))
+        self.take(self.machine.handle(HeadFollowed(self.topic.head())))
 
     def take(self, effects: list[Effect]) -> None:
         """At most one piece of work at a time, always on the newest head, no base twice."""
@@ -164,7 +164,7 @@ class Client(RuleBasedStateMachine):
             if isinstance(effect, Train):
                 assert (effect.base, effect.weights) == (head.base, head.weights) and not head.ended
                 assert effect.base.seq not in self.uploaded
-            if isinstance(effect, Upload):
+            if isinstance(effect, UpdateUpload):
                 assert effect.base == head.base and not head.ended and not head.final
             self.gone = isinstance(effect, Leave)
             self.work = None if self.gone else effect
@@ -172,7 +172,7 @@ class Client(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(["round", "round", "stopped", "resumed", "changed", "failed", "finished", "ended"]))
     def head(self, kind: str) -> None:
         """The chain goes on."""
-        self.take(self.machine.handle(Followed(append(self.topic, kind))))
+        self.take(self.machine.handle(HeadFollowed(append(self.topic, kind))))
 
     @precondition(lambda self: self.work is not None)
     @rule()
@@ -182,7 +182,7 @@ class Client(RuleBasedStateMachine):
         match work:
             case Train(base):
                 self.take(self.machine.handle(Trained(base)))
-            case Upload(base):
+            case UpdateUpload(base):
                 self.uploaded.add(base.seq)
                 self.take(self.machine.handle(Uploaded(base)))
             case Evaluate(version):
@@ -192,7 +192,7 @@ class Client(RuleBasedStateMachine):
     def illegal(self, base: Base) -> None:
         """What is not in hand cannot be done; a head that is not newer is refused; nothing changes."""
         assert self.machine.head is not None
-        events: list[Event] = [Trained(base), Uploaded(base), Followed(self.machine.head)]
+        events: list[Event] = [Trained(base), Uploaded(base), HeadFollowed(self.machine.head)]
         if not isinstance(self.work, Evaluate):
             events.append(Evaluated(base.version))
         for event in events:
@@ -214,9 +214,9 @@ def test_a_rollback_while_the_final_model_is_evaluated() -> None:
         topic.append(round_after(topic.head()))
     machine = ClientMachine("a")
     final = topic.head()
-    assert machine.handle(Followed(final))[1:] == [Evaluate(2, final.weights)]
+    assert machine.handle(HeadFollowed(final))[1:] == [Evaluate(2, final.weights)]
     back = {"version": 1, "weights": final.models[1], "snapshot": final.snapshot, "command": 1}
     topic.append(successor(final, RolledBack, back))
     head = topic.head()
-    assert machine.handle(Followed(head)) == []
+    assert machine.handle(HeadFollowed(head)) == []
     assert machine.handle(Evaluated(2)) == [Train(head.base, head.weights)]

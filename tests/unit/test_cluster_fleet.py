@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from backend.launchers.cluster import Cluster, ClusterError
-from backend.launchers.cluster_fleet import ClusterFleet, trouble
-from backend.launchers.fleet import Standing
-from backend.launchers.kubernetes import KubernetesLauncher
+from backend.launchers.kubernetes.cluster import Cluster, ClusterError
+from backend.launchers.kubernetes.fleet import ClusterFleet, trouble
+from backend.launchers.kubernetes.launcher import KubernetesLauncher
+from backend.launchers.replicas import FleetStanding
 from mainstem.errors import ConfigError, LaunchRefused
-from mainstem.job_settings import JobSettings
-from mainstem.jobs import JobSpec
-from mainstem.serving import ServingSpec
+from mainstem.jobs.kubernetes.settings import JobSettings
+from mainstem.jobs.spec import JobSpec
+from mainstem.serving.spec import ServingSpec
 
 TOLD = "before\n12:00 ERROR    serving [federation=x] MODEL_VERSION is 9\nafter\n"
 SPEC = ServingSpec("digits", "cloud:1", "data:1", "ddy6heod", 5, "in", "out", "RAW", "{}")
@@ -65,7 +65,7 @@ def cluster() -> Memory:
     return Memory()
 
 
-def look(fleet: ClusterFleet, replicas: int, job: Any = None) -> Standing:
+def look(fleet: ClusterFleet, replicas: int, job: Any = None) -> FleetStanding:
     fleet.refresh()
     return fleet.bring(SPEC, replicas, job)
 
@@ -73,11 +73,11 @@ def look(fleet: ClusterFleet, replicas: int, job: Any = None) -> Standing:
 def test_created_scaled_changed_and_ended(cluster: Memory) -> None:
     """Each step once: what is as it should be is left alone, also by a new launcher."""
     fleet = ClusterFleet(cluster, JobSettings())
-    assert look(fleet, 2) == Standing()
-    assert look(fleet, 2) == Standing() and cluster.patches == []
+    assert look(fleet, 2) == FleetStanding()
+    assert look(fleet, 2) == FleetStanding() and cluster.patches == []
     cluster.objects["federated-serving-digits"]["status"] = {"readyReplicas": 2}
-    assert look(ClusterFleet(cluster, JobSettings()), 2) == Standing(2) and cluster.patches == []
-    assert look(fleet, 5) == Standing(2)
+    assert look(ClusterFleet(cluster, JobSettings()), 2) == FleetStanding(2) and cluster.patches == []
+    assert look(fleet, 5) == FleetStanding(2)
     assert cluster.patches == [{"spec": {"replicas": 5}}]
     look(fleet, 5, {"memory": "9Gi"})
     assert "9Gi" in str(cluster.patches[1])
@@ -167,3 +167,18 @@ def test_what_is_not_allowed_is_not_made_though_a_deployment_has_it(cluster: Mem
     with pytest.raises(ConfigError, match=rf"^job\.{field} is"):
         look(ClusterFleet(cluster, JobSettings()), 1, job)
     assert cluster.objects == {}
+
+
+def test_a_job_that_fails_between_two_lists_is_told_with_its_exit_code(cluster: Memory) -> None:
+    """The pods were listed while it ran, the Jobs when it had failed: no verdict without what the pod said."""
+    name, its = "federated-training-ddy6heod-a", {"batch.kubernetes.io/controller-uid": "u7"}
+    over = {"state": {"terminated": {"exitCode": 2, "message": ""}}}
+    answers = [{"phase": "Running"}, {"phase": "Failed", "containerStatuses": [over]}]
+    failed = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}
+    cluster.pods = lambda labels: iter([{"metadata": {"name": "p", "labels": its}, "status": answers.pop(0)}])  # type: ignore[method-assign]
+    cluster.jobs = lambda labels: iter(  # type: ignore[method-assign]
+        [{"metadata": {"name": name, "uid": "u7"}, "spec": {}, "status": {"conditions": [failed]}}]
+    )
+    launcher = KubernetesLauncher(cluster, JobSettings())
+    launcher.refresh()
+    assert (launcher.status(name).state, launcher.status(name).exit_code) == ("failed", 2) and answers == []

@@ -10,8 +10,8 @@ import fastavro
 import numpy as np
 import pytest
 
-from mainstem.codecs import codec_for, parse_dtype, parse_shape
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs import codec_for, parse_dtype, parse_shape
 
 SEED_CONFIG = (
     '{"type": "float32", "data_type": "float32", "data_reshape": "784", "label_type": "float32", "label_reshape": "10"}'

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainstem.codecs import codec_for
-from mainstem.codecs.exact import cast, unfit_decimal
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs import codec_for
+from mainstem.streams.codecs.exact import cast, unfit_decimal
 
 FLOAT32, FLOAT64 = np.dtype("f4"), np.dtype("f8")
 NOW = 1735689600123

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mainstem.codecs import codec_for
-from mainstem.codecs.config import parse_dtype
 from mainstem.errors import ConfigError, DecodeError
+from mainstem.streams.codecs import codec_for
+from mainstem.streams.codecs.config import parse_dtype
 
 DTYPES = st.sampled_from("float16 float32 float64 int8 int16 int32 int64 uint8 uint64 bool".split())
 SHAPES = st.lists(st.integers(1, 4), max_size=3).map(tuple)

@@ -6,13 +6,14 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from federated_training.dataset import sample_weights
-from mainstem.compiling import (
+from federated_training.data.dataset import sample_weights
+from mainstem.jobs.compiling import (
     LOSS,
     METRIC,
     OPTIMIZER,
@@ -21,11 +22,14 @@ from mainstem.compiling import (
     check_metrics,
     check_optimizer,
     check_training,
+    input_of,
     parse,
 )
-from mainstem.compiling.bounds import ARGUMENTS
-from mainstem.compiling.specs import names
+from mainstem.jobs.compiling.bounds import ARGUMENTS
+from mainstem.jobs.compiling.specs import names
+from mainstem.protocol.messages import InputSpec
 
+SPARSE = "sparse_categorical_crossentropy"
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 configs = st.dictionaries(
     st.sampled_from(sorted(ARGUMENTS)) | st.text(max_size=5), scalars | st.lists(scalars), max_size=3
@@ -149,9 +153,41 @@ def test_class_weights_name_the_model_s_classes() -> None:
 
 def test_sample_weights_follow_the_labels() -> None:
     """One-hot rows, class numbers, a binary output, and steps."""
+    hot, numbers = (input_of((1,), "float32", (3,), loss) for loss in ("categorical_crossentropy", SPARSE))
+    one, steps, hot_steps = (
+        input_of((1,), "float32", output, loss)
+        for output, loss in (((1,), "bce"), ((2, 3), SPARSE), ((2, 3), "categorical_crossentropy"))
+    )
     weights = {"0": 5.0, "2": 0.5}
-    assert sample_weights(np.eye(3)[[0, 1, 2]], weights, (3,)).tolist() == [5.0, 1.0, 0.5]
-    assert sample_weights(np.array([0, 1, 2]), weights, (3,)).tolist() == [5.0, 1.0, 0.5]
-    assert sample_weights(np.array([[0.0], [1.0]]), {"1": 4.0}, (1,)).tolist() == [1.0, 4.0]
-    assert sample_weights(np.array([[0, 1], [2, 2]]), weights, (2, 3)).tolist() == [[5.0, 1.0], [0.5, 0.5]]
-    assert sample_weights(np.eye(3)[[[0, 1], [2, 2]]], weights, (2, 3)).tolist() == [[5.0, 1.0], [0.5, 0.5]]
+    assert sample_weights(np.eye(3)[[0, 1, 2]], weights, hot).tolist() == [5.0, 1.0, 0.5]
+    assert sample_weights(np.array([0, 1, 2]), weights, numbers).tolist() == [5.0, 1.0, 0.5]
+    assert sample_weights(np.array([[0.0], [1.0]]), {"1": 4.0}, one).tolist() == [1.0, 4.0]
+    assert sample_weights(np.array([[0, 1], [2, 2]]), weights, steps).tolist() == [[5.0, 1.0], [0.5, 0.5]]
+    assert sample_weights(np.eye(3)[[[0, 1], [2, 2]]], weights, hot_steps).tolist() == [[5.0, 1.0], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "wanted"),
+    [
+        ("categorical_crossentropy", (3,), {"label_shape": (3,), "classes": 3}),
+        (SPARSE, (5, 3), {"label_shape": (5,), "label_dtype": "int64", "classes": 3}),
+        (
+            {"class_name": "SparseCategoricalCrossentropy", "config": {"ignore_class": 255}},
+            (3,),
+            {"label_dtype": "int64", "classes": 3, "label_ignore": 255},
+        ),
+        ("circle", (3,), {"label_dtype": "int64", "label_low": 0}),
+        ("categorical_hinge", (3,), {"label_shape": (3,), "classes": 3}),
+        ("bce", (1,), {"label_shape": (1,), "classes": 2}),
+        ("bce", (4,), {"label_shape": (4,), "label_low": 0, "label_high": 1}),
+        ("kl_divergence", (3,), {"label_shape": (3,), "label_low": 0, "label_high": 1}),
+        ("poisson", (2,), {"label_shape": (2,), "label_low": 0}),
+        ("mse", (2,), {"label_shape": (2,)}),
+        ("hinge", (1,), {"label_shape": (1,)}),
+    ],
+)
+def test_the_labels_of_a_loss(loss: Any, output: tuple[int, ...], wanted: dict[str, Any]) -> None:
+    """Their shape, kind, classes and bounds, as the opening record has them; what is left out is the default."""
+    said = input_of((7,), "float64", output, loss)
+    assert said == InputSpec(shape=(7,), dtype="float64", **wanted)
+    assert msgspec.json.decode(msgspec.json.encode(said), type=InputSpec) == said

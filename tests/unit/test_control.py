@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainstem.clock import SystemClock
-from mainstem.control import ControlReader, ControlTopic
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Lifecycle, Opened, Page, Paged, PageRef, decode_control, encode, sha256
-from mainstem.ports import Outgoing
-from mainstem.topics import CONTROL_RECORD_LIMIT, federation_topics
+from mainstem.protocol.control import ControlReader, ControlTopic
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Lifecycle, Opened, Page, Paged, PageRef, Unknown, decode_control, encode, sha256
+from mainstem.protocol.topics import CONTROL_RECORD_LIMIT, federation_topics
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.chains import Topic, opened, round_after
 from tests.vectors.examples import FEDERATION, sequence
 
@@ -148,6 +148,20 @@ def test_mutated_lifecycle_records(data: st.DataObject) -> None:
     body[field] = data.draw(st.integers(2, 9) | st.text(max_size=3) | st.none())
     topic.append(json.dumps(body).encode())
     assert topic.head() == head
+
+
+def test_a_record_of_an_unknown_type_is_no_problem_and_one_of_the_chain_is() -> None:
+    """What a later version adds beside the chain is passed over; what claims a place in it is told of."""
+    reader = ControlReader(FEDERATION)
+    reader.feed(0, 0, encode(opened()))
+    head = reader.chain.head
+    said = {"schema": 1, "type": "praise", "federation": FEDERATION}
+    entry = reader.feed(1, 0, json.dumps(said).encode())
+    assert isinstance(entry.record, Unknown) and entry.problem is None and entry.link is None
+    assert head is not None
+    entry = reader.feed(2, 0, json.dumps(said | {"seq": 1, "prev": head.link.hash}).encode())
+    assert entry.record is None and "praise" in (entry.problem or "")
+    assert reader.chain.head is head
 
 
 def test_a_record_at_a_foreign_topic_does_not_count() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mainstem.disk import FLOOR_BYTES, Disk, Disks, floor_of, lament, no_room, size
 from mainstem.errors import ConfigError
+from mainstem.runtime.disk import FLOOR_BYTES, Disk, Disks, floor_of, lament, no_room, size
 
 FLOOR = 1_000_000_000
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mainstem import updates
+from mainstem.aggregation.blocks import tensors
 from mainstem.errors import ConfigError
-from mainstem.lineage import examine, read_history
-from mainstem.lineage.proving import read_update
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Round
-from mainstem.weights import Tensor
+from mainstem.lineage import RunReader, examine, read_history
+from mainstem.protocol import updates
+from mainstem.protocol.exchange import exchange
+from mainstem.protocol.messages import Round
+from mainstem.protocol.weights import Tensor
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.runs import finished_run
 
 
@@ -25,16 +26,21 @@ def run() -> tuple[MemoryLog, str]:
 def test_steps_are_measured(run: tuple[MemoryLog, str]) -> None:
     """Norm and cosine of every update are those of its step from its base, against the version's own step."""
     log, federation = run
-    for head, record in read_history(log, federation).steps():
+    history = read_history(log, federation)
+    reading = RunReader(log, history)
+    for head, record in history.steps():
         if not isinstance(record, Round):
             continue
+        reading.begin(record)
         found = examine(log, federation, record.version)
         assert found.proof.state == "proved" and found.proof.updates == len(record.accepted) == len(found.measures)
-        before = flat(updates.read(log, head.opened.topics.data, head.weights))
-        step = flat(updates.read(log, head.opened.topics.data, record.weights)) - before
+        specs, topic = exchange(head.opened), head.opened.topics.data
+        before = flat(updates.read(log, topic, head.weights, specs.model))
+        step = flat(updates.read(log, topic, record.weights, specs.model)) - before
         assert found.norm == pytest.approx(np.linalg.norm(step))
-        for item, measure in zip(record.accepted, found.measures, strict=True):
-            taken = flat(read_update(log, head, item)) - before
+        reads = reading.updates(head, record.accepted)
+        for item, read, measure in zip(record.accepted, reads, found.measures, strict=True):
+            taken = flat(tensors(read, specs.update)) - before
             assert (measure.client, measure.offset) == (item.client, item.offset)
             assert measure.norm == pytest.approx(np.linalg.norm(taken))
             whole = np.linalg.norm(taken) * np.linalg.norm(step)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mainstem import gpu
 from mainstem.cli.main import main
+from mainstem.runtime import gpu
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from inject_scripts import inject_files
+from inject_scripts.class_counts import take
 from inject_scripts.readers import Making, Reading, csv_source, idx_source, npz_source
 from inject_scripts.samples import prepare
-from inject_scripts.taken import take
 from mainstem.errors import ConfigError, DecodeError
 
 

@@ -19,8 +19,8 @@ def platform(root: Path, kafka: str) -> Home:
 
 
 def test_the_platform_that_runs_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The variable first; then the working directory's platform, then the checkout's; else that of ./port_fwd.sh."""
-    for name in ("DATA_BOOTSTRAP_SERVERS", "MAINSTEM_HOME"):
+    """The variables first; then the working directory's platform, then the checkout's; else that of ./port_fwd.sh."""
+    for name in ("DATA_BOOTSTRAP_SERVERS", "KML_CLOUD_BOOTSTRAP_SERVERS", "MAINSTEM_HOME"):
         monkeypatch.delenv(name, raising=False)
     checkout, here = tmp_path / "checkout", tmp_path / "here"
     here.mkdir()
@@ -33,5 +33,7 @@ def test_the_platform_that_runs_is_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert console.default_bootstrap() == "localhost:9092"
         with platform(here / ".mainstem", "localhost:9093").held():
             assert console.default_bootstrap() == "localhost:9093"
+        monkeypatch.setenv("KML_CLOUD_BOOTSTRAP_SERVERS", "cloud:9092")
+        assert console.default_bootstrap() == "cloud:9092"
         monkeypatch.setenv("DATA_BOOTSTRAP_SERVERS", "kafka:9092")
         assert console.default_bootstrap() == "kafka:9092"

@@ -22,9 +22,9 @@ from inject_scripts.injection import input_config
 from inject_scripts.readers import Reading, cifar10_source, csv_source, idx_source, npz_source
 from inject_scripts.readers.text import MAX_LINE
 from inject_scripts.samples import prepare
-from mainstem.codecs import codec_for
 from mainstem.errors import ConfigError, DecodeError, LogError
-from mainstem.streams import StreamRange
+from mainstem.streams.announcement import StreamRange
+from mainstem.streams.codecs import codec_for
 
 
 def idx(array: np.ndarray[Any, Any], kind: int = 0x08) -> bytes:

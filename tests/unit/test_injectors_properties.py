@@ -14,10 +14,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inject_scripts.class_counts import take
 from inject_scripts.preview import preview
-from inject_scripts.readers import Making, Reading, Source, cifar10_source, csv_source, idx_source, npz_source
+from inject_scripts.readers import DataSet, Making, Reading, cifar10_source, csv_source, idx_source, npz_source
 from inject_scripts.samples import prepare
-from inject_scripts.taken import take
 from mainstem.errors import ConfigError, DecodeError
 
 
@@ -62,7 +62,7 @@ def file_of(content: bytes) -> Iterator[Path]:
         yield path
 
 
-READERS: list[Callable[[Path], Source]] = [
+READERS: list[Callable[[Path], DataSet]] = [
     lambda path: npz_source(path, None, None, labelled=True),
     lambda path: npz_source(path, "x", None, labelled=False),
     lambda path: idx_source(path, path.with_name("labels")),

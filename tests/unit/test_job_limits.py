@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError
-from mainstem.job_limits import _JUDGES, JobLimits, amount, job_settings, own_settings, repository
-from mainstem.job_settings import JOB_FIELDS, JobSettings, Toleration
-from mainstem.jobs import JobSpec
-from mainstem.manifest import Placement, job_manifest
+from mainstem.jobs.kubernetes.limits import _JUDGES, JobLimits, amount, job_settings, own_settings, repository
+from mainstem.jobs.kubernetes.manifest import Placement, job_manifest
+from mainstem.jobs.kubernetes.settings import JOB_FIELDS, JobSettings, Toleration
+from mainstem.jobs.spec import JobSpec
 
 SPEC = JobSpec("cloud:1", "data:1", "t:0:0:10", "RAW", "{}", "ddy6heod", "a")
 GPU = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -37,6 +37,7 @@ CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
+        ({"state_claim": "another-team-s"}, f"is 'another-team-s'; {NONE}STATE_CLAIM"),
         ({"priority_class": "system-node-critical"}, f"is 'system-node-critical'; {NONE}PRIORITY_CLASS"),
         ({"tolerations": [{"operator": "Exists"}]}, f'has {{"operator":"Exists"}}; {NONE}TOLERATIONS'),
         ({"node_selector": {CONTROL_PLANE: ""}}, f"has {CONTROL_PLANE}=; {NONE}NODE_SELECTOR"),
@@ -202,6 +203,7 @@ choices = st.fixed_dictionaries(
     {},
     optional={
         "priority_class": st.none() | names,
+        "state_claim": st.none() | names,
         "runtime_class": st.none() | names,
         "gpu_resource": names,
         "gpus": st.integers(0, 1024),

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError
-from mainstem.job_limits import JobLimits, own_settings
-from mainstem.job_settings import IMAGE, JOB_FIELDS, JobSettings
+from mainstem.jobs.kubernetes.limits import JobLimits, own_settings
+from mainstem.jobs.kubernetes.settings import IMAGE, JOB_FIELDS, JobSettings
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from federated_training import keras_runtime
-from federated_training.config import Settings
-from federated_training.variables import GROUPS, help_text, table
-from mainstem import logs
-from mainstem.environ import optional
+from federated_training.engines.keras import runtime
+from federated_training.job.config import Settings
+from federated_training.job.variables import GROUPS, help_text, table
+from mainstem.runtime import logs
+from mainstem.runtime.environ import optional
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "job-by-hand.md"
 VARIABLES = {variable.name: variable for variables in GROUPS.values() for variable in variables}
@@ -75,7 +75,7 @@ def test_the_table_has_what_a_job_reads(
     monkeypatch.setattr(os, "environ", environ)
     logs.configure("training", stream=Terminal())  # type: ignore[arg-type]
     Settings.from_environ(environ)
-    keras_runtime.environment(tmp_path)
+    runtime.environment(tmp_path)
     assert environ.asked - {"HOME"} == set(VARIABLES)
 
 
@@ -88,13 +88,13 @@ def test_what_is_required_and_what_is_the_default(monkeypatch: pytest.MonkeyPatc
         if variable.default is not None:
             assert Settings.from_environ(fixed | {name: variable.default}) == usual, name
     assert {name for name, variable in VARIABLES.items() if variable.unset == "required"} == set(REQUIRED)
-    kept = keras_runtime.environment(tmp_path)
+    kept = runtime.environment(tmp_path)
     for name in ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL"):
         assert optional(os.environ, name) or kept[name] == VARIABLES[name].default
 
 
 def test_the_page_has_the_table() -> None:
-    """docs/job-by-hand.md: paste what `federated_training.variables.table()` gives between its two marks."""
+    """docs/job-by-hand.md: paste what `federated_training.job.variables.table()` gives between its two marks."""
     page = PAGE.read_text("utf-8")
     assert page.partition("<!-- variables -->\n")[2].partition("<!-- end of variables -->")[0] == table() + "\n"
 

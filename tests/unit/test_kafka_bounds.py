@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from mainstem.errors import LogError
-from mainstem.kafka.log import KafkaLog
+from mainstem.kafka.client.log import KafkaLog
 from tests.support.patience import until
 
 
@@ -37,7 +37,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> KafkaLog:
     made = KafkaLog({"bootstrap.servers": "127.0.0.1:1"}, timeout=2.0)
     made._asker._client = Client({0: object()}, stale=True)  # type: ignore[assignment]
     made._admin._client = Client({0: object()})  # type: ignore[assignment]
-    monkeypatch.setattr("mainstem.kafka.log.Consumer", lambda config: Client({0: object()}))
+    monkeypatch.setattr("mainstem.kafka.client.log.Consumer", lambda config: Client({0: object()}))
     return made
 
 

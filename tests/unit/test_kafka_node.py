@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mainstem.errors import ConfigError
-from mainstem.kafka.node import node_properties
-from mainstem.kafka.properties import broker_properties, client_properties
+from mainstem.kafka.broker.node import node_properties
+from mainstem.kafka.client.properties import broker_properties, client_properties
 
 
 def test_one_listener_unless_there_is_an_outside(tmp_path: Path) -> None:

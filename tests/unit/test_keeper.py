@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mainstem.keeper import EndedError, Keeper, Life
-from mainstem.processes import die_with_parent, identity
+from mainstem.runtime.keeper import EndedError, Keeper, Life
+from mainstem.runtime.processes import identity, start_child
 from tests.support.patience import PATIENCE, until
 
 ECHO = """
@@ -32,10 +32,7 @@ for line in sys.stdin:
 def start(room: Path) -> subprocess.Popen[bytes]:
     """A process that answers with its number and what it was asked."""
     command = [sys.executable, "-S", "-c", ECHO]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=room, start_new_session=True,
-        preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509  it only calls prctl
-    )  # fmt: skip
+    return start_child(command, orphan=signal.SIGKILL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=room)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.launchers.words import LONGEST, last_error
-from mainstem.logs import JsonFormatter, TextFormatter
+from mainstem.runtime.logs import JsonFormatter, TextFormatter
 
 TRACEBACK = """Traceback (most recent call last):
   File "x.py", line 1, in <module>

@@ -12,16 +12,15 @@ import fastavro
 import numpy as np
 import pytest
 
-from federated_training.decoders import Decoder, Target
-from federated_training.stream import Stream
+from federated_training.data.decoders import Decoder
+from federated_training.data.stream import Stream
 from mainstem.errors import ConfigError, DecodeError
-from mainstem.jobs import JobSpec
-from mainstem.messages import InputSpec
-from mainstem.ports import Outgoing
+from mainstem.jobs.compiling import input_of
+from mainstem.jobs.spec import JobSpec
+from mainstem.protocol.log import Outgoing
 from tests.unit.test_training_data import spec_of, stream_of
 
 INDEX = {"data_reshape": "1", "label_type": "int32", "label_reshape": ""}
-ONE = InputSpec(shape=(1,))
 SPARSE = "sparse_categorical_crossentropy"
 
 
@@ -40,7 +39,7 @@ def opened(
 ) -> tuple[Stream, Any]:
     """The stream of these records, read for a model with this loss and output; and its labels."""
     spec = spec_of(config=config)
-    stream = Stream(stream_of(records), spec, Decoder(spec, ONE, Target.of(loss, output), **more))
+    stream = Stream(stream_of(records), spec, Decoder(spec, input_of((1,), "float32", output, loss), **more))
     return stream, stream.open(patience=0.0)[1]
 
 
@@ -121,7 +120,7 @@ def test_labels_outside_a_loss_s_range_are_left_out(
 ) -> None:
     """Keras would cut them off, or count them for nothing; soft labels and ignored classes stay."""
     spec = spec_of(config={"data_reshape": "1", "label_reshape": ""})
-    decoder = Decoder(spec, ONE, Target.of(loss, output))
+    decoder = Decoder(spec, input_of((1,), "float32", output, loss))
     records = [(np.float32(label).tobytes(), np.float32(0).tobytes()) for label in [*good, *bad]]
     _, y, refused = decoder.decode(records)
     assert np.allclose(y.reshape(-1), good) and [refusal.position for refusal in refused] == [
@@ -134,14 +133,13 @@ def test_labels_of_each_place_are_judged_one_by_one() -> None:
     """A segmentation's classes, and one-hot rows that name no class."""
     places = Decoder(
         spec_of(config={"data_reshape": "1", "label_type": "uint8", "label_reshape": "2"}),
-        ONE,
-        Target.of(SPARSE, (2, 3)),
+        input_of((1,), "float32", (2, 3), SPARSE),
     )
     _, y, refused = places.decode([(bytes(label), bytes(4)) for label in ([0, 2], [1, 3])])
     assert (
         y.tolist() == [[0, 2]] and refused[0].reason == "the label is 3 at position 1; the model's classes are 0 to 2"
     )
-    one_hot = Decoder(spec_of(config={"data_reshape": "1"}), ONE, Target.of(SPARSE, (3,)))
+    one_hot = Decoder(spec_of(config={"data_reshape": "1"}), input_of((1,), "float32", (3,), SPARSE))
     keys = [np.array(row, "<f4").tobytes() for row in ([0, 0, 1], [0, 0, 0], [0, 2, 0])]
     _, y, refused = one_hot.decode([(key, bytes(4)) for key in keys])
     assert (
@@ -160,7 +158,7 @@ def test_each_step_has_its_label(loss: str, *, hot: bool) -> None:
     """Class numbers or one-hot rows for each of five steps; those of no class are left out with their step."""
     labels: Any = np.eye(3, dtype="f4")[STEPS] if hot else np.array(STEPS, "f4")
     config = {"data_reshape": "1", "label_reshape": "5 3" if hot else "5"}
-    decoder = Decoder(spec_of(config=config), ONE, Target.of(loss, (5, 3)))
+    decoder = Decoder(spec_of(config=config), input_of((1,), "float32", (5, 3), loss))
     bad = labels[0].copy()
     bad[3] = 0 if hot else 3
     _, y, refused = decoder.decode([(label.tobytes(), bytes(4)) for label in (*labels, bad)])
@@ -176,11 +174,11 @@ def test_labels_of_a_single_output_may_be_one_hot() -> None:
     """Two values name one of two classes; nothing is subtracted from them."""
     config: dict[str, Any] = {"data_reshape": "1", "label_reshape": "2"}
     keys = [np.array(label, "f4").tobytes() for label in ([1, 0], [0, 1])]
-    decoder = Decoder(spec_of(config=config), ONE, Target.of("bce", (1,)))
+    decoder = Decoder(spec_of(config=config), input_of((1,), "float32", (1,), "bce"))
     _, y, refused = decoder.decode([(key, bytes(4)) for key in keys])
     assert y.tolist() == [[0], [1]] and refused == []
     with pytest.raises(ConfigError, match="label_subtract is for class numbers"):
-        Decoder(spec_of(config=config | {"label_subtract": 1}), ONE, Target.of("bce", (1,)))
+        Decoder(spec_of(config=config | {"label_subtract": 1}), input_of((1,), "float32", (1,), "bce"))
 
 
 def test_a_class_that_a_layer_does_not_take_refuses_the_stream() -> None:
@@ -219,7 +217,7 @@ def test_a_stream_of_which_nothing_can_be_read_says_why(fmt: str, value: bytes |
     spec = spec_in(fmt, config)
     key = np.int32(1).tobytes() if fmt == "RAW" else b"1"
     log = stream_of([Outgoing(value, key=key)] * 3)
-    decoder = Decoder(spec, InputSpec(shape=(4,)), Target.of(SPARSE, (3,)))
+    decoder = Decoder(spec, input_of((4,), "float32", (3,), SPARSE))
     with pytest.raises(DecodeError) as caught:
         Stream(log, spec, decoder).open(patience=0.0)
     assert (
@@ -245,7 +243,7 @@ def test_nulls_are_counted_by_field() -> None:
 
     spec = spec_in("AVRO", {"data_scheme": schema, "label_scheme": "int"})
     records = [row(), row(t5=None), row(age=None), row(t4=None), row(age=None), row(t5=None), row(age=None)]
-    decoder = Decoder(spec, InputSpec(shape=(3,)), Target.of(SPARSE, (3,)))
+    decoder = Decoder(spec, input_of((3,), "float32", (3,), SPARSE))
     stream = Stream(stream_of(records), spec, decoder)
     stream.open(patience=0.0)
     told = "{} because the record's value field '{}' is null; a sample needs a number there (the first: stream:0 {})"
@@ -259,7 +257,7 @@ def test_nulls_are_counted_by_field() -> None:
 def test_numbers_that_change_on_their_way_are_left_out() -> None:
     """int64 labels of a regression and int64 data in a float32 model: exact, or refused."""
     config = {"data_type": "int64", "data_reshape": "1", "label_type": "int64", "label_reshape": ""}
-    decoder = Decoder(spec_of(config=config), ONE, Target.of("mse", (1,)))
+    decoder = Decoder(spec_of(config=config), input_of((1,), "float32", (1,), "mse"))
     big = (1 << 24) + 1
     records = [(np.int64(a).tobytes(), np.int64(b).tobytes()) for a, b in ((1, 2), (big, 2), (1, big), (1 << 24, 2))]
     x, y, refused = decoder.decode(records)

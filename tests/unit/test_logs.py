@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mainstem import logs
+from mainstem.runtime import logs
 
 log = logging.getLogger("somewhere")
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from mainstem.cli import job_manifest as command
 from mainstem.cli.main import main, parser
-from mainstem.job_settings import JobSettings, Toleration
-from mainstem.jobs import JobSpec
-from mainstem.manifest import Placement, job_manifest
+from mainstem.jobs.kubernetes.manifest import Placement, job_manifest
+from mainstem.jobs.kubernetes.settings import JobSettings, Toleration
+from mainstem.jobs.spec import JobSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = JobSpec("cloud:1", "edge:1", "t:0:0:10", "RAW", '{"data_reshape": "4"}', "ddy6heod", "-a.client_" + "x" * 50)
@@ -47,6 +47,7 @@ def test_a_whole_manifest() -> None:
         image="training:1", pull_secrets=["registry"], cpu="2", cpu_limit="4", memory="8Gi", gpus=1,
         runtime_class="nvidia", node_selector={"pool": "gpu"}, priority_class="high", deadline_seconds=60,
         tolerations=[Toleration(key="gpu", operator="Exists", effect="NoSchedule")], ttl_seconds=100, backoff_limit=1,
+        state_claim="kept",
     )  # fmt: skip
     labels = {
         "app.kubernetes.io/name": "federated-training",
@@ -108,6 +109,7 @@ def test_a_whole_manifest() -> None:
                                 {"name": "HOME", "value": "/home/mainstem"},
                                 {"name": "CUDA_VISIBLE_DEVICES", "value": "0"},
                                 {"name": "A", "value": "1"},
+                                {"name": "FEDERATED_STATE", "value": "/state"},
                             ],
                             "resources": {
                                 "requests": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"},
@@ -123,6 +125,7 @@ def test_a_whole_manifest() -> None:
                                 {"name": "tmp", "mountPath": "/tmp"},
                                 {"name": "home", "mountPath": "/home/mainstem"},
                                 {"name": "kafka", "mountPath": "/etc/mainstem/kafka", "readOnly": True},
+                                {"name": "state", "mountPath": "/state"},
                             ],
                         }
                     ],
@@ -130,6 +133,7 @@ def test_a_whole_manifest() -> None:
                         {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}},
                         {"name": "home", "emptyDir": {"sizeLimit": "2Gi"}},
                         {"name": "kafka", "secret": {"secretName": "clients", "defaultMode": 0o440}},
+                        {"name": "state", "persistentVolumeClaim": {"claimName": "kept"}},
                     ],
                 },
             },

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from mainstem.errors import RefusedError
-from mainstem.membership import REMEMBERED, Roster
-from mainstem.messages import Base, ClientFailed, Heartbeat, Joined, Left, Member, Reason, Update
+from mainstem.protocol.messages import Base, ClientFailed, Heartbeat, Joined, Left, Member, Reason, Update
+from mainstem.rounds.membership import REMEMBERED, Roster
 from tests.support.chains import weights
 
 BASE = Base(seq=0, version=0)

@@ -13,22 +13,25 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mainstem.errors import DecodeError
-from mainstem.messages import (
+from mainstem.protocol.messages import (
     Announcement,
+    Audited,
     Heartbeat,
     Joined,
     Left,
     Lifecycle,
     Paged,
+    Unknown,
     Update,
     decode_announcement,
+    decode_audited,
     decode_client,
     decode_control,
     decode_paged,
     encode,
     grammar,
 )
-from mainstem.messages.grammar import GrammarError
+from mainstem.protocol.messages.grammar import GrammarError
 from tests.vectors.examples import sequence
 
 CLIENTS = ("joined", "heartbeat", "update", "client_failed", "left", "tick")
@@ -39,6 +42,8 @@ def decoder_of(record: msgspec.Struct) -> Callable[[bytes | None], Any]:
     """The decoder of the topic on which a record of this type stands."""
     if isinstance(record, Announcement):
         return decode_announcement
+    if isinstance(record, Audited):
+        return decode_audited
     return decode_client if type(record).__struct_config__.tag in CLIENTS else decode_control
 
 
@@ -60,6 +65,21 @@ def test_unknown_fields_are_ignored_and_unknown_schemas_refused(record: msgspec.
         decoder_of(record)(json.dumps(body | {"schema": 2}).encode())
     with pytest.raises(DecodeError, match="schema"):
         decoder_of(record)(json.dumps({k: v for k, v in body.items() if k != "schema"}).encode())
+
+
+@pytest.mark.parametrize("decode", [decode_client, decode_control], ids=["client", "control"])
+def test_an_unknown_type_is_ignored_unless_it_would_take_a_place_in_the_chain(decode: Callable[[bytes], Any]) -> None:
+    """A later minor version may add types of records, but none of the chain, which all readers must see alike."""
+    body = {"schema": 1, "type": "hello", "client": [1], "seq": 7}
+    assert decode(json.dumps(body).encode()) == Unknown(schema=1, type="hello")
+    with pytest.raises(DecodeError, match="hello"):
+        decode(json.dumps(body | {"prev": ""}).encode())
+    with pytest.raises(DecodeError, match="schema 2 is not known"):
+        decode(json.dumps(body | {"schema": 2}).encode())
+    with pytest.raises(DecodeError):
+        decode(b'{"schema":1,"type":"finished"}')
+    with pytest.raises(DecodeError, match="hello"):
+        decode_announcement(json.dumps(body).encode())
 
 
 @given(

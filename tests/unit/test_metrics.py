@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import urllib.error
 import urllib.request
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,23 +12,24 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from backend.aggregator.meters import FederationsCollector, Meters, Sight
-from mainstem import topics
-from mainstem.control import Entry
-from mainstem.disk import Disks
+from mainstem.aggregator.meters import FederationsCollector, Meters, Sight
 from mainstem.errors import ConfigError, LogError
-from mainstem.kafka.metered import kind_of
-from mainstem.messages import MemberState, Progress, Refused, Tick
-from mainstem.metrics import names
-from mainstem.metrics.health import Health
-from mainstem.metrics.port import port_of
-from mainstem.metrics.serving import DisksCollector, serving
+from mainstem.kafka.client.metered import kind_of
 from mainstem.platform.plan import Addresses, processes
-from mainstem.ports import Record
-from mainstem.processes import free_port
-from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, UnacceptableError
+from mainstem.protocol import topics
+from mainstem.protocol.batch import Batch
+from mainstem.protocol.control import Entry
+from mainstem.protocol.log import Record
+from mainstem.protocol.messages import MemberState, Progress, Tick
+from mainstem.relay.loop import FaultError, HandOverError, Receipt, UnacceptableError
 from mainstem.relay.meters import MeteredSource, metered
-from mainstem.rounds import RoundMachine
+from mainstem.rounds.refusals import Refusals
+from mainstem.runtime.disk import Disks
+from mainstem.runtime.metrics import names
+from mainstem.runtime.metrics.health import Health
+from mainstem.runtime.metrics.port import port_of
+from mainstem.runtime.metrics.serving import DisksCollector, serving
+from mainstem.runtime.processes import free_port
 from tests.support.patience import PATIENCE
 
 
@@ -147,18 +147,17 @@ def test_kinds_of_topics_are_few() -> None:
 
 def test_refusals_count_once_each_and_anew_in_the_next_round() -> None:
     """What the machine lists is counted as it grows, also what it only tallies."""
-    machine, head = RoundMachine("w"), object()
-    machine.head = cast(Any, head)
-    meters = Meters()
+    meters, refusals = Meters(), Refusals()
     before = value("mainstem_updates_refused_total", reason="stale")
-    machine.refused = [Refused(client="a", offset=1, reason="stale", detail="")]
-    meters.refused(machine)
-    meters.refused(machine)
-    machine.refused_more = Counter({"stale": 2})
-    meters.refused(machine)
+    refusals.refuse("a", 1, "stale", "")
+    meters.refused(refusals)
+    meters.refused(refusals)
+    refusals.more["stale"] += 2
+    meters.refused(refusals)
     assert value("mainstem_updates_refused_total", reason="stale") - before == 3
-    machine.head, machine.refused, machine.refused_more = cast(Any, object()), [machine.refused[0]], Counter()
-    meters.refused(machine)
+    refusals = Refusals()
+    refusals.refuse("a", 1, "stale", "")
+    meters.refused(refusals)
     assert value("mainstem_updates_refused_total", reason="stale") - before == 4
 
 
@@ -232,7 +231,7 @@ def test_failed_deliveries_count_by_kind(error: Exception, what: str) -> None:
     health = Health()
     health.ready = True
 
-    def fail(batch: Batch) -> Answer:
+    def fail(batch: Batch) -> Receipt:
         raise error
 
     before = value("mainstem_relay_failures_total", what=what)
@@ -247,7 +246,7 @@ def test_deliveries_count_by_outcome() -> None:
     kinds = ("accepted", "duplicate", "refused")
     before = [value("mainstem_relay_records_total", outcome=kind) for kind in kinds]
     bytes_before = value("mainstem_relay_bytes_total")
-    metered(lambda _: Answer(3, 2, ["why"]), health)(batch())
+    metered(lambda _: Receipt(3, 2, ["why"]), health)(batch())
     after = [value("mainstem_relay_records_total", outcome=kind) for kind in kinds]
     assert [a - b for a, b in zip(after, before, strict=True)] == [3, 2, 1]
     assert value("mainstem_relay_bytes_total") - bytes_before == 6 and health.ready

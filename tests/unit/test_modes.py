@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainstem import modes
-from mainstem.chain import Head
 from mainstem.errors import ConfigError, RefusedError
-from mainstem.messages import Base, Reason, RolledBack, Rules, Selection
-from mainstem.modes import Tally, polynomial
-from mainstem.rounds import successor
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import Base, Reason, RolledBack, Rules, Selection
+from mainstem.rounds import modes, successor
+from mainstem.rounds.modes import Tally, polynomial
 from tests.support.chains import Topic, opened, round_after
 
 

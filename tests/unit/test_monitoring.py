@@ -12,7 +12,7 @@ import promql_parser
 import pytest
 import yaml
 
-from mainstem.metrics import names
+from mainstem.runtime.metrics import names
 
 COMPONENT = Path(__file__).parents[2] / "kustomize" / "components" / "monitoring"
 DECLARED = {sample: metric for metric in names.ALL for sample in metric.samples}

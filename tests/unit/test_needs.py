@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mainstem.messages import Rules, Selection
-from mainstem.needs import needs
+from mainstem.protocol.messages import EncodingChoice, Rules, Selection
+from mainstem.rounds.needs import needs
 
 
 def test_a_long_run_that_keeps_everything() -> None:
@@ -18,9 +18,15 @@ def test_a_long_run_that_keeps_everything() -> None:
         f"This run needs {found.said}. 5.0 GB are free, and rounds wait below 0.50 GB: "
         "give keep_updates, so that old rounds' updates go, or make room."
     )
+    both = {"encoding_up": EncodingChoice(name="int4"), "encoding_down": EncodingChoice(name="int8")}
+    fewer = needs(Rules(rounds=3000, min_clients=10, **both), 400_000)  # type: ignore[arg-type]
+    assert (fewer.update, fewer.version) == (51_612, 101_564 + 400_000 + 40_000)
+    assert fewer.said.endswith("updates of 10 clients in 3,000 rounds, 52 KB each, 3,000 versions, 542 KB each")
     pruned = needs(Rules(rounds=3000, min_clients=10, keep_updates=4), 400_000)
     assert pruned.updates == 5 * 10 * 400_000
     assert "keep_updates" not in pruned.warning(0, 0)
+    forest = needs(Rules(rounds=20, min_clients=5), 25_000, brings=248)
+    assert (forest.updates, forest.versions) == (20 * 5 * 248, 20 * 25_000)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from mainstem.errors import BrokerError, ConfigError
 from mainstem.platform import plan, secret_settings
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home, Running
-from mainstem.platform.supervisor import PlatformError, Stopped, Supervisor
-from mainstem.processes import free_port, identity
+from mainstem.platform.supervisor import PlatformError, Supervisor
+from mainstem.runtime.processes import free_port, identity
+from mainstem.runtime.program import Termination
 from tests.support.patience import PATIENCE, until
 
 
@@ -144,11 +145,11 @@ def test_a_full_disk_ends_nothing_that_is_watched() -> None:
     assert child.journal == ["start kafka", "start kafka"]
 
     def stopped() -> None:
-        raise Stopped("SIGTERM")
+        raise Termination
 
     supervisor.changed = stopped
     child.code = 1
-    with pytest.raises(Stopped):
+    with pytest.raises(Termination):
         supervisor.tick()
 
 
@@ -192,7 +193,7 @@ def test_a_child_that_hangs_is_killed_and_started_again() -> None:
 
 def test_a_real_child_that_is_frozen_comes_back(tmp_path: Path) -> None:
     """SIGSTOP: it beats no more, is killed though it is stopped, and another one beats in its place."""
-    code = "import time; from mainstem.metrics.beat import beating\nwith beating(): time.sleep(600)"
+    code = "import time; from mainstem.runtime.metrics.beat import beating\nwith beating(): time.sleep(600)"
     child = ProcessChild("aggregator", [sys.executable, "-c", code], os.environ, tmp_path)
     supervisor = Supervisor(lambda text: None, hang=2.5)
     supervisor.start(child)
@@ -219,7 +220,8 @@ def test_a_real_child_that_is_frozen_comes_back(tmp_path: Path) -> None:
 def test_a_loop_that_stands_gives_no_sign_of_life(tmp_path: Path) -> None:
     """A part beats as long as its loops turn, with or without a port for its metrics."""
     code = (
-        "import time; from mainstem.metrics.health import Health; from mainstem.metrics.serving import serving\n"
+        "import time; from mainstem.runtime.metrics.health import Health; "
+        "from mainstem.runtime.metrics.serving import serving\n"
         "health = Health()\nhealth.turn(limit=0.0)\n"
         "with serving('aggregator', health): print('up', flush=True); time.sleep(600)"
     )
@@ -309,7 +311,7 @@ def test_secrets_are_made_once_and_kept_private(tmp_path: Path, monkeypatch: pyt
 
 
 def test_each_process_gets_only_the_secrets_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The aggregator sees no secret, the loggers their token only, the admin's password none of the services."""
+    """Aggregator and loggers see the loggers' token only, the admin's password none of the services."""
     monkeypatch.setenv("MAINSTEM_SECRET_KEY", "key-of-environment")
     monkeypatch.setenv("MAINSTEM_TOKEN_FILE", "/run/token")
     addresses = plan.Addresses(8000, "127.0.0.1:9092", 9092)
@@ -319,7 +321,7 @@ def test_each_process_gets_only_the_secrets_that_it_needs(tmp_path: Path, monkey
         child.name: {name for name in child.environment if "SECRET" in name or "PASSWORD" in name or "TOKEN" in name}
         for child in plan.processes(base, secrets, addresses, tmp_path)
     }
-    assert got["aggregator"] == set()
+    assert got["aggregator"] == {"MAINSTEM_TOKEN"}
     assert got["control_logger"] == got["data_control_logger"] == {"MAINSTEM_TOKEN"}
     assert got["web"] == got["launchers"] == {"MAINSTEM_SECRET_KEY"}
     assert base["MAINSTEM_LOG_FORMAT"] == "json"

@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 
-from backend.aggregator.federation import Federation
-from mainstem.clock import SystemClock
+from mainstem.aggregator.federation import Federation
 from mainstem.errors import ConfigError, LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Rules
-from mainstem.pool import Pool, make, open_federation
-from mainstem.ports import MessageLog, Record
-from mainstem.weights import Tensor
+from mainstem.protocol.log import MessageLog, Record
+from mainstem.protocol.messages import Rules
+from mainstem.protocol.weights import Tensor
+from mainstem.runtime.clock import SystemClock
+from mainstem.swarm import Pool, make, open_federation
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import head_tensors, reference_mean, rounds_of
 from tests.support.patience import PATIENCE
 

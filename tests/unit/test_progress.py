@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mainstem.messages import ClientFailed, Failure, Joined, Left, Progress, encode
-from mainstem.progress import FAILURES, LONGEST, SHOWN, Failures
-from mainstem.progress import progress_of as told
+from mainstem.protocol.messages import ClientFailed, Failure, Joined, Left, Progress, encode
+from mainstem.protocol.topics import CONTROL_RECORD_LIMIT
 from mainstem.rounds import RoundMachine
-from mainstem.topics import CONTROL_RECORD_LIMIT
+from mainstem.rounds.progress import FAILURES, LONGEST, SHOWN, Failures
+from mainstem.rounds.progress import progress_of as told
 from tests.support.machines import Driver, World
 from tests.vectors.examples import FEDERATION
 
@@ -90,7 +90,7 @@ def test_why_clients_gave_up() -> None:
     driver.settle()
     for _ in range(2):  # what is read again changes nothing
         for seen in world.inbox:
-            failures.hear(seen.offset, seen.record, driver.machine.roster)
+            failures.hear(seen.offset, seen.record, driver.machine.round.roster)
     said = told(driver.machine, world.now_ms, failures)
     assert {m.client: (m.state, m.detail) for m in said.members} == {
         "a": ("failed", "the loss became nan"),
@@ -103,7 +103,7 @@ def test_why_clients_gave_up() -> None:
     world.join("a", "new", incarnation="2")
     driver.settle()
     for seen in world.inbox:
-        failures.hear(seen.offset, seen.record, driver.machine.roster)
+        failures.hear(seen.offset, seen.record, driver.machine.round.roster)
     said = told(driver.machine, world.now_ms, failures)
     assert [m.detail for m in said.members] == ["", "", ""] and [f.client for f in said.failures] == ["b"]
 
@@ -119,12 +119,12 @@ def test_a_crowd_that_gives_up_neither_swells_the_record_nor_silences_a_member()
     driver, failures = Driver(world, "w"), Failures()
     driver.settle()
     for seen in world.inbox:
-        failures.hear(seen.offset, seen.record, driver.machine.roster)
+        failures.hear(seen.offset, seen.record, driver.machine.round.roster)
     said = told(driver.machine, world.now_ms, failures)
     assert [f.client for f in said.failures] == [f"{n:064d}" for n in range(2 * FAILURES + 1, 3 * FAILURES)]
     assert {len(f.detail) for f in said.failures} == {LONGEST}
-    assert failures.of(driver.machine.roster.members[-1]) == "no data"
-    assert driver.machine.refused == [] and len(encode(said)) < CONTROL_RECORD_LIMIT
+    assert failures.of(driver.machine.round.roster.members[-1]) == "no data"
+    assert driver.machine.round.refusals.named == [] and len(encode(said)) < CONTROL_RECORD_LIMIT
 
 
 def test_what_clients_leave_out_is_told_with_them() -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError
-from mainstem.kafka import java_properties
-from mainstem.kafka.config import client_config
-from mainstem.kafka.java_client import translated
-from mainstem.kafka.properties import broker_properties, client_properties
-from mainstem.kafka.property_names import NAMES
+from mainstem.kafka.client import java_properties
+from mainstem.kafka.client.config import client_config
+from mainstem.kafka.client.java_client import translated
+from mainstem.kafka.client.properties import broker_properties, client_properties
+from mainstem.kafka.client.property_names import NAMES
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 

@@ -13,19 +13,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from federated_training.FederatedKafkaMLAggregationSink import FederatedKafkaMLAggregationSink
-from mainstem.clock import SystemClock
-from mainstem.control import PAGES_HELD
-from mainstem.membership import Roster
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Base, Left, Page, Paged, PageRef, Report, Round, Rules, encode, sha256
-from mainstem.modes import polynomial
-from mainstem.policy import Policy
-from mainstem.reduction import reduce
-from mainstem.strategies import make
-from mainstem.topics import federation_topics
+from federated_training.job.sink import FederatedKafkaMLAggregationSink
+from mainstem.aggregation.blocks import reader
+from mainstem.aggregation.reduction import Counted, reduce
+from mainstem.aggregation.strategies import Claim, make
+from mainstem.client.voice import Presence, UpdateClaim
+from mainstem.protocol.control import PAGES_HELD
+from mainstem.protocol.exchange import exchange, exchange_of
+from mainstem.protocol.messages import Accepted, Base, Left, Page, Paged, PageRef, Report, Round, Rules, encode, sha256
+from mainstem.protocol.topics import federation_topics
+from mainstem.protocol.weights import specs_of
+from mainstem.rounds.membership import Roster
+from mainstem.rounds.modes import polynomial
+from mainstem.rounds.policy import Policy
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.chains import Topic, opened
 from tests.support.machines import World
+from tests.support.patience import PATIENCE
 from tests.unit.test_rounds_members import joined, newest, order, settled
 from tests.vectors.examples import FEDERATION
 from tests.vectors.generate import HERE
@@ -61,22 +66,20 @@ def test_the_worked_example_s_pages() -> None:
 
 
 def test_the_worked_example_s_chunks() -> None:
-    """The table's bytes and checksums, the head and the digest are those of weights.json."""
+    """The table's bytes and the digests are those of weights.json."""
     vector = json.loads((HERE / "weights.json").read_text("utf-8"))
-    rows = re.findall(r"^\| (\d+) \| (\d+) \(`(.+?)`\) \| (\d+) \| `?(\w+)`? \| `(\w{8})` \|$", EXAMPLE, re.MULTILINE)
-    names = [tensor["name"] for tensor in vector["weights"]["tensors"]]
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| `(\w+)` \|$", EXAMPLE, re.MULTILINE)
     assert rows == [
         (
             str(chunk["offset"]),
-            chunk["headers"]["tensor"],
-            names[int(chunk["headers"]["tensor"])],
             chunk["headers"]["index"],
-            base64.b64decode(chunk["value_base64"]).hex() or "none",
-            chunk["headers"]["crc32"],
+            base64.b64decode(chunk["value_base64"]).hex(),
         )
         for chunk in vector["chunks"]
     ]
-    assert vector["weights"]["sha256"] in EXAMPLE
+    packed = json.loads(vector["packed"]["headers"]["manifest"])["weights"]
+    assert vector["weights"]["sha256"] in EXAMPLE and packed["sha256"] in EXAMPLE
+    assert f"their {packed['nbytes']} bytes" in EXAMPLE.replace("\n", " ")
     said = vector["weights"]
     assert f'"chunks": {said["chunks"]}' in EXAMPLE and f'"nbytes": {said["nbytes"]}' in EXAMPLE
 
@@ -118,7 +121,11 @@ def test_the_power_is_rounded_before_it_is_multiplied_and_its_exponent_is_exact(
     for staleness in range(12):
         power = exact.exp(-exact.multiply(exact.ln(Decimal(1 + staleness)), Decimal(exponent)))
         assert policy.mode.discount(staleness) == float(power)
-    assert policy.coefficient(head, head.base, 3) == 3.0
+    item = Accepted(
+        client="c", offset=0, sha256="", record="", nbytes=0, base=head.base, number=0, examples=3, coefficient=0.0,
+        received_ms=0,
+    )  # fmt: skip
+    assert policy.strategy.weigh(policy.claims(head, [item]), None)[0].coefficient == 3.0
 
 
 def test_the_page_s_own_figures_of_a_coefficient() -> None:
@@ -132,8 +139,9 @@ def test_the_page_s_own_figures_of_a_coefficient() -> None:
 def test_sums_start_at_plus_zero() -> None:
     """So a mean of negative zeros is +0, whatever the base."""
     minus = [np.full(3, -0.0, np.float32)]
-    accepted: Any = [(type("A", (), {"base": Base(seq=0, version=0), "coefficient": 2.0})(), minus)] * 2
-    (mean,) = reduce(make("fedavg", {}), Base(seq=0, version=0), minus, accepted, lambda base: minus)
+    specs = exchange_of(specs_of([("t", minus[0])]))
+    counted = [Counted(Claim("c", 2), reader(minus))] * 2
+    (mean,) = reduce(make("fedavg", {}), specs, minus, counted, {}, 1).tensors
     assert not np.signbit(mean).any()
 
 
@@ -162,16 +170,16 @@ def test_a_member_that_left_still_counts_and_is_awaited_again_when_it_joins_agai
     world.join("a", "b")
     world.send(Left(client="a", incarnation="1"))
     driver = settled(world)
-    assert driver.machine.awaited == {"b"}
+    assert driver.machine.round.roster.awaited == {"b"}
     world.update("a")
-    assert [entry.client for entry, _ in settled(world).machine.accepted] == ["a"]
+    assert [entry.client for entry, _ in settled(world).machine.round.accepted] == ["a"]
     world.update("b")
     settled(world)
     assert [member.client for member in newest(world).snapshot.members] == ["b"]
     world.update("a")
-    assert settled(world).machine.refused[-1].reason == "unknown_client"
+    assert settled(world).machine.round.refusals.named[-1].reason == "unknown_client"
     world.send(joined("a"))
-    assert settled(world).machine.awaited == {"a", "b"}
+    assert settled(world).machine.round.roster.awaited == {"a", "b"}
 
 
 def test_a_refusal_is_told_by_offset_in_the_round_and_before_it_in_progress() -> None:
@@ -209,10 +217,11 @@ def test_a_client_needs_no_right_to_read_the_aggregator_topic() -> None:
     """All that ours says there is written, and nothing read back."""
     log = WriteOnly(SystemClock())
     log.create_topics(federation_topics(FEDERATION))
-    sink = FederatedKafkaMLAggregationSink(log, opened(), "a", "1")
-    sink.joined(5, "test", {})
-    sink.beat("training", 0, 0.5)
-    sink.update(Base(seq=0, version=0), 0, 5, [np.zeros(4, np.float32)], lambda seconds: Report())
+    state = ("training", 0, 0.5)
+    sink = FederatedKafkaMLAggregationSink(log, FEDERATION, "a", "1", every=PATIENCE, state=lambda: state)
+    sink.joined(Presence(5))
+    sink.beat(*state)
+    sink.update(Base(seq=0, version=0), 0, exchange(opened()), [np.zeros(4, np.float32)], UpdateClaim(5, Report()))
     sink.left()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.deployments.reasons import Facts, Launched, Open, Stream, Waiting, few, reasons, told
+from backend.runs.reasons.reasons import Facts, IdleStream, Launched, Open, Waiting, detail_with, reasons
+from mainstem.runtime.words import few
 
 LAST = "failed for good with: exit code 3: the loss became nan"
 
@@ -28,7 +29,7 @@ def test_six_failed_jobs_are_one_sentence() -> None:
     assert found[0].advice == "Mend what is named, then retry on the Job's page."
     assert found[0].jobs == tuple(f"job-{client}" for client in "abcdef")
     assert str(found[1]) == "clients: 0 of 3 have joined, and no Job is under way"
-    assert told("", found) == f"a, b, c and 3 more: {LAST}"
+    assert detail_with("", found) == f"a, b, c and 3 more: {LAST}"
 
 
 def test_what_a_client_said_itself_goes_before_its_job() -> None:
@@ -40,8 +41,8 @@ def test_what_a_client_said_itself_goes_before_its_job() -> None:
 def test_streams_that_do_not_fit_name_the_field() -> None:
     """Each with its reason, and what would fit."""
     streams = (
-        Stream(7, "digits", False, "its data_reshape [8, 8] is not the model's input shape [28, 28]"),
-        Stream(6, "wards", False, "it has 5 records and the federation asks for at least 100"),
+        IdleStream(7, "digits", False, "its data_reshape [8, 8] is not the model's input shape [28, 28]"),
+        IdleStream(6, "wards", False, "it has 5 records and the federation asks for at least 100"),
     )
     facts = Facts("waiting", waiting=Waiting(1, 3, streams=streams, wants="one whose samples have the shape [28, 28]"))
     clients, data = reasons(facts)
@@ -51,7 +52,7 @@ def test_streams_that_do_not_fit_name_the_field() -> None:
         "shape [28, 28]; stream 6 (wards): it has 5 records and the federation asks for at least 100"
     )
     assert data.advice == "Announce one whose samples have the shape [28, 28]." and data.streams == (7, 6)
-    assert not data.wrong and told("", [clients, data]) == ""
+    assert not data.wrong and detail_with("", [clients, data]) == ""
 
 
 def test_streams_that_are_missing_or_wait() -> None:
@@ -60,7 +61,7 @@ def test_streams_that_are_missing_or_wait() -> None:
         "clients: 0 of 1 have joined.",
         "data streams: no stream was announced yet. Announce one of shape [4].",
     ]
-    waits = Stream(3, "t", True, "its topic t does not exist yet")
+    waits = IdleStream(3, "t", True, "its topic t does not exist yet")
     assert said(Facts("waiting", waiting=Waiting(0, 2, streams=[waits], launcher="none has run"))) == [
         "clients: 0 of 2 have joined.",
         "the launcher: none has run. No Job is made or started until it works again.",
@@ -108,7 +109,7 @@ def test_a_run_that_lacks_clients_always_says_so(
     wrong = [reason for reason in found if reason.wrong]
     assert len(wrong) == len(gave_up) + bool(set(broken) - set(gave_up))
     assert any(reason.about == "clients" for reason in found) == (active < needed)
-    assert ("more" in told("", found)) == (len(wrong) > 3 or len(set(broken) - set(gave_up)) > 3 >= len(wrong))
+    assert ("more" in detail_with("", found)) == (len(wrong) > 3 or len(set(broken) - set(gave_up)) > 3 >= len(wrong))
 
 
 def test_few_names() -> None:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainstem import reduction
-from mainstem.blocks import blocks, reader
+from mainstem.aggregation import reduction
+from mainstem.aggregation.blocks import blocks, reader
+from mainstem.aggregation.reduction import Counted, reduce
+from mainstem.aggregation.strategies import Claim, Elements, make
+from mainstem.aggregation.strategies.choice import Client, RoundFacts, Server
 from mainstem.errors import AggregationError
-from mainstem.messages import Accepted, Base
-from mainstem.modes import polynomial
-from mainstem.reduction import reduce, reduce_in_blocks
-from mainstem.strategies import make
-from mainstem.weights import Tensor
-
-BASES = [Base(seq=n, version=n) for n in range(5)]
+from mainstem.protocol.exchange import Exchange, exchange_of, like_trained
+from mainstem.protocol.messages import Group
+from mainstem.protocol.weights import Tensor, specs_of
+from mainstem.rounds.modes import polynomial
 
 
-def accepted(base: Base, examples: int, staleness: int) -> Accepted:
-    """What a round would say of such an update."""
-    return Accepted(
-        client="c", offset=0, sha256="", record="", nbytes=0, base=base, number=0, examples=examples,
-        coefficient=float(examples) * polynomial(staleness, 0.5), received_ms=0,
-    )  # fmt: skip
+def counted(model: list[Tensor], examples: int, staleness: int = 0, origin: list[Tensor] | None = None) -> Counted:
+    """An update; a late one started from `origin`."""
+    claim = Claim("c", examples, polynomial(staleness, 0.5))
+    return Counted(claim, reader(model), None if origin is None else reader(origin))
+
+
+def mean(head: list[Tensor], updates: list[Counted], threads: int = 1) -> list[Tensor]:
+    """One round of fedavg."""
+    specs = exchange_of(specs_of((f"t{i}", t) for i, t in enumerate(head)))
+    return reduce(make("fedavg", {}), specs, head, updates, {}, 1, threads).tensors
 
 
 def model(random: np.random.Generator, dtype: str) -> list[Tensor]:
@@ -47,15 +52,17 @@ def model(random: np.random.Generator, dtype: str) -> list[Tensor]:
 def test_buffered_against_numpy(seed: int, dtype: str, updates: list[tuple[int, int]]) -> None:
     """new = head + sum c (update - base) / sum c, with c = examples / sqrt(1 + staleness), integers as the head's."""
     random = np.random.default_rng(seed)
-    models = [model(random, dtype) for _ in BASES]
+    models = [model(random, dtype) for _ in range(5)]
     head = models[-1]
-    given_: list[tuple[Accepted, list[Tensor]]] = [
-        (accepted(BASES[at], examples, 4 - at), model(random, dtype)) for at, examples in updates
+    given_ = [(at, model(random, dtype)) for at, _ in updates]
+    counted_ = [
+        counted(update, examples, 4 - at, None if at == 4 else models[at])
+        for (at, examples), (_, update) in zip(updates, given_, strict=True)
     ]
-    got = reduce(make("fedavg", {}), BASES[-1], head, given_, lambda base: models[base.seq])
+    got = mean(head, counted_)
     weights = np.array([examples / np.sqrt(5 - at) for at, examples in updates])
     for i in (0, 1):
-        deltas = np.stack([u[i].astype(np.float64) - models[a.base.seq][i] for a, u in given_])
+        deltas = np.stack([u[i].astype(np.float64) - models[at][i] for at, u in given_])
         expected = head[i] + np.tensordot(weights, deltas, 1) / weights.sum()
         assert got[i].dtype == head[i].dtype
         scale = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
@@ -63,30 +70,11 @@ def test_buffered_against_numpy(seed: int, dtype: str, updates: list[tuple[int, 
     assert np.array_equal(got[2], head[2])
 
 
-def test_fresh_updates_alone_are_the_plain_mean() -> None:
-    """Where every update starts from the head, buffered gives the bits of sync."""
-    random = np.random.default_rng(1)
-    head = model(random, "float32")
-    given_: list[tuple[Accepted, list[Tensor]]] = [(accepted(BASES[4], n, 0), model(random, "float32")) for n in (1, 3)]
-
-    def nothing_else(base: Base) -> Any:
-        raise AssertionError(base)
-
-    total = make("fedavg", {}).start(head)
-    for item, tensors in given_:
-        total.add(tensors, item.coefficient)
-    plain: list[Tensor] = [np.empty(t.shape, t.dtype) for t in head]
-    total.finish(plain)
-    got = reduce(make("fedavg", {}), BASES[4], head, given_, nothing_else)
-    assert [t.tobytes() for t in got] == [t.tobytes() for t in plain]
-
-
 def test_a_client_that_changed_nothing_changes_nothing() -> None:
     """An update equal to its old base leaves the head where it is, to the bit."""
     random = np.random.default_rng(2)
     head, old = model(random, "float32"), model(random, "float32")
-    got = reduce(make("fedavg", {}), BASES[4], head, [(accepted(BASES[2], 7, 2), old)], lambda base: old)
-    assert [t.tobytes() for t in got] == [t.tobytes() for t in head]
+    assert [t.tobytes() for t in mean(head, [counted(old, 7, 2, old)])] == [t.tobytes() for t in head]
 
 
 SHAPES = st.lists(st.lists(st.integers(0, 5), max_size=3).map(tuple), min_size=1, max_size=6)
@@ -115,19 +103,18 @@ def test_blocks_hold_each_element_once(shapes: list[tuple[int, ...]], elements: 
 def test_blocks_and_threads_change_no_bit(
     shapes: list[tuple[int, ...]], dtypes: list[str], clients: int, elements: int, threads: int, seed: int
 ) -> None:
-    """Block by block over any number of threads the mean has the bytes that the whole fold gives."""
+    """Block by block over any number of threads the mean has the bytes that one sum over all of it has."""
     random = np.random.default_rng(seed)
     versions: list[list[Tensor]] = [
         [np.asarray(random.normal(size=s) * 10).astype(d) for s, d in zip(shapes, dtypes, strict=False)]
         for _ in range(clients + 1)
     ]
     head, *updates = versions
-    told = [accepted(BASES[0], 1 + number, 0) for number in range(clients)]
-    want = reduce(make("fedavg", {}), BASES[0], head, zip(told, updates, strict=True), lambda base: head)
-    readers = [(item, reader(update)) for item, update in zip(told, updates, strict=True)]
+    updates_ = [counted(update, 1 + number) for number, update in enumerate(updates)]
+    want = mean(head, updates_)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reduction, "BLOCK", elements)
-        got = reduce_in_blocks(make("fedavg", {}), head, readers, threads)
+        got = mean(head, updates_, threads)
     assert [(t.dtype, t.shape, t.tobytes()) for t in got] == [(t.dtype, t.shape, t.tobytes()) for t in want]
 
 
@@ -138,4 +125,54 @@ def test_a_block_that_overflows_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     large: list[Tensor] = [np.zeros(17, np.float64)]
     large[0][13] = 1e6
     with pytest.raises(AggregationError, match="does not fit into float16"):
-        reduce_in_blocks(make("fedavg", {}), head, [(accepted(BASES[0], 1, 0), reader(large))], 2)
+        mean(head, [counted(large, 1)], 2)
+
+
+class Drift(Client):
+    """A choice with a group in each direction: clients send what they have drifted, the server keeps the sum."""
+
+    def groups(self, model: Exchange) -> tuple[Group, ...]:
+        """What SCAFFOLD would exchange."""
+        return like_trained(model, "drift", "up"), like_trained(model, "variate", "down")
+
+    def step(
+        self, folded: Mapping[str, Elements], state: Mapping[str, Elements], facts: RoundFacts
+    ) -> dict[str, Elements]:
+        """The variate with this round's mean drift."""
+        return {"variate": state["variate"] + facts.number * folded["drift"]}
+
+
+class Less(Server):
+    """The mean model less the variate of the rounds before."""
+
+    def step(
+        self, model: Elements, folded: Elements, state: Mapping[str, Elements], round_: int
+    ) -> tuple[Elements, dict[str, Elements]]:
+        """See `Server`."""
+        return folded - state["variate"], {}
+
+
+@given(seed=st.integers(0, 2**32), elements=st.integers(1, 9), clients=st.integers(1, 4))
+def test_groups_that_go_up_and_down(seed: int, elements: int, clients: int) -> None:
+    """An update's further tensors are folded as the model's are, and what is published comes back next round."""
+    random = np.random.default_rng(seed)
+    head: list[Tensor] = [random.normal(size=(3, 2)), np.arange(3), random.normal(size=4), random.normal(size=5)]
+    model_ = exchange_of(specs_of((f"t{i}", t) for i, t in enumerate(head)), untrained=[2])
+    strategy = dataclasses.replace(make("fedavg", {}), serves=Less(), asks=Drift())
+    specs = exchange_of(model_.model, strategy.groups(model_), [2])
+    assert {number: spec.name for number, spec in specs.update.items()} == {
+        0: "t0", 2: "t2", 3: "t3", 4: "drift/t0", 5: "drift/t3",
+    }  # fmt: skip
+    updates = [[t + random.normal() for t in head] + [random.normal(size=(3, 2)), random.normal(size=5)]
+               for _ in range(clients)]  # fmt: skip
+    variate = [random.normal(size=(3, 2)), random.normal(size=5)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reduction, "BLOCK", elements)
+        made = reduce(strategy, specs, head, [counted(u, 1) for u in updates], {"variate": variate}, 3, 2)
+    for place, number in enumerate((0, 3)):
+        mean_ = np.mean([u[number] for u in updates], axis=0)
+        np.testing.assert_allclose(made.tensors[number], mean_ - variate[place])
+        drift = np.mean([u[4 + place] for u in updates], axis=0)
+        np.testing.assert_allclose(made.state["variate"][place], variate[place] + 3 * drift)
+    assert np.array_equal(made.tensors[1], head[1])
+    np.testing.assert_allclose(made.tensors[2], np.mean([u[2] for u in updates], axis=0))

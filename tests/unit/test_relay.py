@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainstem.backoff import Backoff
 from mainstem.errors import ConfigError, LogError
-from mainstem.ports import Record
+from mainstem.protocol.batch import Batch
+from mainstem.protocol.log import Record
 from mainstem.relay.http import Ingest
-from mainstem.relay.loop import Answer, Batch, FaultError, HandOverError, Relay, UnacceptableError
+from mainstem.relay.loop import FaultError, HandOverError, Receipt, Relay, UnacceptableError
 from mainstem.relay.settings import LoggerSettings
+from mainstem.runtime.backoff import Backoff
 
 
 def record(offset: int, value: bytes | None = b"{}") -> Record:
@@ -64,7 +65,7 @@ class NoWait:
         return False
 
 
-def relay(source: ListSource, hand_over: Callable[[Batch], Answer]) -> tuple[Relay, NoWait]:
+def relay(source: ListSource, hand_over: Callable[[Batch], Receipt]) -> tuple[Relay, NoWait]:
     stop = NoWait()
     return Relay(source, hand_over, stop, Backoff(random=random.Random(1))), stop
 
@@ -99,12 +100,12 @@ def test_every_record_arrives_in_order_whatever_fails(failures: list[str], size:
     away = deque(f for f in failures if f == "away")
     arrived: list[int] = []
 
-    def hand_over(b: Batch) -> Answer:
+    def hand_over(b: Batch) -> Receipt:
         if away:
             away.popleft()
             raise HandOverError("away")
         arrived.extend(r.offset for r in b.records)
-        return Answer(len(b.records), 0)
+        return Receipt(len(b.records), 0)
 
     loop, _ = relay(source, hand_over)
     loop.run(once=True)
@@ -117,12 +118,12 @@ def test_poison_records_are_passed_over_alone(poison: set[int]) -> None:
     source = ListSource(deque([batch(*range(20))]))
     arrived: list[int] = []
 
-    def hand_over(b: Batch) -> Answer:
+    def hand_over(b: Batch) -> Receipt:
         offsets = [r.offset for r in b.records]
         if poison & set(offsets):
             raise UnacceptableError("status 400")
         arrived.extend(offsets)
-        return Answer(len(offsets), 0)
+        return Receipt(len(offsets), 0)
 
     loop, _ = relay(source, hand_over)
     loop.run(once=True)
@@ -136,12 +137,12 @@ def test_a_record_that_breaks_the_backend_does_not_block_the_others(bad: set[int
     source = ListSource(deque([batch(*range(8))]))
     arrived: list[int] = []
 
-    def hand_over(b: Batch) -> Answer:
+    def hand_over(b: Batch) -> Receipt:
         offsets = [r.offset for r in b.records]
         if bad & set(offsets):
             raise FaultError("status 500")
         arrived.extend(offsets)
-        return Answer(len(offsets), 0)
+        return Receipt(len(offsets), 0)
 
     loop, stop = relay(source, hand_over)
     loop.run(once=True)
@@ -156,12 +157,12 @@ def test_nothing_is_passed_over_while_the_backend_is_unwell() -> None:
     source = ListSource(deque([batch(1)]))
     tries = 0
 
-    def hand_over(b: Batch) -> Answer:
+    def hand_over(b: Batch) -> Receipt:
         nonlocal tries
         tries += 1
         if tries < 200:
             raise FaultError("status 500")
-        return Answer(1, 0)
+        return Receipt(1, 0)
 
     loop, _ = relay(source, hand_over)
     loop.healthy = lambda: False
@@ -173,7 +174,7 @@ def test_stop_leaves_an_undelivered_batch_uncommitted() -> None:
     """A stop while the backend is away ends the loop; the batch is read again at the next start."""
     source, stop = ListSource(deque([batch(1)])), threading.Event()
 
-    def hand_over(b: Batch) -> Answer:
+    def hand_over(b: Batch) -> Receipt:
         stop.set()
         raise HandOverError("away")
 

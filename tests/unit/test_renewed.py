@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from mainstem.errors import LogError
-from mainstem.kafka import group, relay
-from mainstem.kafka.group import GroupReader
-from mainstem.kafka.relay import GroupSource
-from mainstem.kafka.renewed import FAILURES
+from mainstem.kafka.client import group, group_source
+from mainstem.kafka.client.group import GroupReader
+from mainstem.kafka.client.group_source import GroupSource
+from mainstem.kafka.client.renewed import FAILURES
 from tests.support.patience import until
 
 
@@ -49,7 +49,7 @@ class Stuck:
 @pytest.fixture(autouse=True)
 def _stuck(monkeypatch: pytest.MonkeyPatch) -> Any:
     Stuck.made, Stuck.release = [], threading.Event()
-    for module in (group, relay):
+    for module in (group, group_source):
         monkeypatch.setattr(module, "Consumer", Stuck)
     yield
     Stuck.release.set()

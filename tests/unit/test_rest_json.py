@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.config.strict_json import DEEPEST, JsonError, check_keepable, json_value
+from backend.rest.strict_json import DEEPEST, JsonError, check_keepable, json_value
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 VALUES = st.recursive(

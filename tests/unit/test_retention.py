@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.aggregator.federation import Federation
+from mainstem.aggregator.federation import Federation
 from mainstem.errors import LogError
 from mainstem.lineage import export, verify
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Rules
-from mainstem.topics import aggregator_topic, data_topic
+from mainstem.protocol.messages import Rules
+from mainstem.protocol.topics import aggregator_topic, data_topic
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import head_tensors, open_federation, rounds_of
 from tests.support.runs import START, Ticking, aggregate, clients_of, command, drive, finished_run
 
@@ -40,7 +40,7 @@ def test_several_partitions_are_pruned() -> None:
     log = MemoryLog(clock)
     rules = Rules(rounds=5, min_clients=3, keep_updates=2)
     federation = open_federation(log, START, rules, aggregator_partitions=4, federation="prunedid")
-    aggregate(log, federation, clients_of(log, federation, 3), clock)
+    aggregate(log, federation, clients_of(log, federation, 3, packed=0), clock)
     topic = aggregator_topic(federation)
     used = [p for p in range(4) if log.bounds(topic, p)[1]]
     assert len(used) > 1 and all(log.bounds(topic, p)[0] > 0 for p in used)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.aggregator.federation import Federation
-from mainstem import topics
-from mainstem.control import ControlTopic
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import (
+from mainstem.aggregator.federation import Federation
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import (
     ClientRecord,
     Failed,
     Heartbeat,
@@ -26,9 +26,9 @@ from mainstem.messages import (
     Tick,
     encode,
 )
-from mainstem.ports import Outgoing
 from mainstem.rounds import Seen
 from mainstem.rounds.timing import RoundTime, longest_step
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.chains import lifecycle
 from tests.support.federations import open_federation
 from tests.support.machines import Driver, World
@@ -195,11 +195,11 @@ class Clocks:
         self.ms, self.ahead_ms = 1_000_000, ahead_ms
 
     def now_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.ms + self.ahead_ms
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.ms
 
 
@@ -211,11 +211,11 @@ class Own(Clocks):
         self._broker = broker
 
     def now_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self._broker.ms + self.ahead_ms
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self._broker.ms
 
 
@@ -253,5 +253,5 @@ def test_quick_rounds_need_no_tick_and_quiet_ones_few() -> None:
         federation.step(0)
         broker.ms += 50
     assert 16 <= log.bounds(topics.aggregator_topic(id_), 0)[1] <= 18
-    told = federation.machine.time_ms - 1_000_000
+    told = federation.machine.round.time_ms - 1_000_000
     assert 60_000 - longest_step(Rules()) // 2 - 500 <= told <= 60_000

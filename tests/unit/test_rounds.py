@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError, ProtocolError
-from mainstem.messages import (
+from mainstem.protocol.messages import (
     Base,
     Changed,
     ChunkRun,
@@ -29,8 +29,7 @@ from mainstem.messages import (
     Round,
     Rules,
     Stopped,
-    Strategy,
-    TensorSpec,
+    StrategyChoice,
     Tick,
 )
 from mainstem.rounds import (
@@ -38,14 +37,16 @@ from mainstem.rounds import (
     Commanded,
     Event,
     Followed,
+    Phase,
     Reduced,
+    Reject,
     RoundMachine,
     Seen,
     Unreducible,
     successor,
     weighted,
 )
-from mainstem.rounds.machine import REFUSALS_KEPT
+from mainstem.rounds.refusals import REFUSALS_KEPT
 from tests.support.chains import Topic, lifecycle, opened, weights
 from tests.support.machines import BAD, Driver, World, check_history, state_of
 from tests.vectors.examples import FEDERATION
@@ -89,8 +90,8 @@ def test_the_first_record_at_the_deadline_closes() -> None:
     head = world.control.head()
     driver = Driver(world, "w")
     driver.settle()
-    assert [r.reason for r in driver.machine.refused] == [Reason.STALE]
-    assert driver.machine.opened_ms == head.since_ms
+    assert [r.reason for r in driver.machine.round.refusals.named] == [Reason.STALE]
+    assert driver.machine.round.opened_ms == head.since_ms
 
 
 @pytest.mark.parametrize("below", ["extend", "fail"])
@@ -106,7 +107,7 @@ def test_a_deadline_below_quorum(below: str) -> None:
         return
     driver = Driver(world, "w")
     driver.settle()
-    assert driver.machine.deadline_ms == driver.machine.opened_ms + 400
+    assert driver.machine.round.deadline_ms == driver.machine.round.opened_ms + 400
     world.update("b")
     assert isinstance(run(world)[-1], Round)
 
@@ -194,11 +195,10 @@ def test_other_models_and_claims_are_refused_without_reading() -> None:
     world.join("a")
     good = weights(writer="a")
     for changes in (
-        {"tensors": (TensorSpec(name="w", dtype="O", shape=(4,)),)},
-        {"tensors": (TensorSpec(name="w", dtype="float32", shape=(2, 2)),)},
+        {"nbytes": 12},
+        {"chunks": (), "nbytes": 20},
         {"nbytes": 10 * 10**9},
         {"chunks": (ChunkRun(0, 0, 1 << 60),)},
-        {"chunks": ()},
     ):
         fields = {name: getattr(good, name) for name in good.__struct_fields__}
         world.update("a", weights=type(good)(**(fields | changes)))
@@ -206,11 +206,10 @@ def test_other_models_and_claims_are_refused_without_reading() -> None:
     driver.sync()
     while driver.next is not None:
         assert driver.machine.handle(driver.next) == []
-    assert [r.reason for r in driver.machine.refused] == [
+    assert [r.reason for r in driver.machine.round.refusals.named] == [
         "shape",
         "shape",
         "too_large",
-        "missing_chunks",
         "missing_chunks",
     ]
 
@@ -248,8 +247,8 @@ def test_a_full_federation() -> None:
     world.join("c", "a")
     driver = Driver(world, "w")
     driver.settle()
-    assert [(r.client, r.reason) for r in driver.machine.refused] == [("c", "full"), ("a", "full")]
-    assert driver.machine.roster.active == {"b", "c"}
+    assert [(r.client, r.reason) for r in driver.machine.round.refusals.named] == [("c", "full"), ("a", "full")]
+    assert driver.machine.round.roster.active == {"b", "c"}
 
 
 def test_who_left_or_failed_is_not_waited_for() -> None:
@@ -356,7 +355,7 @@ def test_a_zombies_round_changes_nothing() -> None:
     drivers = [Driver(world, "one"), Driver(world, "two")]
     for driver in drivers:
         driver.sync()
-        while driver.machine.phase != "closing":
+        while driver.machine.phase is not Phase.REDUCING:
             driver.step()
         driver.effect()  # the model is reduced, the record not yet appended
     for driver in drivers:
@@ -392,7 +391,7 @@ def test_the_final_wait_ends() -> None:
     world.update("a")
     driver = Driver(world, "w")
     driver.settle()
-    assert [r.reason for r in driver.machine.refused] == [Reason.CLOSED]
+    assert [r.reason for r in driver.machine.round.refusals.named] == [Reason.CLOSED]
     world.pass_time(1000)
     assert isinstance(run(world)[-1], Finished)
 
@@ -450,6 +449,21 @@ def test_a_rejected_command_is_not_carried_out_later() -> None:
     assert len(answers) == 1
 
 
+@pytest.mark.parametrize("first", ["answer", "command"])
+def test_a_rejected_command_is_never_answered_again(first: str) -> None:
+    """In whatever order a worker is told of a command and its answer, and however often."""
+    world = World.of(min_clients=1)
+    machine = RoundMachine("w")
+    dance = Commanded(1, Command(federation=FEDERATION, action="dance", id="1"))
+    rejected = Rejected(federation=FEDERATION, command=1, detail="the action 'dance' is not known")
+    order: list[Event] = [rejected, dance] if first == "answer" else [dance, rejected]
+    for event in [*order, dance, Followed(world.control.head()), dance]:
+        assert machine.handle(event) == []
+    (reject,) = machine.handle(Commanded(2, dance.command))
+    assert isinstance(reject, Reject) and reject.record.command == 2
+    assert machine.handle(Commanded(2, dance.command)) == []
+
+
 def test_a_command_survives_a_lost_race() -> None:
     """A stop whose record was superseded by a competitor's round is carried out on the new head."""
     world = World.of(min_clients=1, rounds=2)
@@ -458,7 +472,7 @@ def test_a_command_survives_a_lost_race() -> None:
     slow, quick = Driver(world, "slow"), Driver(world, "quick")
     slow.sync()
     stop = Command(federation=FEDERATION, action="stop", id="1")
-    slow.pending += slow.machine.handle(Commanded(world.control.append(stop), stop))
+    slow.queue.feed([Commanded(world.control.append(stop), stop)])
     quick.machine.handle(Followed(world.control.head()))
     while not isinstance(lifecycle(world.control.reader().sync())[-1], Round):
         assert quick.step()
@@ -487,7 +501,7 @@ def test_an_unreducible_round_fails_the_run() -> None:
     world.update("a")
     driver = Driver(world, "w")
     driver.sync()
-    while driver.machine.phase != "closing":
+    while driver.machine.phase is not Phase.REDUCING:
         driver.step()
     (append,) = driver.machine.handle(Unreducible("the mean does not fit into float16"))
     assert append.record.detail == "the mean does not fit into float16"  # type: ignore[union-attr]
@@ -495,7 +509,7 @@ def test_an_unreducible_round_fails_the_run() -> None:
         driver.machine.handle(Unreducible("again"))
 
 
-@pytest.mark.parametrize("changes", [{"rules": Rules(mode="chaotic")}, {"strategy": Strategy(name="magic")}])
+@pytest.mark.parametrize("changes", [{"rules": Rules(mode="chaotic")}, {"strategy": StrategyChoice(name="magic")}])
 def test_unknown_modes_and_strategies_change_nothing(changes: dict[str, Any]) -> None:
     """A head that this version cannot run raises ConfigError and leaves the machine as it was."""
     machine, topic = RoundMachine("w"), Topic()
@@ -523,23 +537,28 @@ def test_illegal_events_in_every_phase() -> None:
             assert state_of(machine) == before
 
     record = Seen(9, 10**9, Tick(writer="w"))
-    refuses(Checked(1, None), Reduced(weights()), Unreducible("x"), Seen(-1, 0, None), Followed(world.control.head()))
-    while machine.phase != "checking":
+    refuses(
+        Checked(1, None),
+        Reduced(weights(), (), {}),
+        Unreducible("x"),
+        Seen(-1, 0, None),
+        Followed(world.control.head()),
+    )
+    while machine.phase is not Phase.CHECKING:
         driver.step()
-    refuses(record, Checked(0, None), Checked(2, None), Reduced(weights()), Unreducible("x"))
+    refuses(record, Checked(0, None), Checked(2, None), Reduced(weights(), (), {}), Unreducible("x"))
     driver.effect()
-    assert machine.phase == "closing"
+    assert driver.machine.phase is Phase.REDUCING
     refuses(record, Checked(1, None))
-    lost = driver.pending.copy()
+    lost = driver.pending
     stopped = successor(world.control.head(), Stopped, {"command": 1})
     world.control.append(stopped)
     driver.sync()
     assert lost and not driver.pending
-    refuses(record, Reduced(weights()), Unreducible("x"))
+    refuses(record, Reduced(weights(), (), {}), Unreducible("x"))
     world.control.append(successor(world.control.head(), Resumed, {"command": 2}))
     driver.sync()
-    while machine.phase != "checking":
-        driver.step()
+    driver.settle_until(Phase.CHECKING)
     world.control.append(successor(world.control.head(), Changed, {"command": 3, "rules": Rules(rounds=2)}))
     driver.sync()
     refuses(Checked(1, None))

@@ -10,14 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.aggregator.federation import Federation
-from mainstem import topics
-from mainstem.control import ControlReader, ControlTopic
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Command, Failed, Metrics, Opened, Progress, Reason, Rejected, Rules, Stopped, Tick, encode
-from mainstem.ports import Outgoing
+from mainstem.aggregator.federation import Federation
+from mainstem.protocol import topics
+from mainstem.protocol.control import ControlReader, ControlTopic
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import (
+    Command,
+    Failed,
+    Metrics,
+    Opened,
+    Progress,
+    Reason,
+    Rejected,
+    Rules,
+    Stopped,
+    Tick,
+    encode,
+)
+from mainstem.protocol.weights import Tensor
 from mainstem.rounds import machine as rounds_machine
-from mainstem.weights import Tensor
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import LightClient, head_tensors, open_federation, rounds_of
 
 
@@ -28,11 +40,11 @@ class HandClock:
         self.ms = 1_000_000
 
     def now_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.ms
 
     def elapsed_ms(self) -> int:
-        """See `ports.Clock`."""
+        """See `Clock`."""
         return self.now_ms()
 
 
@@ -210,6 +222,22 @@ def test_a_late_update_that_cannot_be_moved_is_refused(dtype: str) -> None:
     (refused,) = rounds[2].refused
     assert (refused.client, refused.reason) == ("b", Reason.NOT_FINITE)
     assert refused.detail == "tensor 't0', moved from version 1 to version 2, leaves the numbers of " + dtype
+
+
+def test_records_of_unknown_types_change_nothing(undisturbed: str) -> None:
+    """What a later version may say in either topic is read past: nothing is refused, and the bytes are the same."""
+    log, clock, federation, clients = make()
+    driver = Federation(log, federation, clock=clock, writer="w")
+    for _ in range(100):
+        for topic in (topics.aggregator_topic(federation), topics.control_topic(federation)):
+            log.append(topic, [Outgoing(b'{"schema":1,"type":"praise","client":"c0"}')])
+        driver.step(0)
+        for client in clients:
+            turn_of(client)
+    assert end(log, federation) == "finished"
+    rounds = rounds_of(log, federation)
+    assert rounds[-1].weights.sha256 == undisturbed
+    assert [(round_.refused, round_.refused_more) for round_ in rounds] == [((), {})] * 3
 
 
 def test_topics_follow_from_the_federation() -> None:

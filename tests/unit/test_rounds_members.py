@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from mainstem.client import superseded
-from mainstem.membership import LABELS_BYTES, NOTES_BYTES, REMEMBERED_BYTES, Roster
-from mainstem.messages import (
+from mainstem.client.machine import superseded
+from mainstem.protocol.messages import (
     Changed,
     ClientFailed,
     Command,
@@ -27,6 +26,7 @@ from mainstem.messages import (
     Snapshot,
     encode,
 )
+from mainstem.rounds.membership import LABELS_BYTES, NOTES_BYTES, REMEMBERED_BYTES, Roster
 from tests.support.machines import Driver, World, check_history
 from tests.vectors.examples import FEDERATION
 
@@ -86,7 +86,7 @@ def test_a_crowd_that_joins_and_leaves_is_forgotten() -> None:
     record = newest(world)
     assert [member.client for member in record.snapshot.members] == ["a"]
     assert len(encode(record)) < RECORD
-    assert len(driver.machine.roster.members) == 1
+    assert len(driver.machine.round.roster.members) == 1
 
 
 @pytest.mark.parametrize("mode", ["buffered", "async"])
@@ -103,7 +103,7 @@ def test_who_left_is_known_while_its_update_might_come_again(mode: str) -> None:
     assert [(m.client, m.status) for m in newest(world).snapshot.members] == [("a", "left"), ("b", "active")]
     world.send(joined("a", "2"))
     world.update("a", first)
-    assert settled(world).machine.refused[-1].reason == Reason.DUPLICATE
+    assert settled(world).machine.round.refusals.named[-1].reason == Reason.DUPLICATE
     world.send(Left(client="a", incarnation="2"))
     world.update("b")
     settled(world)
@@ -111,7 +111,7 @@ def test_who_left_is_known_while_its_update_might_come_again(mode: str) -> None:
     assert newest(world).snapshot.forgotten == first.base.seq
     world.send(joined("a", "3"))
     world.update("a", first)
-    assert settled(world).machine.refused[-1].reason == Reason.STALE
+    assert settled(world).machine.round.refusals.named[-1].reason == Reason.STALE
 
 
 def test_who_is_forgotten_cannot_be_counted_twice_after_a_rollback() -> None:
@@ -131,7 +131,7 @@ def test_who_is_forgotten_cannot_be_counted_twice_after_a_rollback() -> None:
     assert world.control.head().base.version == 0
     world.send(joined("a", "2"))
     world.update("a", first)
-    assert settled(world).machine.refused[-1].reason == Reason.DUPLICATE
+    assert settled(world).machine.round.refusals.named[-1].reason == Reason.DUPLICATE
 
 
 def test_the_largest_snapshot() -> None:
@@ -179,7 +179,7 @@ def test_evaluations_of_a_crowd_are_bounded() -> None:
         world.send(joined(f"visitor-{number}"))
         world.send(Left(client=f"visitor-{number}", incarnation="1", version=1, evaluation=measured))
     driver = settled(world)
-    assert len(driver.machine.evaluations) == 3
+    assert len(driver.machine.round.evaluations) == 3
 
 
 # ---------------------------------------------------------------- those who say nothing
@@ -200,7 +200,7 @@ def test_a_member_that_misses_deadlines_is_waited_for_no_longer() -> None:
     assert newest(world).closed.by == "deadline" and newest(world).version == 3
     assert [m.missed for m in newest(world).snapshot.members] == [0, 0, 3]
     driver = settled(world)
-    assert driver.machine.awaited == {"a", "b"}
+    assert driver.machine.round.roster.awaited == {"a", "b"}
     world.update("a")
     world.update("b")
     settled(world)
@@ -209,7 +209,7 @@ def test_a_member_that_misses_deadlines_is_waited_for_no_longer() -> None:
     world.send(Heartbeat(client="mute", incarnation="1", phase="training"))
     world.update("b")
     driver = settled(world)
-    assert newest(world).version == 4 and driver.machine.awaited == {"mute"}
+    assert newest(world).version == 4 and driver.machine.round.roster.awaited == {"mute"}
     tick(world, 100)
     assert newest(world).closed.by == "deadline" and newest(world).snapshot.members[2].missed == 1
 
@@ -228,7 +228,7 @@ def test_any_word_starts_the_count_anew(word: str) -> None:
         world.send(Heartbeat(client="slow", incarnation="1", phase="training"))
     deadlines(world, 1)
     assert newest(world).snapshot.members[2].missed == 1
-    assert "slow" in settled(world).machine.awaited
+    assert "slow" in settled(world).machine.round.roster.awaited
 
 
 def test_no_limit_waits_for_ever() -> None:
@@ -236,7 +236,11 @@ def test_no_limit_waits_for_ever() -> None:
     world = World.of(min_clients=3, quorum=2, rounds=9, deadline_ms=100, missed_limit=0)
     world.join("a", "b", "mute")
     deadlines(world, 6)
-    assert newest(world).snapshot.members[2].missed == 6 and settled(world).machine.awaited == {"a", "b", "mute"}
+    assert newest(world).snapshot.members[2].missed == 6 and settled(world).machine.round.roster.awaited == {
+        "a",
+        "b",
+        "mute",
+    }
 
 
 def test_a_round_below_its_quorum_counts_its_deadlines_and_still_says_who_is_missing() -> None:
@@ -246,7 +250,10 @@ def test_a_round_below_its_quorum_counts_its_deadlines_and_still_says_who_is_mis
     world.update("a")
     tick(world, 1000)
     driver = tick(world, 100)
-    assert [m.missed for m in driver.machine.roster.members] == [0, 2] and driver.machine.awaited == {"b"}
+    assert [m.missed for m in driver.machine.round.roster.members] == [
+        0,
+        2,
+    ] and driver.machine.round.roster.awaited == {"b"}
     tick(world, 100)
     tick(world, 5000)
     assert newest(world, Failed).detail.endswith("with 1 of 2 updates; missing: b")
@@ -307,7 +314,7 @@ def test_a_removed_member_is_gone_and_its_process_stays_out() -> None:
     driver = Driver(world, "w")
     driver.settle()
     assert newest(world, Changed).removed == "mute"
-    assert not driver.machine.time.started, "it wants a tick"
+    assert not driver.machine.round.time.started, "it wants a tick"
     tick(world, 1)
     record = newest(world)
     assert record.closed.by == "all" and record.version == 1
@@ -318,13 +325,13 @@ def test_a_removed_member_is_gone_and_its_process_stays_out() -> None:
     world.send(joined("mute", "1"))
     world.update("mute", incarnation="1")
     driver = settled(world)
-    assert [r.reason for r in driver.machine.refused] == [Reason.REMOVED] * 2
-    assert "start the client anew" in driver.machine.refused[0].detail
+    assert [r.reason for r in driver.machine.round.refusals.named] == [Reason.REMOVED] * 2
+    assert "start the client anew" in driver.machine.round.refusals.named[0].detail
     world.send(joined("mute", "2"))
     driver = settled(world)
-    assert driver.machine.roster.active == {"a", "b", "mute"}
+    assert driver.machine.round.roster.active == {"a", "b", "mute"}
     world.send(joined("mute", "1"))
-    assert settled(world).machine.refused[-1].reason == Reason.SUPERSEDED
+    assert settled(world).machine.round.refusals.named[-1].reason == Reason.SUPERSEDED
 
 
 def test_what_a_removed_member_had_sent_counts() -> None:
@@ -366,7 +373,7 @@ def test_a_removal_takes_place_where_it_did_whatever_follows_it() -> None:
     world.join("b", incarnation="2")
     order(world, "deadline", deadline_ms=5_000)
     tick(world, 1)
-    assert settled(world).machine.roster.active == {"a", "b", "c"}
+    assert settled(world).machine.round.roster.active == {"a", "b", "c"}
 
 
 def test_removals_that_cannot_be() -> None:
@@ -378,7 +385,7 @@ def test_removals_that_cannot_be() -> None:
     driver = tick(world, 1)
     rejected = [e.record.detail for e in world.control.reader().sync() if isinstance(e.record, Rejected)]
     assert rejected == ["a removal names the client that is to go"]
-    assert [m.client for m in driver.machine.roster.members] == ["a"]
+    assert [m.client for m in driver.machine.round.roster.members] == ["a"]
     order(world, "stop")
     order(world, "remove", client="a")
     settled(world)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mainstem.chain import Head
-from mainstem.messages import (
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import (
     Command,
     Failed,
     Heartbeat,
@@ -20,8 +20,8 @@ from mainstem.messages import (
     Selected,
     Selection,
 )
-from mainstem.modes import polynomial
 from mainstem.rounds import RoundMachine
+from mainstem.rounds.modes import polynomial
 from tests.support.chains import lifecycle, weights
 from tests.support.machines import Driver, World, state_of
 from tests.vectors.examples import FEDERATION
@@ -81,8 +81,11 @@ def test_one_update_for_each_client_and_base_for_ever() -> None:
     world.update("b")
     world.update("b", first)
     machine = machine_of(world)
-    assert [(r.client, r.reason) for r in machine.refused] == [("a", Reason.DUPLICATE), ("b", Reason.DUPLICATE)]
-    assert [accepted.client for accepted, _ in machine.accepted] == ["b"]
+    assert [(r.client, r.reason) for r in machine.round.refusals.named] == [
+        ("a", Reason.DUPLICATE),
+        ("b", Reason.DUPLICATE),
+    ]
+    assert [accepted.client for accepted, _ in machine.round.accepted] == ["b"]
 
 
 def test_too_old_a_base_is_stale() -> None:
@@ -94,7 +97,7 @@ def test_too_old_a_base_is_stale() -> None:
         world.update("b")
         run(world)
     world.update("c", first)
-    (refused,) = machine_of(world).refused
+    (refused,) = machine_of(world).round.refusals.named
     assert refused.reason == Reason.STALE and "2 commits before the head; max_staleness is 1" in refused.detail
 
 
@@ -153,7 +156,7 @@ def test_a_target_closes_and_stragglers_are_told() -> None:
     round_ = run(world)[-1]
     assert isinstance(round_, Round) and round_.closed.by == "target"
     world.update("c", first)
-    (refused,) = machine_of(world).refused
+    (refused,) = machine_of(world).round.refusals.named
     assert (refused.client, refused.reason) == (
         "c",
         Reason.STALE,
@@ -198,7 +201,7 @@ def test_nobody_counts_before_the_choice() -> None:
     world = World.of(min_clients=2, rounds=1, selection=Selection(name="uniform", params={"count": 1}))
     world.join("a")
     world.update("a")
-    assert [r.reason for r in machine_of(world).refused] == [Reason.NOT_SELECTED]
+    assert [r.reason for r in machine_of(world).round.refusals.named] == [Reason.NOT_SELECTED]
     world.join("b")
     head = asked(world)
     assert head.selected is not None
@@ -376,4 +379,4 @@ def test_a_successor_follows_the_choice(name: str) -> None:
     two.settle()
     chain = lifecycle(world.control.reader().sync())
     assert [type(r) for r in chain[1:]] == [Selected]
-    assert one.machine.head == two.machine.head and one.machine.accepted == two.machine.accepted == []
+    assert one.machine.head == two.machine.head and one.machine.round.accepted == two.machine.round.accepted == []

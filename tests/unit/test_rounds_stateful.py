@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mainstem.chain import Head
 from mainstem.errors import ProtocolError, RefusedError
-from mainstem.messages import (
+from mainstem.protocol.chain import Head
+from mainstem.protocol.messages import (
     Base,
     ClientFailed,
     Command,
@@ -22,10 +22,9 @@ from mainstem.messages import (
     Left,
     Metrics,
     Selection,
-    TensorSpec,
     Tick,
 )
-from mainstem.rounds import Checked, Close, Event, Followed, Reduced, Seen, Unreducible
+from mainstem.rounds import READING, Checked, Event, Followed, Phase, Reduced, Seen, Unreducible
 from tests.support.chains import weights
 from tests.support.machines import BAD, Driver, World, check_history, state_of
 from tests.vectors.examples import FEDERATION
@@ -143,9 +142,8 @@ class Rounds(RuleBasedStateMachine):
         """An update that is perhaps stale, of an unknown base, the second one, broken, of another model or process."""
         manifest = weights("e" * 64, 0, client, BAD if bad else "u")
         if other:
-            tensors = (TensorSpec(name="w", dtype="float64", shape=(2,)),)
             manifest = type(manifest)(
-                writer="w", update="u", tensors=tensors, chunks=manifest.chunks, nbytes=16, sha256=manifest.sha256
+                writer=client, update="u", chunks=manifest.chunks, nbytes=24, sha256=manifest.sha256
             )
         base = self.world.control.head().base if honest else base
         said: dict[str, Any] = {"number": number, "examples": examples, "incarnation": incarnation}
@@ -183,7 +181,7 @@ class Rounds(RuleBasedStateMachine):
     def take_turns(self, leaving: set[str], joining: set[str]) -> None:
         """Some go for good, others come in their place."""
         self.drivers[0].settle()
-        members = {member.client: member for member in self.drivers[0].machine.roster.members}
+        members = {member.client: member for member in self.drivers[0].machine.round.roster.members}
         for client in sorted(leaving & set(members)):
             self.world.send(Left(client=client, incarnation=members[client].incarnation))
         self.world.join(*sorted(joining - leaving))
@@ -249,7 +247,7 @@ class Rounds(RuleBasedStateMachine):
         restored = running.restored()
         assert state_of(restored.machine) == state_of(running.machine)
         assert not restored.pending
-        if running.next is not None and running.machine.phase in ("waiting", "open", "final"):
+        if running.next is not None and running.machine.phase in READING:
             twin = copy.deepcopy(running.machine)
             assert restored.machine.handle(running.next) == twin.handle(running.next)
             assert state_of(restored.machine) == state_of(twin)
@@ -263,14 +261,14 @@ class Rounds(RuleBasedStateMachine):
         if machine.head is not None:
             events.append(Followed(machine.head))
             events.append(Followed(self.first_head()))
-        if machine.phase not in ("waiting", "open", "final") or offset < machine.position:
+        if machine.phase not in READING or offset < machine.position:
             events.append(Seen(offset, 10**9, Tick(writer="x")))
-        if machine.phase != "checking":
+        if machine.phase is not Phase.CHECKING:
             events += [Checked(offset, None), Checked(offset, RefusedError("shape", "no"))]
         else:
             events.append(Checked(machine.position, None))
-        if not any(isinstance(effect, Close) for effect in self.drivers[which].pending):
-            events += [Reduced(weights()), Unreducible("no")]
+        if machine.phase is not Phase.REDUCING:
+            events += [Reduced(weights(), (), {}), Unreducible("no")]
         for event in events:
             before = state_of(machine)
             with pytest.raises(ProtocolError):
@@ -317,7 +315,7 @@ class Rounds(RuleBasedStateMachine):
                 self.command("resume", None)
                 continue
             machine = self.drivers[0].machine
-            active = sorted(machine.roster.active)
+            active = sorted(machine.round.roster.active)
             names = (active + [c for c in "abcd" if c not in active])[: rules.max_clients]
             if (rules.quorum or 0) > rules.max_clients:
                 return  # nobody can meet it

@@ -14,7 +14,7 @@ from tests.support.patience import PATIENCE
 ROOT = Path(__file__).resolve().parents[2]
 
 JOB = (2, "environment variable FEDERATED_MODEL_ID is missing")
-LOGGER = (1, "environment variable MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing")
+LOGGER = (2, "environment variable MAINSTEM_TOKEN (or MAINSTEM_TOKEN_FILE) is missing")
 SCRIPT = (0, "--bootstrap HOST:PORT")
 
 PROGRAMS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CODE = ("mainstem", "backend", "federated_training", "inject_scripts", "control_logger", "data_control_logger")
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-CONFINED = "federated_training/workshop_guest.py"
+CONFINED = "federated_training/workshop/guest.py"
 """What runs the source that people give, where it can do no harm."""
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError
-from mainstem.messages import Member, Selection
-from mainstem.selection import SELECTIONS, Chooser, make
+from mainstem.protocol.messages import Member, Selection
+from mainstem.rounds.selection import SELECTIONS, Chooser, make
 
 
 def chooser(name: str, **params: Any) -> Chooser:
@@ -88,12 +88,12 @@ def test_fractions_round_up(fraction: float, number: int) -> None:
         ("uniform", {}, "selection.params needs count or fraction"),
         ("uniform", {"count": 1, "fraction": 0.5}, "selection.params needs count or fraction"),
         ("uniform", {"many": 1}, "selection.params.many is not a parameter"),
-        ("speed", {"count": 0}, "selection.params.count must be"),
-        ("speed", {"count": True}, "selection.params.count must be"),
-        ("speed", {"count": 1.5}, "selection.params.count must be"),
-        ("data_size", {"fraction": 0}, "selection.params.fraction must be"),
-        ("data_size", {"fraction": "a"}, "selection.params.fraction must be"),
-        ("data_size", {"fraction": None}, "selection.params.fraction must be"),
+        ("speed", {"count": 0}, "selection.params.count is 0; it must be a whole number from 1 to 1000000"),
+        ("speed", {"count": True}, "selection.params.count is True; it must be"),
+        ("speed", {"count": 1.5}, "selection.params.count is 1.5; it must be"),
+        ("data_size", {"fraction": 0}, "selection.params.fraction is 0; it must be a number above 0 and at most 1"),
+        ("data_size", {"fraction": "a"}, "selection.params.fraction is 'a'; it must be"),
+        ("data_size", {"fraction": None}, "selection.params.fraction is None; it must be"),
         ("all", {"count": 3}, "selection.params must be empty"),
     ],
 )

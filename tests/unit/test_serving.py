@@ -14,16 +14,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federated_training.engine import TrainingError
+from federated_training.engines.engine import TrainingError
 from federated_training.serving.answering import Answerer
 from federated_training.serving.loop import Serving
 from mainstem.errors import ConfigError, LogError
-from mainstem.job_settings import JobSettings
-from mainstem.kafka.exchange import TooLongError
-from mainstem.manifest import Placement
-from mainstem.messages import InputSpec
-from mainstem.serving import Answer, Place, Question, ServingSpec, Tally, check_name, check_topic, samples_codec
-from mainstem.serving_manifest import deployment_manifest
+from mainstem.jobs.kubernetes.manifest import Placement
+from mainstem.jobs.kubernetes.settings import JobSettings
+from mainstem.kafka.client.exchange import TooLongError
+from mainstem.protocol.messages import InputSpec
+from mainstem.runtime.backoff import Backoff
+from mainstem.serving.kubernetes.manifest import deployment_manifest
+from mainstem.serving.spec import (
+    Answer,
+    AnswerTally,
+    Question,
+    RecordPlace,
+    ServingSpec,
+    check_name,
+    check_topic,
+    samples_codec,
+)
 
 SPEC = ServingSpec(
     name="digits",
@@ -48,7 +58,7 @@ def sums(x: Any) -> Any:
 
 
 def question(value: bytes | None, offset: int = 0, **more: Any) -> Question:
-    return Question(Place("ask", 0, offset), more.get("key"), value, more.get("headers", ()))
+    return Question(RecordPlace("ask", 0, offset), more.get("key"), value, more.get("headers", ()))
 
 
 def raw(*numbers: float) -> bytes:
@@ -117,8 +127,8 @@ def test_a_format_that_the_model_cannot_take_is_refused() -> None:
 @given(st.one_of(st.none(), st.text(max_size=40), st.binary(max_size=20).map(lambda b: b.decode("latin-1"))))
 def test_any_text_is_a_tally(text: str | None) -> None:
     """What another program left beside an offset counts as nothing."""
-    assert isinstance(Tally.parse(text), Tally)
-    assert Tally.parse(Tally(7, 2).text()) == Tally(7, 2)
+    assert isinstance(AnswerTally.parse(text), AnswerTally)
+    assert AnswerTally.parse(AnswerTally(7, 2).text()) == AnswerTally(7, 2)
 
 
 # ---------------------------------------------------------------- answers
@@ -243,15 +253,14 @@ def test_a_record_that_is_too_long_is_answered_without_what_is_too_long(tmp_path
     assert (tmp_path / "ready").exists() and exchange.closed
 
 
-def test_a_lost_connection_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_connection_is_followed_by_another() -> None:
     """After an error the exchange is closed and a new one is asked for."""
-    monkeypatch.setattr("federated_training.serving.loop._PAUSE_SECONDS", (0.0, 0.0))
     stop = threading.Event()
     asked = [question(raw(1, 0, 0, 0), 0)]
     first, second = Scripted(asked, threading.Event()), Scripted(asked, stop)
     first.broken = True
     connections = iter([first, second])
-    Serving(lambda: next(connections), answerer(), stop).run()
+    Serving(lambda: next(connections), answerer(), stop, pauses=Backoff(first=0.0)).run()
     assert first.closed and first.taken == [] and len(second.taken) == 1 and second.closed
 
 

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError, DecodeError
-from mainstem.messages import Announcement, Data, InputSpec, Topics
-from mainstem.streams import DataAnnouncement, StreamRange, misfit, parse_ranges
+from mainstem.protocol.messages import Announcement, Data, InputSpec, Topics
+from mainstem.streams.announcement import DataAnnouncement, StreamRange, misfit, parse_ranges
 
 BODY: dict[str, Any] = {
     "topic": "digits:0:0:500",

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from mainstem.clock import SystemClock
-from mainstem.memory_log import MemoryLog
-from mainstem.ports import Outgoing
-from mainstem.streams import parse_ranges
-from mainstem.survey import Standing, shortfall, survey
-from mainstem.topics import stream_spec
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.topics import stream_spec
+from mainstem.runtime.clock import SystemClock
+from mainstem.streams.announcement import parse_ranges
+from mainstem.streams.survey import Standing, shortfall, survey
+from mainstem.testing.memory_log import MemoryLog
 
 RANGES = parse_ranges("site:0:0:10")
 

@@ -6,26 +6,28 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from federated_training.config import Settings, stored_client_id
-from federated_training.dataset import Place, lot, split, split_by_place
-from federated_training.decoders import Decoder, Target
-from federated_training.stream import Stream, await_topics
-from mainstem.clock import SystemClock
+from federated_training.data.dataset import Place, lot, split, split_by_place
+from federated_training.data.decoders import Decoder
+from federated_training.data.stream import Stream, await_topics
+from federated_training.job.config import Settings, stored_client_id
 from mainstem.errors import ConfigError, DecodeError
-from mainstem.jobs import JobSpec
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import InputSpec
-from mainstem.ports import Outgoing
-from mainstem.topics import stream_spec
+from mainstem.jobs.compiling import input_of
+from mainstem.jobs.spec import JobSpec
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import InputSpec
+from mainstem.protocol.topics import stream_spec
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
 
 CONFIG = {"type": "float32", "data_type": "float32", "data_reshape": "4", "label_type": "float32", "label_reshape": "3"}
 SPARSE = "sparse_categorical_crossentropy"
-ONE_HOT = Target.of("categorical_crossentropy", (3,))
+ONE_HOT = input_of((4,), "float32", (3,), "categorical_crossentropy")
 
 
 def spec_of(topic: str = "stream", config: dict[str, str] | None = None, **more: Any) -> JobSpec:
@@ -51,7 +53,7 @@ def stream_of(records: list[Outgoing], partitions: int = 1) -> MemoryLog:
 
 def read(log: MemoryLog, spec: JobSpec, **more: Any) -> tuple[Any, Any]:
     """All samples of the stream."""
-    decoder = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT)
+    decoder = Decoder(spec, ONE_HOT)
     return Stream(log, spec, decoder).open(patience=0.0, **more)
 
 
@@ -71,7 +73,7 @@ def read(log: MemoryLog, spec: JobSpec, **more: Any) -> tuple[Any, Any]:
 def test_a_stream_that_does_not_fit_the_model_is_refused(config: dict[str, Any], model: InputSpec, says: str) -> None:
     """Shape, kind of number and labels are compared before anything is read."""
     with pytest.raises(ConfigError) as caught:
-        Decoder(spec_of(config=config), model, ONE_HOT)
+        Decoder(spec_of(config=config), msgspec.structs.replace(ONE_HOT, shape=model.shape, dtype=model.dtype))
     assert says in str(caught.value)
 
 
@@ -80,18 +82,18 @@ def test_other_widths_of_numbers_are_cast() -> None:
     for name in ("float64", "uint8", "int64"):
         spec = spec_of(config={"data_type": name})
         value = np.arange(4).astype(name).tobytes()
-        x, _, refused = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT).decode([(sample(1).key, value)])
+        x, _, refused = Decoder(spec, ONE_HOT).decode([(sample(1).key, value)])
         assert x.dtype == np.float32 and x.tolist() == [[0, 1, 2, 3]] and refused == []
 
 
 @pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", {"class_name": "SparseCategoricalCrossentropy"}])
 def test_labels_become_what_the_loss_takes(loss: object) -> None:
     """One-hot labels become indices for sparse losses, indices become one-hot for the others."""
-    sparse = Decoder(spec_of(), InputSpec(shape=(4,)), Target.of(loss, (3,)))
+    sparse = Decoder(spec_of(), input_of((4,), "float32", (3,), loss))
     _, y, _ = sparse.decode([(sample(2).key, sample(2).value)])  # type: ignore[list-item]
     assert y.tolist() == [2] and y.dtype == np.int32
     spec = spec_of(config={"label_type": "int32", "label_reshape": ""})
-    indexed = Decoder(spec, InputSpec(shape=(4,)), ONE_HOT)
+    indexed = Decoder(spec, ONE_HOT)
     _, y, refused = indexed.decode([(np.int32(n).tobytes(), sample(0).value) for n in (1, 3, -1)])  # type: ignore[misc]
     assert y.tolist() == [[0, 1, 0]] and [refusal.position for refusal in refused] == [1, 2]
 
@@ -105,7 +107,7 @@ def test_each_step_of_an_output_has_its_label(loss: str, *, hot: bool) -> None:
     """Class numbers or one-hot rows for each of five steps become what the loss compares (5, 3) with."""
     labels: Any = np.eye(3, dtype="f4")[STEPS] if hot else np.array(STEPS, "f4")
     spec = spec_of(config={"label_reshape": "5 3" if hot else "5"})
-    decoder = Decoder(spec, InputSpec(shape=(4,)), Target.of(loss, (5, 3)))
+    decoder = Decoder(spec, input_of((4,), "float32", (5, 3), loss))
     _, y, refused = decoder.decode([(label.tobytes(), sample(0).value) for label in labels])  # type: ignore[misc]
     assert refused == []
     assert y.tolist() == (STEPS if loss.startswith("sparse") else np.eye(3)[STEPS].tolist())
@@ -114,7 +116,7 @@ def test_each_step_of_an_output_has_its_label(loss: str, *, hot: bool) -> None:
 
 def test_a_step_s_label_that_is_no_class_is_left_out_and_named() -> None:
     """Neither the last class in the place of -1, nor an error that names no record."""
-    decoder = Decoder(spec_of(config={"label_reshape": "5"}), InputSpec(shape=(4,)), Target.of(SPARSE, (5, 3)))
+    decoder = Decoder(spec_of(config={"label_reshape": "5"}), input_of((4,), "float32", (5, 3), SPARSE))
     labels = [[0, 1, 2, 0, 1], [0, 3, 0, 0, 0], [0, 0, -1, 0, 0], [0.5, 0, 0, 0, 0]]
     keys = [np.array(label, "f4").tobytes() for label in labels]
     x, y, refused = decoder.decode([(key, sample(0).value) for key in keys])  # type: ignore[misc]
@@ -125,7 +127,7 @@ def test_a_step_s_label_that_is_no_class_is_left_out_and_named() -> None:
 
 def test_labels_of_a_binary_output_may_be_one_hot() -> None:
     """Two values for one output: the second one's share."""
-    decoder = Decoder(spec_of(config={"label_reshape": "2"}), InputSpec(shape=(4,)), Target.of("bce", (1,)))
+    decoder = Decoder(spec_of(config={"label_reshape": "2"}), input_of((4,), "float32", (1,), "bce"))
     keys = [np.array(label, "f4").tobytes() for label in ([1, 0], [0, 1])]
     _, y, refused = decoder.decode([(key, sample(0).value) for key in keys])  # type: ignore[misc]
     assert y.tolist() == [[0], [1]] and refused == []
@@ -133,7 +135,7 @@ def test_labels_of_a_binary_output_may_be_one_hot() -> None:
 
 def test_regression_takes_any_label_of_the_output_s_size() -> None:
     """Losses about numbers check the size alone."""
-    decoder = Decoder(spec_of(config={"label_reshape": ""}), InputSpec(shape=(4,)), Target.of("mse", (1,)))
+    decoder = Decoder(spec_of(config={"label_reshape": ""}), input_of((4,), "float32", (1,), "mse"))
     _, y, refused = decoder.decode([(np.float32(-7.5).tobytes(), sample(0).value)])  # type: ignore[list-item]
     assert y.tolist() == [[-7.5]] and refused == []
 
@@ -172,7 +174,7 @@ def test_a_bare_name_alone_takes_what_is_there_at_the_start() -> None:
     log = stream_of([sample(n) for n in range(3)], partitions=2)
     log.append("stream", [Outgoing(sample(9).value, key=sample(9).key, partition=1)])
     spec = spec_of()
-    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, spec, Decoder(spec, ONE_HOT))
     assert stream.open()[0][:, 0].tolist() == [0, 1, 2, 9]
     log.append("stream", [sample(5)])
     assert stream.refresh() is None
@@ -182,7 +184,7 @@ def test_an_incremental_stream_grows() -> None:
     """Only a stream announced as incremental is read again."""
     log = stream_of([sample(n) for n in range(3)])
     spec = spec_of(incremental=True)
-    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, spec, Decoder(spec, ONE_HOT))
     assert len(stream.open(at_least=3)[0]) == 3
     assert stream.refresh() is None
     log.append("stream", [sample(5)])
@@ -194,7 +196,7 @@ def test_exact_ranges_do_not_grow_whatever_is_announced() -> None:
     """`incremental` beside exact ranges, as OnlineFederatedRawSink announces them: read once, to their end."""
     log = stream_of([sample(n) for n in range(10)])
     spec = spec_of("stream:0:2:5", incremental=True, total_msg=3)
-    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, spec, Decoder(spec, ONE_HOT))
     assert stream.open()[0][:, 0].tolist() == [2, 3, 4]
     log.append("stream", [sample(5)])
     assert stream.refresh() is None and stream.records == 3
@@ -204,7 +206,7 @@ def test_a_topic_made_anew_is_another_stream() -> None:
     """At the start by the id that was announced, later by the one that was there at first."""
     log = stream_of([sample(n) for n in range(3)])
     growing = spec_of(incremental=True)
-    stream = Stream(log, growing, Decoder(growing, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, growing, Decoder(growing, ONE_HOT))
     stream.open()
     known = log.identify("stream")
     assert known is not None
@@ -223,7 +225,7 @@ def test_records_that_retention_took_unread_are_passed_over() -> None:
     """A stream that grows goes on behind them."""
     log = stream_of([sample(n) for n in range(3)])
     spec = spec_of(incremental=True)
-    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, spec, Decoder(spec, ONE_HOT))
     stream.open()
     log.append("stream", [sample(n) for n in range(3, 9)])
     log.delete_records("stream", 0, 7)
@@ -243,7 +245,7 @@ def test_bad_records_are_counted_and_left_out() -> None:
     ]
     log = stream_of([sample(0), *bad, sample(1)])
     spec = spec_of()
-    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, spec, Decoder(spec, ONE_HOT))
     assert stream.open()[0][:, 0].tolist() == [0, 1]
     assert (stream.records, stream.left_out.count) == (8, 6)
     with pytest.raises(DecodeError, match="of 6 records none could be used"):
@@ -263,7 +265,7 @@ def test_every_partition_gives_its_share_to_test() -> None:
         out = sample(number)
         log.append("stream", [Outgoing(out.value, key=out.key, partition=number % 3)])
     spec = spec_of("stream:0:0:100,stream:1:0:100,stream:2:0:100", total_msg=300)
-    stream = Stream(log, spec, Decoder(spec, InputSpec(shape=(4,)), ONE_HOT))
+    stream = Stream(log, spec, Decoder(spec, ONE_HOT))
     x, y = stream.open(patience=0.0)
     parts = split(x, y, stream.places, validation_rate=0.1, test_rate=0.1, seed=3)
     assert parts.test.y.sum(axis=0).tolist() == [10, 10, 10]
@@ -368,7 +370,7 @@ def test_settings_name_the_variable_that_is_wrong() -> None:
 def test_a_batch_of_which_no_record_can_be_read() -> None:
     """One-hot labels, and no sample left to have one: each record has its true reason."""
     decoder = Decoder(
-        spec_of(config={"label_reshape": "3"}), InputSpec(shape=(4,)), Target.of("categorical_crossentropy", (3,))
+        spec_of(config={"label_reshape": "3"}), input_of((4,), "float32", (3,), "categorical_crossentropy")
     )
     bad = np.full(4, np.nan, "f4").tobytes()
     x, y, refused = decoder.decode([(np.eye(3, dtype="f4")[0].tobytes(), bad)] * 2)

@@ -14,22 +14,25 @@ import msgspec
 import numpy as np
 import pytest
 
-from federated_training.config import Settings
-from federated_training.dataset import Dataset, Part
-from federated_training.engine import Progress, Trained, TrainingError
-from federated_training.loop import Job, JobFailed
-from mainstem import topics, updates
-from mainstem.clock import SystemClock
-from mainstem.control import ControlTopic
-from mainstem.errors import DecodeError, LogError
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import (
+from federated_training.data.dataset import Dataset, LabelledSamples
+from federated_training.engines.engine import Progress, TrainingError, TrainingResult
+from federated_training.job.config import Settings
+from federated_training.job.loop import JobFailed, TrainingJob
+from mainstem.aggregation.local import GradientHook
+from mainstem.errors import LogError
+from mainstem.lineage import read_history
+from mainstem.protocol import topics, updates
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import (
     Base,
     ClientFailed,
     Closed,
     Failed,
     Heartbeat,
+    InputSpec,
     Joined,
+    LearningRateSchedule,
     Left,
     Lifecycle,
     Member,
@@ -38,50 +41,59 @@ from mainstem.messages import (
     Round,
     Rules,
     Snapshot,
-    Strategy,
+    Stopped,
+    StrategyChoice,
+    Training,
     Update,
-    Weights,
-    decode_client,
     encode,
 )
-from mainstem.ports import Outgoing
-from mainstem.weights import Tensor
+from mainstem.protocol.weights import Tensor
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
+from tests.support import sent
 from tests.support.federations import open_federation
 from tests.support.patience import PATIENCE
 from tests.unit.test_training_data import sample, spec_of
 
 TENSORS: list[Tensor] = [np.arange(6, dtype="float32").reshape(2, 3), np.array(7, "float32")]
+LABELLED = InputSpec(shape=(1,), label_shape=(3,), classes=3)
 
 
 @dataclass
 class LightEngine:
     """Adds one to every tensor."""
 
-    log: Callable[[], Any]
-    opened: Opened
     tensors: Sequence[Tensor] = ()
-    output_shape: tuple[int, ...] = (3,)
     sample_dtype: str = "float32"
     trained: list[int] = field(default_factory=list)
+    given: list[tuple[GradientHook | None, float | None]] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
 
     def unfit(self, x: Any) -> list[tuple[int, str]]:
         """See `Engine`."""
         return []
 
-    def receive(self, weights: Weights) -> None:
+    def load(self, tensors: Sequence[Tensor]) -> None:
         """See `Engine`."""
-        self.tensors = updates.read(self.log(), self.opened.topics.data, weights)
+        self.tensors = tensors
 
-    def train(self, data: Dataset, base_seq: int, progress: Progress) -> Trained:
+    def train(
+        self,
+        data: Dataset,
+        base_seq: int,
+        progress: Progress,
+        hook: GradientHook | None = None,
+        rate: float | None = None,
+    ) -> TrainingResult:
         """See `Engine`."""
         progress(0.5)
         self.during()
         self.trained.append(base_seq)
+        self.given.append((hook, rate))
         metrics = Metrics(examples=len(data.training), values={"loss": 0.5})
-        return Trained([tensor + 1 for tensor in self.tensors], metrics, None, 0.01)
+        return TrainingResult([tensor + 1 for tensor in self.tensors], 1, metrics, None, 0.01)
 
-    def evaluate(self, part: Part) -> Metrics | None:
+    def evaluate(self, part: LabelledSamples, *, weighted: bool = False) -> Metrics | None:
         """See `Engine`."""
         return Metrics(examples=len(part), values={"loss": float(self.tensors[1])})
 
@@ -102,31 +114,28 @@ class World:
         topic: str = "stream:0:0:10",
         data: Callable[[], Any] | None = None,
         **more: Any,
-    ) -> Job:
+    ) -> TrainingJob:
         """A Job for it."""
         spec = spec_of(topic, validation_rate=0.2, config={"data_reshape": reshape}, **more)
         settings = Settings(
             spec=dataclasses.replace(spec, federation=self.federation), client="c1", patience=1.0, heartbeat=0.05
         )
 
-        def engine(log: Callable[[], Any], opened: Opened) -> LightEngine:
-            self.engines.append(LightEngine(log, opened, during=self.during))
+        def engine(opened: Opened) -> LightEngine:
+            self.engines.append(LightEngine(during=self.during))
             return self.engines[-1]
 
-        return Job(settings, connect or (lambda: self.log), data or (lambda: self.log), engine)
+        return TrainingJob(settings, connect or (lambda: self.log), data or (lambda: self.log), engine)
 
     def said(self, kind: type) -> list[Any]:
         """What clients have said of one kind, in order."""
-        topic = topics.aggregator_topic(self.federation)
-        found = []
-        for record in self.log.read(topic, 0, *self.log.bounds(topic, 0)):
-            try:
-                message = decode_client(record.value)
-            except DecodeError:
-                continue
-            if isinstance(message, kind):
-                found.append(message)
-        return found
+        return [message for _, message in sent.said(self.log, self.federation) if isinstance(message, kind)]
+
+    def tensors(self, update: Update) -> list[Tensor]:
+        """What an update carries: the whole model."""
+        opened = read_history(self.log, self.federation).opened
+        offset = next(record.offset for record, said in sent.said(self.log, self.federation) if said == update)
+        return sent.carried(self.log, opened, offset, update)
 
     def wait(self, kind: type, count: int = 1) -> list[Any]:
         """The records of one kind, once there are `count`."""
@@ -149,11 +158,11 @@ class World:
         def record(seq: int, prev: str, opened: Opened) -> Round:
             weights = updates.publish(
                 self.log, opened.topics.data, writer="a", update=f"v{number}",
-                specs=opened.weights.tensors, tensors=tensors,
+                specs=opened.tensors, tensors=tensors,
             )  # fmt: skip
             return Round(
                 federation=self.federation, seq=seq, prev=prev, round=number, version=number,
-                base=Base(seq=seq - 1, version=number - 1), strategy=Strategy(), accepted=(), weights=weights,
+                base=Base(seq=seq - 1, version=number - 1), strategy=StrategyChoice(), accepted=(), weights=weights,
                 snapshot=Snapshot(position=0, time_ms=0, members=tuple(members)),
                 closed=Closed(by="all", offset=0, time_ms=0),
                 opened_ms=0, writer="a",
@@ -162,21 +171,26 @@ class World:
         self.append(record)
 
 
-@pytest.fixture
-def world() -> World:
+def world_of(**chosen: Any) -> World:
     """Ten samples and a federation of two rounds."""
     log = MemoryLog(SystemClock())
     log.create_topics([topics.stream_spec("stream")])
     log.append("stream", [Outgoing(np.float32(number).tobytes(), key=sample(number).key) for number in range(10)])
-    federation = open_federation(log, TENSORS, Rules(rounds=2, min_clients=1))
+    federation = open_federation(log, TENSORS, Rules(rounds=2, min_clients=1), input=LABELLED, **chosen)
     return World(log, federation)
+
+
+@pytest.fixture
+def world() -> World:
+    """A run of fedavg."""
+    return world_of()
 
 
 def void(_: object) -> None:
     """Turn a value into none."""
 
 
-def start(job: Job) -> tuple[threading.Thread, list[BaseException]]:
+def start(job: TrainingJob) -> tuple[threading.Thread, list[BaseException]]:
     """The Job in a thread, and what it raises."""
     raised: list[BaseException] = []
 
@@ -191,6 +205,27 @@ def start(job: Job) -> tuple[threading.Thread, list[BaseException]]:
     return thread, raised
 
 
+@pytest.mark.parametrize("name", ["fedprox", "scaffold", "qfedavg"])
+def test_a_job_does_what_its_strategy_asks(name: str) -> None:
+    """The round's rate and the gradient hook reach the engine; steps, loss and groups stand in the update."""
+    schedule = LearningRateSchedule(params={"warmup": 1})
+    training = Training(optimizer="sgd", learning_rate=0.5, learning_rate_schedule=schedule)
+    world = world_of(strategy=StrategyChoice(name=name), training=training)
+    thread, raised = start(world.job())
+    (update,) = world.wait(Update)
+    world.append(lambda seq, prev, opened: Stopped(federation=world.federation, seq=seq, prev=prev, command=0))
+    thread.join(PATIENCE)
+    assert raised == [] and not thread.is_alive()
+    ((hook, rate),) = world.engines[0].given
+    assert rate == 0.25 and (hook is not None) == (name != "qfedavg") and update.steps == 1
+    assert update.loss == (7.0 if name == "qfedavg" else None)
+    assert sorted(update.extra) == (["scaffold_dc"] if name == "scaffold" else [])
+    carried = world.tensors(update)
+    floats = [tensor for tensor in TENSORS if tensor.dtype.kind == "f"]
+    for change, tensor in zip(carried[len(TENSORS) :], floats, strict=name == "scaffold"):
+        np.testing.assert_array_equal(change, np.full_like(tensor, -1 / 0.25))  # from x to x + 1, in a step of 0.25
+
+
 def test_two_rounds_and_the_final_evaluation(world: World) -> None:
     """The Job joins, trains each round from the committed weights, evaluates the final model and leaves."""
     thread, raised = start(world.job())
@@ -199,12 +234,12 @@ def test_two_rounds_and_the_final_evaluation(world: World) -> None:
     first = world.wait(Update)[0]
     assert first.base == Base(seq=0, version=0) and first.examples == 8
     assert first.report.evaluation.values == {"loss": 7.0} and first.report.evaluation.examples == 2
-    sent = updates.read(world.log, topics.aggregator_topic(world.federation), first.weights)
-    assert [tensor.tolist() for tensor in sent] == [(tensor + 1).tolist() for tensor in TENSORS]
-    world.commit(1, sent)
+    trained = world.tensors(first)
+    assert [tensor.tolist() for tensor in trained] == [(tensor + 1).tolist() for tensor in TENSORS]
+    world.commit(1, trained)
     second = world.wait(Update, 2)[1]
     assert second.base == Base(seq=1, version=1) and second.report.evaluation.values == {"loss": 8.0}
-    world.commit(2, updates.read(world.log, topics.aggregator_topic(world.federation), second.weights))
+    world.commit(2, world.tensors(second))
     thread.join(PATIENCE)
     assert raised == [] and not thread.is_alive()
     (left,) = world.said(Left)
@@ -228,18 +263,18 @@ def test_a_growing_stream_tells_its_newest_examples_and_leaks_none(world: World)
 
     train = LightEngine.train
 
-    def remember(engine: LightEngine, data: Dataset, base: int, progress: Progress) -> Trained:
+    def remember(engine: LightEngine, data: Dataset, *given: Any) -> TrainingResult:
         shares.append(len({float(x) for x in data.held_out.x[:, 0]} & seen))
         seen.update(float(x) for x in data.training.x[:, 0])
-        return train(engine, data, base, progress)
+        return train(engine, data, *given)
 
     grow()
     with mock.patch.object(LightEngine, "train", remember):
         thread, raised = start(world.job(topic="stream", incremental=True))
         for number in range(1, 3):
-            sent = world.wait(Update, number)[-1]
+            newest = world.wait(Update, number)[-1]
             grow()  # before the commit, so that the next round has them
-            world.commit(number, updates.read(world.log, topics.aggregator_topic(world.federation), sent.weights))
+            world.commit(number, world.tensors(newest))
         thread.join(PATIENCE)
     assert raised == [] and not thread.is_alive()
     told = [record.examples for record in world.said(Joined)]
@@ -402,7 +437,7 @@ def test_a_client_that_cannot_join_says_why(world: World) -> None:
 
 def test_weights_that_are_gone_for_good_end_the_job(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka answers, but holds no more what the head names: after some looks the federation is told."""
-    monkeypatch.setattr("federated_training.loop._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("federated_training.job.loop._PAUSE_SECONDS", 0.0)
     data = topics.data_topic(world.federation)
     world.log.delete_records(data, 0, world.log.bounds(data, 0)[1])
     thread, raised = start(world.job())

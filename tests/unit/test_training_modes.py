@@ -8,16 +8,16 @@ import time
 import numpy as np
 import pytest
 
-from federated_training.dataset import label_counts
-from mainstem import topics
-from mainstem.clock import SystemClock
-from mainstem.memory_log import MemoryLog
-from mainstem.messages import Base, Heartbeat, Joined, Rules, Selected, Selection, Update
-from mainstem.ports import Outgoing
+from federated_training.data.dataset import label_counts
+from mainstem.protocol import topics
+from mainstem.protocol.log import Outgoing
+from mainstem.protocol.messages import Base, Heartbeat, Joined, Rules, Selected, Selection, Update
+from mainstem.runtime.clock import SystemClock
+from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import open_federation
 from tests.support.patience import PATIENCE
 from tests.unit.test_training_data import sample
-from tests.unit.test_training_loop import TENSORS, World, start
+from tests.unit.test_training_loop import LABELLED, TENSORS, World, start
 
 
 def world_of(**rules: object) -> World:
@@ -25,7 +25,7 @@ def world_of(**rules: object) -> World:
     log = MemoryLog(SystemClock())
     log.create_topics([topics.stream_spec("stream")])
     log.append("stream", [Outgoing(np.float32(number).tobytes(), key=sample(number).key) for number in range(10)])
-    return World(log, open_federation(log, TENSORS, Rules(rounds=2, **rules)))  # type: ignore[arg-type]
+    return World(log, open_federation(log, TENSORS, Rules(rounds=2, **rules), input=LABELLED))  # type: ignore[arg-type]
 
 
 def test_a_late_update_is_uploaded_where_it_still_counts() -> None:

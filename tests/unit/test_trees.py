@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mainstem.trees import remove_tree
+from mainstem.runtime.trees import remove_tree
 
 
 def _nest(place: Path, depth: int, mode: int = 0o700) -> None:

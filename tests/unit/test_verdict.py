@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.launchers.verdict import LONGEST, failure, judge, needs_events
-from mainstem.ports import JobStatus
+from backend.launchers.jobs.verdict import LONGEST, failure, judge, needs_events
+from mainstem.jobs.launcher import JobStatus
 
 
 def job(condition: str | None = None, reason: str = "", **spec: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from federated_training import architecture
+from federated_training.engines.keras import architecture
 from federated_training.problems import FieldError
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from federated_training import confine, confine_calls, confine_filter, confine_seccomp
+from federated_training.workshop.sandbox import calls, confine, seccomp
+from federated_training.workshop.sandbox import filter as confine_filter
 from tests.support.patience import PATIENCE
 
 _PROBE = """
 import ctypes, fcntl, json, mmap, os, platform, resource, signal, socket, subprocess, sys, termios, threading
 from pathlib import Path
-from federated_training import confine, confine_calls
+from federated_training.workshop.sandbox import confine, calls as confine_calls
 outside, inside = Path(sys.argv[1]), Path(sys.argv[2])
 confine.enter([inside], seconds=20, file_bytes=1 << 20, memory=1 << 30, parent=os.getppid())
 libc = ctypes.CDLL(None, use_errno=True)
@@ -105,7 +106,7 @@ needs_landlock = pytest.mark.skipif(confine.why_not() is not None, reason=str(co
 def test_a_guest_whose_parent_is_gone_does_not_run(tmp_path: Path) -> None:
     """It would never be ended; a parent that is process 1, as in a container, is another matter."""
     program = (
-        "import sys; from pathlib import Path; from federated_training import confine\n"
+        "import sys; from pathlib import Path; from federated_training.workshop.sandbox import confine\n"
         "confine.enter([Path(sys.argv[1])], seconds=1, file_bytes=1, memory=1 << 30, parent=1)"
     )
     done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
@@ -146,7 +147,7 @@ _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 def _verdict(machine: str, number: int, *arguments: int, audit: int | None = None) -> int:
     """What the filter for process 77 returns, as the kernel would run it."""
     data = struct.pack("=iIQ6Q", number, audit or _AUDIT[machine], 0, *arguments, *[0] * (6 - len(arguments)))
-    steps = list(struct.iter_unpack("=HBBI", confine_seccomp.program(machine, 77)))
+    steps = list(struct.iter_unpack("=HBBI", seccomp.program(machine, 77)))
     at, word = 0, 0
     while True:
         code, yes, no, value = steps[at]
@@ -163,9 +164,9 @@ def _verdict(machine: str, number: int, *arguments: int, audit: int | None = Non
 def test_the_filter_allows_what_is_listed_and_nothing_else(machine: str) -> None:
     """On both architectures; new numbers and x32's do not exist, another architecture's calls are the end."""
     column = list(_AUDIT).index(machine)
-    assert len(confine_seccomp.program(machine, 77)) // 8 < 4096
-    listed = {numbers[column] for numbers in confine_calls.ALLOWED.values()}
-    judged = {name: numbers[column] for name, numbers in confine_calls.JUDGED.items()}
+    assert len(seccomp.program(machine, 77)) // 8 < 4096
+    listed = {numbers[column] for numbers in calls.ALLOWED.values()}
+    judged = {name: numbers[column] for name, numbers in calls.JUDGED.items()}
     for number in range(463):
         if number not in judged.values():
             assert _verdict(machine, number) == (_ALLOW if number in listed else _EPERM), number

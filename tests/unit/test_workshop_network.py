@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from federated_training import confine_network
-from federated_training.confine import ConfinementError
-from federated_training.confine_filter import supported
+from federated_training.workshop.sandbox import network
+from federated_training.workshop.sandbox.confine import ConfinementError
+from federated_training.workshop.sandbox.filter import supported
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(not supported(), reason="the filter is for 64-bit Linux")
@@ -44,7 +44,7 @@ CHILD = "print(json.dumps(tries()))"
 PARENT = """
 listener = socket.create_server(("127.0.0.1", 0))
 caller = socket.create_connection(listener.getsockname())
-from federated_training.confine_network import give_up_network
+from federated_training.workshop.sandbox.network import give_up_network
 give_up_network()
 own = tries()
 child = json.loads(subprocess.run([sys.executable, "-c", sys.argv[1]], capture_output=True, check=True).stdout)
@@ -77,7 +77,7 @@ def test_no_socket_of_any_kind_can_be_opened_and_what_is_open_works_on() -> None
 def test_the_server_gives_the_network_up_before_it_says_that_it_listens(tmp_path: Path) -> None:
     """So there is no run of the workshop in its container that has one."""
     path = tmp_path / "socket"
-    command = [sys.executable, "-m", "federated_training.workshop_server", "--socket", str(path)]
+    command = [sys.executable, "-m", "federated_training.workshop.server", "--socket", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         assert "listens at" in server.stderr.readline()
@@ -91,16 +91,13 @@ def test_the_server_gives_the_network_up_before_it_says_that_it_listens(tmp_path
 def test_where_it_cannot_be_given_up_nothing_is_served(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A sentence and exit code 1."""
-    from federated_training import workshop_server
+    """A sentence and exit code 1; the signals' handlers are as they were."""
+    from federated_training.workshop import server as workshop_server
 
-    monkeypatch.setattr(confine_network, "supported", lambda: False)
+    monkeypatch.setattr(network, "supported", lambda: False)
     with pytest.raises(ConfinementError):
-        confine_network.give_up_network()
+        network.give_up_network()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        assert workshop_server.main(["--socket", str(tmp_path / "socket")]) == 1
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    assert "error: The network can only be given up on 64-bit Linux" in capsys.readouterr().err
+    assert workshop_server.main(["--socket", str(tmp_path / "socket")]) == 1
+    assert handlers == {number: signal.getsignal(number) for number in handlers}
+    assert "The network can only be given up on 64-bit Linux" in capsys.readouterr().err

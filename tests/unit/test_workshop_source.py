@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from federated_training import confine, workshop, workshop_source
 from federated_training.problems import FieldError
-from federated_training.workshop_child import Allowance, Child, ChildLimits, Usage, crowded
-from federated_training.workshop_source import Guest
-from mainstem.processes import identity
-from mainstem.trees import remove_tree
+from federated_training.workshop import source, workshop
+from federated_training.workshop.child import Allowance, ChildLimits, ConfinedProcess, Usage, crowded
+from federated_training.workshop.sandbox import confine
+from federated_training.workshop.source import Guest
+from mainstem.runtime.processes import identity
+from mainstem.runtime.trees import remove_tree
 from tests.support.patience import until
 
 needs_landlock = pytest.mark.skipif(confine.why_not() is not None, reason=str(confine.why_not()))
@@ -70,17 +71,17 @@ def test_only_a_plain_file_is_an_answer(tmp_path: Path) -> None:
     """A directory, a link, a pipe, something too long and something that is no text are no answers."""
     answer, other = tmp_path / "answer.json", tmp_path / "other"
     answer.mkdir()
-    assert workshop_source._read_plain(answer, 9) is None
+    assert source._read_plain(answer, 9) is None
     answer.rmdir()
     other.write_text("{}")
     answer.symlink_to(other)
-    assert workshop_source._read_plain(answer, 9) is None
+    assert source._read_plain(answer, 9) is None
     answer.unlink()
     os.mkfifo(answer)
-    assert workshop_source._read_plain(answer, 9) is None
+    assert source._read_plain(answer, 9) is None
     for content, text in ((b"{}", "{}"), (b"x" * 10, None), (b"\xff", None)):
         other.write_bytes(content)
-        assert workshop_source._read_plain(other, 9) == text
+        assert source._read_plain(other, 9) == text
 
 
 def _refusal(guest: Guest) -> str:
@@ -145,7 +146,7 @@ def test_what_is_our_own_runs_unconfined_where_nothing_can_confine(tmp_path: Pat
     place = tmp_path / "place"
     place.mkdir()
     (place / "request.json").write_text(json.dumps({"imports": "", "code": code, "seed": 0}))
-    child = Child("workshop_guest", [place], _LIMITS, name="It", field="x", confined=False)
+    child = ConfinedProcess("workshop.guest", [place], _LIMITS, name="It", field="x", confined=False)
     child.ended()
     assert (tmp_path / "outside").exists() and "File too large" in (place / "answer.json").read_text()
 
@@ -154,10 +155,10 @@ def test_memory_stays_below_what_the_container_has(tmp_path: Path, monkeypatch: 
     """So that the kernel, which ends all of a container at once, never has to."""
     newer, older = tmp_path / "memory.max", tmp_path / "limit_in_bytes"
     monkeypatch.setattr(workshop, "_CONTAINER", (str(newer), str(older)))
-    assert workshop.Limits().keras().memory == 4 << 30
+    assert workshop.WorkshopLimits().keras().memory == 4 << 30
     newer.write_text("max\n")
     older.write_text(f"{2 << 30}\n")
-    assert workshop.Limits().keras().memory == workshop.Limits().source().memory == 3 << 29
+    assert workshop.WorkshopLimits().keras().memory == workshop.WorkshopLimits().source().memory == 3 << 29
 
 
 _OUTLIVING = """
@@ -170,8 +171,8 @@ time.sleep(600)
 _PARENT = f"""
 import sys, time
 from pathlib import Path
-from federated_training.workshop_child import ChildLimits
-from federated_training.workshop_source import Guest
+from federated_training.workshop.child import ChildLimits
+from federated_training.workshop.source import Guest
 guest = Guest({{"code": {_OUTLIVING!r}}}, 0, Path(sys.argv[1]), ChildLimits())
 time.sleep(600)
 """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from mainstem.messages import (
+from mainstem.protocol.messages import (
     Accepted,
     Announcement,
+    Audited,
     Base,
     Changed,
     ChunkRun,
@@ -39,7 +40,7 @@ from mainstem.messages import (
     Selected,
     Snapshot,
     Stopped,
-    Strategy,
+    StrategyChoice,
     TensorSpec,
     Tick,
     Topics,
@@ -57,6 +58,8 @@ SPECS = (
     TensorSpec(name="steps", dtype="int64", shape=()),
 )
 NBYTES = 44
+CARRIED = 36
+"""Bytes of what updates carry: all but the integer."""
 TOPICS = Topics(
     control=f"FED-{FEDERATION}-model_control_topic",
     data=f"FED-{FEDERATION}-model_data_topic",
@@ -64,11 +67,9 @@ TOPICS = Topics(
 )
 
 
-def manifest(writer: str, update: str, first: int, digest: str) -> Weights:
-    """A manifest of the example model whose three chunks begin at `first`."""
-    return Weights(
-        writer=writer, update=update, tensors=SPECS, chunks=(ChunkRun(0, first, 3),), nbytes=NBYTES, sha256=digest
-    )
+def manifest(writer: str, update: str, first: int, digest: str, nbytes: int = NBYTES) -> Weights:
+    """A manifest of the example model whose one chunk stands at `first`."""
+    return Weights(writer=writer, update=update, chunks=(ChunkRun(0, first, 1),), nbytes=nbytes, sha256=digest)
 
 
 def sequence() -> list[msgspec.Struct]:
@@ -82,10 +83,11 @@ def sequence() -> list[msgspec.Struct]:
         architecture='{"class_name": "Sequential"}',
         input=InputSpec(shape=(28, 28), dtype="float32", label_shape=(10,), label_dtype="float32"),
         training=Training(batch_size=16, epochs=2, learning_rate=0.001, seed=7),
-        strategy=Strategy(name="fedavg", params={"weighting": "examples"}),
+        strategy=StrategyChoice(name="fedavg", params={"weigh": "examples"}),
         rules=Rules(rounds=2, min_clients=2, quorum=2, deadline_ms=120_000),
         data=Data(min_data=100, restriction={"site": "north"}),
         topics=TOPICS,
+        tensors=SPECS,
         weights=manifest("backend", "version-0", 0, "0" * 64),
     )
     base = Base(seq=0, version=0)
@@ -101,7 +103,7 @@ def sequence() -> list[msgspec.Struct]:
         base=base,
         number=0,
         examples=450,
-        weights=manifest("site-a", "0-0-5f0c", 2, "a" * 64),
+        weights=manifest("site-a", "0-0-5f0c", 4, "a" * 64, CARRIED),
         report=report,
     )
     joined = Joined(
@@ -118,7 +120,7 @@ def sequence() -> list[msgspec.Struct]:
             offset=offset,
             sha256=digest * 64,
             record=sha256(encode(update)) if client == "site-a" else "d" * 64,
-            nbytes=NBYTES,
+            nbytes=CARRIED,
             base=base,
             number=0,
             examples=examples,
@@ -240,4 +242,15 @@ def sequence() -> list[msgspec.Struct]:
         page,
         paged,
         progress,
+        Audited(
+            id="5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c",
+            at_ms=1_700_000_000_000,
+            who="alice",
+            by="token",
+            token="#12 nightly job",
+            action="deployment.stop",
+            object=FEDERATION,
+            name="digits",
+            address="192.0.2.7",
+        ),
     ]

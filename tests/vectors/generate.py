@@ -3,7 +3,9 @@
 - `schema.json`: the JSON Schema of every record, by topic.
 - `records.json`: one example of every record type, as the very bytes that stand in a topic.
 - `refused.json`: records that every reader refuses, each with the reason.
-- `weights.json`: chunk records, their headers and values, and the manifest that names them.
+- `weights.json`: tensors, their chunk records with headers and values and the manifest that names them; and the one
+  record of an update that carries what changes of them.
+- `machines.json`: digests of small runs, which every machine must come to (`tests.vectors.machines`).
 
 They are the protocol's side of the bargain: a client in another language is right if it reads and writes these.
 """
@@ -20,9 +22,24 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mainstem.messages import SCHEMA, Announcement, ClientRecord, ControlRecord, encode, sha256
-from mainstem.weights import Tensor, chunks, digest, runs_of, size_of, specs_of
+from mainstem.protocol.chunks import chunks, runs_of
+from mainstem.protocol.exchange import Exchange, exchange_of
+from mainstem.protocol.messages import (
+    SCHEMA,
+    Announcement,
+    Audited,
+    Base,
+    ClientRecord,
+    ControlRecord,
+    Update,
+    encode,
+    sha256,
+)
+from mainstem.protocol.packing import pack
+from mainstem.protocol.updates import unsent
+from mainstem.protocol.weights import Tensor, digest, payload_bytes, payload_of, specs_of
 from tests.vectors.examples import sequence
+from tests.vectors.machines import digests
 
 HERE = Path(__file__).parent
 COMMAND = "python -m tests.vectors.generate"
@@ -34,6 +51,7 @@ def schema() -> dict[str, Any]:
     """The JSON Schema: what stands on which topic, each record type by name."""
     topics = {
         "announcement": Announcement,
+        "audit_record": Audited,
         "control_record": ControlRecord,
         "client_record": ClientRecord,
     }
@@ -117,18 +135,39 @@ def weights() -> dict[str, Any]:
             "headers": {name: value.decode() for name, value in chunk.headers("site-a", "0-0-5f0c")},
             "value_base64": base64.b64encode(chunk.data).decode(),
         }
-        for number, chunk in enumerate(chunks(list(named.values()), CHUNK_BYTES))
+        for number, chunk in enumerate(chunks(payload_of(named.values()), CHUNK_BYTES))
     ]
     return {
+        "tensors": msgspec.to_builtins(specs),
         "chunks": sent,
         "weights": {
             "writer": "site-a",
             "update": "0-0-5f0c",
-            "tensors": [{"name": s.name, "dtype": s.dtype, "shape": list(s.shape)} for s in specs],
             "chunks": msgspec.to_builtins(runs_of((0, FIRST_OFFSET + i) for i in range(len(sent)))),
-            "nbytes": sum(map(size_of, specs)),
+            "nbytes": payload_bytes(specs),
             "sha256": digest(specs, list(named.values())),
         },
+        "packed": packed(named, exchange_of(specs)),
+    }
+
+
+def packed(named: dict[str, Tensor], exchange: Exchange) -> dict[str, Any]:
+    """The record of an update that carries what changes of these tensors."""
+    carried = [list(named.values())[number] for number in exchange.carried]
+    (specs,) = exchange.payloads
+    update = Update(
+        client="site-a",
+        incarnation="5f0c",
+        base=Base(seq=0, version=0),
+        number=0,
+        examples=450,
+        weights=unsent(writer="site-a", update="0-0-5f0c", specs=specs, tensors=carried),
+    )
+    record = pack(update, b"".join(payload_of(carried)))
+    return {
+        "carried": list(exchange.carried),
+        "headers": {name: value.decode() for name, value in record.headers},
+        "value_base64": base64.b64encode(record.value or b"").decode(),
     }
 
 
@@ -140,12 +179,17 @@ def files() -> dict[str, str]:
         "weights.json": weights(),
         "refused.json": refused(),
     }
-    return {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in contents.items()}
+    return {name: written(content) for name, content in contents.items()}
+
+
+def written(content: Any) -> str:
+    """The text of a file."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> int:
     """Write them all."""
-    for name, text in files().items():
+    for name, text in {**files(), "machines.json": written(digests())}.items():
         (HERE / name).write_text(text, encoding="utf-8")
         print(f"{name}: {len(text)} characters")
     return 0

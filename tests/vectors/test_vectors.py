@@ -7,15 +7,28 @@ import hashlib
 import json
 import math
 import struct
-import zlib
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from mainstem.errors import DecodeError
-from mainstem.messages import ChunkRun, TensorSpec, Weights, decode_announcement, decode_client, decode_control, encode
-from mainstem.weights import Assembler, Limits, check_manifest
+from mainstem.protocol.chunks import Assembler, Limits, check_manifest
+from mainstem.protocol.exchange import check_update, exchange_of
+from mainstem.protocol.log import Record
+from mainstem.protocol.messages import (
+    TensorSpec,
+    Update,
+    Weights,
+    decode_announcement,
+    decode_audited,
+    decode_client,
+    decode_control,
+    encode,
+)
+from mainstem.protocol.packing import check_payload, decode
+from mainstem.protocol.weights import tensors_in
 from tests.vectors.generate import COMMAND, HERE, files, tensors
 
 SIZES = {"float16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
@@ -46,6 +59,8 @@ def test_records(record: dict[str, str]) -> None:
         if record["type"] == "announcement"
         else decode_client
         if record["type"] in clients
+        else decode_audited
+        if record["type"] == "audited"
         else decode_control
     )
     assert encode(decode(value)) == value
@@ -91,52 +106,69 @@ def test_the_schema_has_the_bounds(change: dict[str, Any]) -> None:
         jsonschema.Draft202012Validator(client).validate(update | change)
 
 
+def hashed(tensors: list[dict[str, Any]], payload: bytes) -> str:
+    """The digest of docs/protocol.md, and that the payload is just so long."""
+    whole, start = hashlib.sha256(), 0
+    for tensor in tensors:
+        size = math.prod(tensor["shape"]) * SIZES[tensor["dtype"]]
+        data = payload[start : start + size]
+        start += size
+        shape = ",".join(str(n) for n in tensor["shape"])
+        head = "\0".join([tensor["name"], tensor["dtype"], shape]).encode()
+        whole.update(str(len(head)).encode() + b":" + head + str(size).encode() + b":" + data)
+        if tensor["name"] == "dense/kernel":
+            assert struct.unpack("<12f", data) == tuple((i - 5.5) / 4 for i in range(12))
+        if tensor["name"] == "steps":
+            assert struct.unpack("<q", data) == (-2,)
+    assert start == len(payload)
+    return whole.hexdigest()
+
+
 def test_chunks_by_the_specification_alone() -> None:
     """docs/protocol.md, followed with nothing but the standard library, gives the published tensors and digest."""
     vector = load("weights.json")
     manifest = vector["weights"]
     records = {(c["partition"], c["offset"]): c for c in vector["chunks"]}
-    named = [records[p, first + i] for p, first, count in manifest["chunks"] for i in range(count)]
-    whole = hashlib.sha256()
-    total, place = 0, 0
-    for number, tensor in enumerate(manifest["tensors"]):
-        size = math.prod(tensor["shape"]) * SIZES[tensor["dtype"]]
-        data, index = b"", 0
-        while index == 0 or len(data) < size:
-            record = named[place]
-            value = base64.b64decode(record["value_base64"])
-            assert record["headers"] == {
-                "kind": "chunk",
-                "writer": manifest["writer"],
-                "update": manifest["update"],
-                "tensor": str(number),
-                "index": str(index),
-                "crc32": f"{zlib.crc32(value):08x}",
-            }
-            data, index, place = data + value, index + 1, place + 1
-        assert len(data) == size
-        shape = ",".join(str(n) for n in tensor["shape"])
-        head = "\0".join([tensor["name"], tensor["dtype"], shape]).encode()
-        whole.update(str(len(head)).encode() + b":" + head + str(size).encode() + b":" + data)
-        total += size
-        if tensor["name"] == "dense/kernel":
-            assert struct.unpack("<12f", data) == tuple((i - 5.5) / 4 for i in range(12))
-        if tensor["name"] == "steps":
-            assert struct.unpack("<q", data) == (-2,)
-    assert place == len(named) and total == manifest["nbytes"]
-    assert whole.hexdigest() == manifest["sha256"]
+    payload = b""
+    for index, place in enumerate((p, first + i) for p, first, count in manifest["chunks"] for i in range(count)):
+        value = base64.b64decode(records[place]["value_base64"])
+        assert records[place]["headers"] == {
+            "kind": "chunk",
+            "writer": manifest["writer"],
+            "update": manifest["update"],
+            "index": str(index),
+        }
+        payload += value
+    assert len(payload) == manifest["nbytes"] and hashed(vector["tensors"], payload) == manifest["sha256"]
+
+
+def test_a_packed_update_by_the_specification_alone() -> None:
+    """Its value is the payload of the tensors that updates carry, floats; its manifest stands in a header."""
+    vector = load("weights.json")
+    packed = vector["packed"]
+    floats = [n for n, tensor in enumerate(vector["tensors"]) if tensor["dtype"].startswith("float")]
+    assert packed["carried"] == floats and packed["headers"]["kind"] == "update"
+    manifest = json.loads(packed["headers"]["manifest"])["weights"]
+    payload = base64.b64decode(packed["value_base64"])
+    assert len(payload) == manifest["nbytes"] and "chunks" not in manifest
+    assert hashed([vector["tensors"][number] for number in floats], payload) == manifest["sha256"]
 
 
 def test_our_reader_takes_them() -> None:
     """Mainstem's own reader gives the same tensors."""
     vector = load("weights.json")
-    fields = vector["weights"]
-    specs = tuple(TensorSpec(name=t["name"], dtype=t["dtype"], shape=tuple(t["shape"])) for t in fields["tensors"])
-    weights = Weights(**(fields | {"tensors": specs, "chunks": tuple(ChunkRun(*run) for run in fields["chunks"])}))
-    check_manifest(weights, Limits(), specs)
-    assembler = Assembler(weights)
+    specs = msgspec.convert(vector["tensors"], tuple[TensorSpec, ...])
+    weights = msgspec.convert(vector["weights"], Weights)
+    check_manifest(weights, specs, Limits())
+    assembler = Assembler(weights, specs)
     for chunk in vector["chunks"]:
         headers = {name: value.encode() for name, value in chunk["headers"].items()}
         assembler.add(headers, base64.b64decode(chunk["value_base64"]))
-    for got, want in zip(assembler.finish(), tensors().values(), strict=True):
+    for got, want in zip(tensors_in(specs, assembler.payload()), tensors().values(), strict=True):
         assert got.dtype == want.dtype and got.shape == want.shape and got.tobytes() == want.tobytes()
+    headers = {name: value.encode() for name, value in vector["packed"]["headers"].items()}
+    record = Record("a", 0, 0, 0, None, base64.b64decode(vector["packed"]["value_base64"]), headers)
+    update, exchange = decode(record), exchange_of(specs)
+    assert isinstance(update, Update) and exchange.carried == tuple(vector["packed"]["carried"])
+    check_update(update, exchange, 1 << 20)
+    check_payload(update, exchange, record.value or b"")

@@ -1,5 +1,6 @@
 """Tables of the federations: what was asked for (deployment, outbox) and what the log says (the projection)."""
 
+from backend.deployments.models.acceptance import WitnessAcceptance
 from backend.deployments.models.deployment import (
     OPEN,
     Deployment,
@@ -32,4 +33,5 @@ __all__ = [
     "Round",
     "State",
     "Version",
+    "WitnessAcceptance",
 ]

@@ -10,8 +10,10 @@ from django.conf import settings
 from django.db import models
 
 from backend.catalog.models import Configuration, Model
-from mainstem.control import topics_of
-from mainstem.messages import Announcement, Data, InputSpec
+from mainstem.protocol.adapting import missing
+from mainstem.protocol.control import topics_of
+from mainstem.protocol.messages import Announcement, Data, InputSpec
+from mainstem.protocol.witness import Witness, objection
 
 if TYPE_CHECKING:
     from backend.deployments.models.runs import Member
@@ -48,7 +50,7 @@ class FederationId(models.Model):
 
 
 class Deployment(models.Model):
-    """A federation. `training`, `strategy`, `rules`, `data`, `input` are the protocol's objects of these names.
+    """A federation. `training`, `strategy`, `rules`, `data`, `input`, `adaptation` are the protocol's objects.
 
     Local ones come from a configuration; external ones were seen in the log only and have no catalog entry.
     Everything under "projection" is folded from control records and may be rebuilt at any time.
@@ -66,6 +68,7 @@ class Deployment(models.Model):
     rules = models.JSONField(default=dict)
     data = models.JSONField(default=dict)
     input = models.JSONField(default=dict)
+    adaptation = models.JSONField(default=dict)
     job = models.JSONField(default=dict)
     """The deployment's own `JobSettings`: how its Jobs run on a cluster, where that differs from the defaults."""
     revision = models.IntegerField(default=1)
@@ -87,6 +90,8 @@ class Deployment(models.Model):
     refolds = models.IntegerField(default=0)
     """How often the rows were made anew because a record came late; tells readers in memory that they are stale."""
     architecture = models.TextField(blank=True)
+    tensors = models.JSONField(default=list)
+    """Name, dtype and shape of each of the model's tensors, as `opened` has them."""
     round = models.IntegerField(default=0)
     version = models.IntegerField(default=0)
     head = models.JSONField(default=dict)
@@ -99,6 +104,10 @@ class Deployment(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     """Of the head version's tensors."""
     evaluation = models.JSONField(null=True)
+    personal = models.JSONField(null=True)
+    """What the clients measured at the end of their own models, in the place of the last version."""
+    personal_tensors = models.JSONField(default=list)
+    """The names of those that stay at each site: every version has version 0's in their place."""
     failures = models.JSONField(default=list)
     """`client` and `detail` of clients that gave up without being a member, as the newest progress tells."""
     trouble = models.TextField(blank=True)
@@ -109,6 +118,10 @@ class Deployment(models.Model):
     """What these rows told once and the log does not hold; empty where that never happened."""
     lost = models.TextField(blank=True)
     """Which of its topics Kafka does not have; empty where all are there."""
+    lost_count = models.BigIntegerField(default=0)
+    """How many lifecycle records were witnessed, where the log does not hold the newest of them; 0 where it does."""
+    lost_hash = models.CharField(max_length=64, blank=True)
+    """The sha256 of that one. Neither is made again with the rows: they tell what the log does not."""
     superseded = models.IntegerField(default=0)
     undecodable = models.IntegerField(default=0)
 
@@ -117,6 +130,11 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.federation})"
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Its id and name in records of who did what."""
+        return self.federation, self.name
 
     @property
     def announcement(self) -> Announcement:
@@ -143,6 +161,39 @@ class Deployment(models.Model):
     def lineage(self) -> frozenset[int]:
         """The versions that the run's model descends from; those that were rolled back are not among them."""
         return frozenset(self.head.get("lineage", ()))
+
+    @property
+    def chain_end(self) -> Witness | None:
+        """How many lifecycle records were folded, and the newest one's sha256; None where there are none."""
+        return Witness(count=self.head["seq"] + 1, hash=self.head["hash"]) if self.head else None
+
+    @property
+    def lost_end(self) -> Witness | None:
+        """What was witnessed and the log does not hold; None where it holds all."""
+        return Witness(count=self.lost_count, hash=self.lost_hash) if self.lost_count else None
+
+    def lose(self, witness: Witness | None) -> None:
+        """Note that the log does not hold the witness; None: that it holds all."""
+        self.lost_count = 0 if witness is None else witness.count
+        self.lost_hash = "" if witness is None else witness.hash
+
+    @property
+    def witness(self) -> Witness | None:
+        """The newest end of the log that was seen and that nobody has given up."""
+        return self.lost_end or self.chain_end
+
+    @property
+    def unwitnessed(self) -> str:
+        """The sentence about a log that has lost its tail, or has another one; empty where it has not."""
+        lost, end = self.lost_end, self.chain_end
+        if lost is None or self.doubt:  # in doubt the log is about to be read again
+            return ""
+        return f"{objection(self.federation, 0 if end is None else end.count, lost)}: until then no round is committed."
+
+    @property
+    def missing(self) -> str:
+        """What every version lacks, as a sentence without its full stop; empty where it lacks nothing."""
+        return missing(self.personal_tensors)
 
     @property
     def ended(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from backend.deployments.models.deployment import Deployment
-from mainstem.ports import Record
+from mainstem.protocol.log import Record
 
 
 class ControlRecord(models.Model):
@@ -56,6 +56,8 @@ class Version(models.Model):
     parent = models.IntegerField(null=True)
     sha256 = models.CharField(max_length=64, db_index=True)
     nbytes = models.BigIntegerField()
+    fetched = models.BigIntegerField(null=True)
+    """Bytes that a client fetches which has the parent: fewer, where versions travel as changes."""
     weights = models.JSONField()
     offset = models.BigIntegerField()
     created_ms = models.BigIntegerField()
@@ -87,9 +89,12 @@ class Round(models.Model):
     committed_ms = models.BigIntegerField()
     examples = models.BigIntegerField(default=0)
     accepted = models.IntegerField(default=0)
+    left_out = models.IntegerField(default=0)
+    """Of the accepted updates those that the round's strategy left out of its version."""
     refused = models.IntegerField(default=0)
     refused_more = models.JSONField(default=dict)
     evaluation = models.JSONField(null=True)
+    personal = models.JSONField(null=True)
     writer = models.CharField(max_length=100)
     offset = models.BigIntegerField()
     final = models.BooleanField(default=False)
@@ -103,14 +108,32 @@ class Round(models.Model):
     def __str__(self) -> str:
         return f"round {self.number} of {self.deployment_id}"
 
+    @property
+    def counted(self) -> int:
+        """How many updates are part of its version."""
+        return self.accepted - self.left_out
+
 
 class ClientRound(models.Model):
-    """One client's accepted update in a round, with what it measured. Seconds are wall time at the client."""
+    """One client's accepted update in a round, what the round's strategy decided about it, and what it measured.
+
+    `steps` are those of the client's optimizer in this training, `loss` is that of the base on the samples that it
+    trained on, where the strategy asks for it. Seconds are wall time at the client. `encoding_error` is the part of its
+    change that the encoding left for the next one, by L2 norms.
+    """
 
     round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="clients")
     client = models.CharField(max_length=64, db_index=True)
     examples = models.BigIntegerField()
+    steps = models.BigIntegerField(default=0)
+    loss = models.FloatField(null=True)
     coefficient = models.FloatField()
+    scale = models.FloatField(default=1)
+    """What its change was multiplied by before it counted."""
+    score = models.FloatField(null=True)
+    """What the strategy judged it by, where it judges."""
+    left_out = models.CharField(max_length=200, blank=True)
+    """Why the strategy left it out; empty for an update that counts."""
     sha256 = models.CharField(max_length=64)
     nbytes = models.BigIntegerField()
     offset = models.BigIntegerField()
@@ -120,8 +143,12 @@ class ClientRound(models.Model):
     training = models.JSONField(null=True)
     validation = models.JSONField(null=True)
     evaluation = models.JSONField(null=True)
+    """Of the base, on the client's own data."""
+    personal = models.JSONField(null=True)
+    """Of what the site had of its own in the base's place, on the same samples."""
     train_seconds = models.FloatField(default=0)
     upload_seconds = models.FloatField(default=0)
+    encoding_error = models.FloatField(null=True)
 
     class Meta:
         ordering = ["round_id", "client"]
@@ -162,6 +189,7 @@ class Member(models.Model):
     last_ms = models.BigIntegerField(default=0)
     detail = models.TextField(blank=True)
     evaluation = models.JSONField(null=True)
+    personal = models.JSONField(null=True)
 
     class Meta:
         ordering = ["client"]

@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from mainstem.streams import addressee
+from mainstem.streams.announcement import addressee
 
 
 def address(apps, schema_editor):

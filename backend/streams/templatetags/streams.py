@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 
 from backend.streams.models import DataSource
-from mainstem.streams import parse_ranges
+from mainstem.streams.announcement import parse_ranges
 
 register = template.Library()
 

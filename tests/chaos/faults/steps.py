@@ -39,7 +39,7 @@ def lethal(stage: PlatformStage, name: str, call: int, when: str, trace: Path) -
     """Start the part `name` so that it dies at that call of its log."""
     part = stage.parts[name]
     module, *options = part.command
-    if module == "backend.aggregator":
+    if module == "mainstem.aggregator":
         module = "tests.support.aggregator_process"
         options += ["--federation", stage.newest]
     options += ["--call", str(call), "--when", when, "--trace", str(trace)]

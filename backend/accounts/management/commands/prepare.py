@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from backend.config import database
+from backend.project import database
 
 PAUSE_SECONDS = 1.0
 LOCK_KEY = 0x6D61696E  # PostgreSQL's advisory locks are numbers: this one is ours

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
-from backend.config import database, soundness
+from backend.project import database, soundness
 
 TABLE_SECONDS = 60.0
 

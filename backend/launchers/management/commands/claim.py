@@ -11,9 +11,9 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from backend.accounts.management.commands.prepare import alone
-from backend.config.environment import secret, text
 from backend.launchers import lease
 from backend.launchers.models import Lease
+from backend.project.environment import secret, text
 
 START_SECONDS = 120.0
 """Until the platform's launcher renews the lease."""

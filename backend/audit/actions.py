@@ -1,0 +1,50 @@
+"""What is recorded, by name: `<kind of object>.<what was done>`. A name that is not here cannot be written."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ACTIONS: Final[dict[str, str]] = {
+    "session.begin": "logged in to the pages",
+    "session.fail": "gave a wrong password",
+    "session.end": "logged out",
+    "session.confirm": "gave their password again",
+    "session.close": "ended a session",
+    "token.create": "made a token",
+    "token.end": "ended a token",
+    "user.create": "made a user",
+    "user.change": "changed a user",
+    "user.delete": "deleted a user",
+    "model.create": "made a model",
+    "model.change": "changed a model's name or description",
+    "model.delete": "deleted a model",
+    "model.download": "downloaded a model with its initial weights",
+    "configuration.create": "made a configuration",
+    "configuration.change": "changed a configuration",
+    "configuration.delete": "deleted a configuration",
+    "deployment.create": "opened a federation",
+    "deployment.open": "had a federation written to Kafka",
+    "deployment.stop": "stopped a run",
+    "deployment.resume": "resumed a run",
+    "deployment.rollback": "rolled a run back",
+    "deployment.deadline": "changed the deadline of a run's rounds",
+    "deployment.remove": "put a client out of a run",
+    "deployment.witness": "brought a witness of a log's end",
+    "deployment.accept": "gave up what a log has lost",
+    "deployment.delete": "deleted a federation",
+    "version.download": "downloaded a version of a run's model",
+    "version.examine": "had a version examined",
+    "stream.announce": "announced a data stream",
+    "upload.create": "sent files of samples",
+    "upload.delete": "deleted files of samples",
+    "injection.create": "had samples injected",
+    "topic.delete": "deleted a topic",
+    "job.stop": "stopped a Job",
+    "job.retry": "started a Job again",
+    "inference.create": "deployed a version for inference",
+    "inference.scale": "changed the number of replicas",
+    "inference.end": "ended an inference",
+    "audit.download": "downloaded these records",
+    "call.refused": "asked for what their role or token does not allow",
+}
+"""Each with what its doer did, in words."""

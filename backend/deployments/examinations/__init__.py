@@ -1,0 +1,1 @@
+"""Versions examined against the log."""

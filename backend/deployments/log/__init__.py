@@ -1,0 +1,1 @@
+"""Deployments written to Kafka: the outbox, what opens a federation, the connections."""

@@ -1,0 +1,1 @@
+"""What a deployment would be, before it is opened."""

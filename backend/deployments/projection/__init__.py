@@ -1,0 +1,1 @@
+"""Records of the log folded into tables."""

@@ -1,0 +1,1 @@
+"""What control loggers bring: records of Kafka become rows of runs and streams."""

@@ -1,0 +1,1 @@
+"""Training Jobs: which stream trains for which federation, and their next steps."""

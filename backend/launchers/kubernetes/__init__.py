@@ -1,0 +1,1 @@
+"""Jobs and replicas on a cluster."""

@@ -1,0 +1,1 @@
+"""Jobs and replicas as processes of this machine."""

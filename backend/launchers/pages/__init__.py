@@ -1,0 +1,1 @@
+"""Pages of the Jobs, and of the streams that they train on."""

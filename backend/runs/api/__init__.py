@@ -1,0 +1,1 @@
+"""Deployments and results in the REST API."""

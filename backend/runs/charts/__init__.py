@@ -1,0 +1,1 @@
+"""Curves, grids and the flight recorder's tape."""

@@ -1,0 +1,1 @@
+"""A test bed of strategies against hostile clients: real digits, simulated sites, this project's own reducer."""

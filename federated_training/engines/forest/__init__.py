@@ -1,0 +1,1 @@
+"""Trains forests of boosted trees with XGBoost."""

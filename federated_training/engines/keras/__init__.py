@@ -1,0 +1,1 @@
+"""Keras: models from their configuration, training, metrics, state."""

@@ -1,0 +1,1 @@
+"""The workshop: models that people gave, opened and checked in confined processes."""

@@ -1,0 +1,1 @@
+"""From updates to a version: pure, block by block."""

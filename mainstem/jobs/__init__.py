@@ -1,0 +1,1 @@
+"""What a training Job is told, and the port of whoever runs it."""

@@ -1,0 +1,1 @@
+"""A Job as a manifest of Kubernetes."""

@@ -1,0 +1,1 @@
+"""A broker of our own: its jars, its Java, its storage, its process."""

@@ -1,0 +1,1 @@
+"""Our ports over Kafka's client library, and who may speak to it."""

@@ -1,0 +1,1 @@
+"""What a replica that answers with a version is told."""

@@ -1,0 +1,1 @@
+"""Replicas as manifests of Kubernetes."""

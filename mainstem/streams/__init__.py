@@ -1,0 +1,1 @@
+"""What a sample is, and which ones are meant: announcements, codecs, surveys."""
