@@ -105,9 +105,9 @@ class Steps:
 
 
 def every(calls: list[str]) -> Iterator[tuple[int, str]]:
-    """Each moment of each call; of a poll all moments are one."""
+    """Each moment of each call."""
     for number, call in enumerate(calls, 1):
-        for when in WHENS if call in ("append", "read") else ("before", "after") if call != "poll" else ("after",):
+        for when in WHENS if call in ("append", "read") else ("before", "after"):
             yield number, when
 
 

@@ -25,8 +25,8 @@ def die() -> None:
 class LethalLog:
     """Counts the calls of a log from 1; call `number` is the last one. `trace` gets a line `NUMBER CALL TOPIC` each.
 
-    A poll that brings nothing is no call, as nobody could tell how many there will be; for a poll all three moments are
-    after it. Within an append is after its first record was handed over, within a read before its last record.
+    Polls are no calls: how many there are is chance, and who dies after one leaves what dies before the next call does.
+    Within an append is after its first record was handed over, within a read before its last record.
     """
 
     def __init__(self, log: MessageLog, number: int, when: When, trace: TextIO | None = None) -> None:
@@ -36,7 +36,7 @@ class LethalLog:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)  # what is no call of the protocol, such as `close`
 
-    def count(self, call: str, topic: str) -> bool:
+    def _count(self, call: str, topic: str) -> bool:
         """One more call: whether it is the last one."""
         self._calls += 1
         if self._trace is not None:
@@ -44,7 +44,7 @@ class LethalLog:
         return self._calls == self._number
 
     def _around(self, call: str, topic: str, run: Any) -> Any:
-        last = self.count(call, topic)
+        last = self._count(call, topic)
         if last and self._when == "before":
             die()
         result = run()
@@ -54,7 +54,7 @@ class LethalLog:
 
     def append(self, topic: str, records: Iterable[Outgoing]) -> list[int]:
         """See `log.MessageLog`."""
-        last = self.count("append", topic)
+        last = self._count("append", topic)
         if last and self._when == "before":
             die()
         offsets = self._log.append(topic, self._some(records) if last and self._when == "within" else records)
@@ -71,7 +71,7 @@ class LethalLog:
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """See `log.MessageLog`."""
-        last = self.count("read", topic)
+        last = self._count("read", topic)
         if last and self._when == "before":
             die()
         for record in self._log.read(topic, partition, start, end):
@@ -89,27 +89,4 @@ class LethalLog:
     def cursor(self, topic: str, partition: int, start: int) -> Cursor:
         """See `log.MessageLog`."""
         cursor: Cursor = self._around("cursor", topic, lambda: self._log.cursor(topic, partition, start))
-        return LethalCursor(self, cursor, topic)
-
-
-class LethalCursor:
-    """A cursor whose polls count where they bring something."""
-
-    def __init__(self, lethal: LethalLog, cursor: Cursor, topic: str) -> None:
-        self._lethal, self._cursor, self._topic = lethal, cursor, topic
-
-    @property
-    def position(self) -> int:
-        """See `log.Cursor`."""
-        return self._cursor.position
-
-    def poll(self, timeout: float, limit: int = 500) -> list[Record]:
-        """See `log.Cursor`."""
-        records = self._cursor.poll(timeout, limit)
-        if records and self._lethal.count("poll", self._topic):
-            die()
-        return records
-
-    def close(self) -> None:
-        """See `log.Cursor`."""
-        self._cursor.close()
+        return cursor
