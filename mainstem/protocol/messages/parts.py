@@ -52,6 +52,8 @@ MOST_VALUES = 256
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 GroupName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}(?!\n)$")]
 ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}(?!\n)$")]
+PublicKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{43}(?!\n)$")]
+"""An Ed25519 public key: 32 bytes as base64url without padding."""
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
 Note = Annotated[str, msgspec.Meta(max_length=400)]
 """A sentence for people that goes with a member from record to record."""
@@ -285,6 +287,21 @@ class Selection(RecordPart, frozen=True, kw_only=True):
     params: dict[str, Json] = {}
 
 
+class SiteKey(RecordPart, frozen=True, kw_only=True):
+    """A site that may take part: its name, and the Ed25519 key that its clients sign with until that time (log time)."""
+
+    name: ClientId
+    key: PublicKey
+    until_ms: Count | None = None
+
+
+class Admission(RecordPart, frozen=True, kw_only=True):
+    """Who may take part: anyone (`open`), or clients whose records one of these sites has signed (`enrolled`)."""
+
+    mode: Literal["open", "enrolled"] = "open"
+    sites: tuple[SiteKey, ...] = ()
+
+
 MOST_CLIENTS = 1_000_000
 YEAR_MS = 31_536_000_000
 
@@ -390,6 +407,7 @@ class Rules(RecordPart, frozen=True, kw_only=True):
             asked=Asked(1, 1_000_000),
         ),
     ] = None
+    admission: Annotated[Admission, said("Admission", "Whose clients may take part.")] = Admission()
     missed_limit: Annotated[
         Count,
         said(

@@ -26,6 +26,7 @@ from mainstem.protocol.messages.parts import (
     Number,
     PageRef,
     Positive,
+    PublicKey,
     RecordId,
     RecordPart,
     Refused,
@@ -70,7 +71,8 @@ class Opened(Lifecycle, frozen=True, kw_only=True, tag="opened"):
     change without a gradient, such as BatchNorm's statistics: no server optimizer steps them. `frozen` are those of
     the float tensors that do not change at all: like integers and booleans, no update carries them. `personal` are the
     numbers of those that stay at each site: no update carries them either, and every version has version 0's.
-    `forest`: the model is one of trees, to which each round adds those of its updates.
+    `forest`: the model is one of trees, to which each round adds those of its updates. `platform` is the key that the
+    run's lifecycle records are signed with; without it they are not.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Opened(Lifecycle, frozen=True, kw_only=True, tag="opened"):
     adaptation: Adaptation = Adaptation()
     personal: tuple[Count, ...] = ()
     forest: Forest | None = None
+    platform: PublicKey | None = None
 
 
 class Round(Lifecycle, frozen=True, kw_only=True, tag="round"):
@@ -258,7 +261,10 @@ class Progress(Recorded, frozen=True, kw_only=True, tag="progress"):
 
 
 class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
-    """An open federation, for those who look for one. `revision` grows with every announcement."""
+    """An open federation, for those who look for one. `revision` grows with every announcement.
+
+    `platform` is the key that it and the run's lifecycle records are signed with; without it they are not.
+    """
 
     federation: str
     name: str
@@ -269,6 +275,7 @@ class Announcement(Recorded, frozen=True, kw_only=True, tag="announcement"):
     min_clients: int
     max_clients: int
     topics: Topics
+    platform: PublicKey | None = None
 
 
 class Audited(Recorded, frozen=True, kw_only=True, tag="audited"):
