@@ -288,7 +288,7 @@ class Selection(RecordPart, frozen=True, kw_only=True):
 
 
 class SiteKey(RecordPart, frozen=True, kw_only=True):
-    """A site that may take part: its name, and the Ed25519 key that its clients sign with until that time (log time)."""
+    """A site that may take part: its name, and the Ed25519 key that its clients sign with until then (log time)."""
 
     name: ClientId
     key: PublicKey
