@@ -61,7 +61,9 @@ class Plan:
 
 PLANS = {
     "rounds": Plan("rounds", quick="--rounds 2"),
+    "rounds-350MB": Plan("rounds", "--clients 3 --kilobytes 358400 --rounds 2", 3, quick="--kilobytes 3584"),
     "platform": Plan("platform", quick="--rest 1"),
+    "large": Plan("large", repeat=3, quick="--width 900"),
     "demo": Plan("demo", repeat=3),
     "grpc-250KB": Plan("against_flower", "--case 250KB --rounds 5", quick="--rounds 2", flower=True),
     "grpc-5MB": Plan("against_flower", "--case 5MB --rounds 3", quick="--rounds 1", flower=True),

@@ -60,19 +60,7 @@ def broker_start(directory: Path) -> float:
 def platform_start(home: Home, rest: float) -> tuple[float, float, dict[str, float]]:
     """Seconds to ready, seconds to stopped, megabytes by process."""
     begin = time.perf_counter()
-    log = home.root.with_suffix(".log")
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mainstem.cli", "up", "--port", str(free_port()), "--kafka-port", str(free_port())],
-            env={**os.environ, "MAINSTEM_HOME": str(home.root)},
-            stdout=out,
-            stderr=out,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only calls prctl)
-        )
-    while not _is_ready(home, process.pid):
-        if process.poll() is not None:
-            raise SystemExit(f"the platform ended with {process.returncode}:\n{log.read_text()}")
-        time.sleep(0.02)
+    process = start(home)
     ready = time.perf_counter() - begin
     used: dict[str, float] = {}
     if rest:
@@ -87,6 +75,24 @@ def platform_start(home: Home, rest: float) -> tuple[float, float, dict[str, flo
     process.send_signal(signal.SIGINT)
     process.wait(120)
     return ready, time.perf_counter() - begin, used
+
+
+def start(home: Home) -> subprocess.Popen[bytes]:
+    """The platform in that home, on free ports, ready."""
+    log = home.root.with_suffix(".log")
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mainstem.cli", "up", "--port", str(free_port()), "--kafka-port", str(free_port())],
+            env={**os.environ, "MAINSTEM_HOME": str(home.root)},
+            stdout=out,
+            stderr=out,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only calls prctl)
+        )
+    while not _is_ready(home, process.pid):
+        if process.poll() is not None:
+            raise SystemExit(f"the platform ended with {process.returncode}:\n{log.read_text()}")
+        time.sleep(0.02)
+    return process
 
 
 def _is_ready(home: Home, pid: int) -> bool:

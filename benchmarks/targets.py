@@ -50,6 +50,26 @@ def rounds(told: Told) -> Iterator[Row]:
     yield "a round of 10 clients with 250 KB that train nothing", "0.3 s", measured, later <= 0.3
 
 
+def large_rounds(told: Told) -> Iterator[Row]:
+    """Three light clients with a model of 350 MB."""
+    runs = told["runs"]
+    later, floor = mid(runs["rounds"], "later"), mid(runs["floor"], "first")
+    measured = f"{number(later / floor)} times ({cell(runs['rounds'], 'later')} s)"
+    yield (
+        "a round of 3 clients with 350 MB, beside the broker alone with its bytes",
+        "1.6 times",
+        measured,
+        (later / floor <= 1.6),
+    )
+
+
+def large(told: Told) -> Iterator[Row]:
+    """What the backend needs of memory for a model of 350 MB."""
+    runs = told["runs"]["large"]
+    for name, what in (("web", "the web server"), ("launchers", "the launcher")):
+        yield f"memory of {what}, a model of 350 MB", "400 MB", f"{cell(runs, name)} MB", mid(runs, name) <= 400
+
+
 def demo(told: Told) -> Iterator[Row]:
     """Seconds and the accuracy."""
     runs = told["runs"]["demo"]
@@ -154,8 +174,10 @@ def _grpc(case: str, factor: float, **encoded: float) -> Callable[[Told], Iterat
 
 ROWS: Mapping[str, Callable[[Told], Iterator[Row]]] = {
     "platform": platform,
+    "large": large,
     "demo": demo,
     "rounds": rounds,
+    "rounds-350MB": large_rounds,
     "grpc-250KB": _grpc("100 x 250 KB", 3, int8=5),
     "grpc-5MB": _grpc("100 x 5 MB", 2.2, int8=5, int4=8),
     "grpc-50MB": _grpc("10 x 50 MB", 3.5, int8=8),
