@@ -1,4 +1,4 @@
-"""A stage for faults: a broker of its own, and parts of the platform as processes that a test may hit."""
+"""A stage for faults: a Kafka of its own, and parts of the platform as processes that a test may hit."""
 
 from __future__ import annotations
 
@@ -41,21 +41,11 @@ class Part:
     process: subprocess.Popen[bytes]
 
 
-class Stage:
-    """One broker and what runs against it; everything dies with the test.
+class Parts:
+    """What runs against the Kafka at `servers`, and this test's own connection to it; everything dies with the test."""
 
-    `doors` names the parts that reach Kafka through a door of the network each (see `Ground`).
-    """
-
-    def __init__(self, directory: Path, doors: tuple[str, ...] = ()) -> None:
-        self.directory = directory
-        self.ground = Ground(directory, doors)
-        self.broker = self.ground.broker
-        try:
-            self.ground.start()
-        except BaseException:
-            self.ground.close()
-            raise
+    def __init__(self, directory: Path, servers: str) -> None:
+        self.directory, self.servers = directory, servers
         self.log = self._connect()
         self.parts: dict[str, Part] = {}
         self.newest = ""
@@ -63,7 +53,7 @@ class Stage:
         """Their environment, where it is no plain one."""
 
     def _connect(self) -> KafkaLog:
-        return KafkaLog(client_config(self.broker.bootstrap_servers), timeout=20)
+        return KafkaLog(client_config(self.servers), timeout=20)
 
     def reconnect(self) -> None:
         """Go on with another connection: the broker does not know this one's producer any more."""
@@ -98,8 +88,6 @@ class Stage:
 
     def pids(self, name: str) -> list[int]:
         """The part's processes, the first one first."""
-        if name == "kafka":
-            return [self.broker.process.pid] if self.broker.process is not None else []
         pid = self.parts[name].process.pid
         return [pid, *descendants(pid)]
 
@@ -110,9 +98,8 @@ class Stage:
                 os.kill(pid, number)
 
     def bootstrap(self, name: str) -> str:
-        """Where the part finds Kafka: at its door, if it has one."""
-        door = self.ground.doors.get(name)
-        return self.broker.bootstrap_servers if door is None else f"127.0.0.1:{door.port}"
+        """Where the part finds Kafka."""
+        return self.servers
 
     def aggregator(self, number: int = 0) -> str:
         """Start an aggregator worker; its name."""
@@ -197,4 +184,33 @@ class Stage:
             self.signal(name, signal.SIGKILL)
             part.process.wait()
         self.log.close()
+
+
+class Stage(Parts):
+    """Parts on one broker. `doors` names those that reach Kafka through a door of the network each (see `Ground`)."""
+
+    def __init__(self, directory: Path, doors: tuple[str, ...] = ()) -> None:
+        self.ground = Ground(directory, doors)
+        self.broker = self.ground.broker
+        try:
+            self.ground.start()
+        except BaseException:
+            self.ground.close()
+            raise
+        super().__init__(directory, self.broker.bootstrap_servers)
+
+    def pids(self, name: str) -> list[int]:
+        """See `Parts`; the broker is one too."""
+        if name == "kafka":
+            return [self.broker.process.pid] if self.broker.process is not None else []
+        return super().pids(name)
+
+    def bootstrap(self, name: str) -> str:
+        """Where the part finds Kafka: at its door, if it has one."""
+        door = self.ground.doors.get(name)
+        return super().bootstrap(name) if door is None else f"127.0.0.1:{door.port}"
+
+    def close(self) -> None:
+        """Kill everything, and the broker last."""
+        super().close()
         self.ground.close()

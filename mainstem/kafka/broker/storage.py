@@ -80,7 +80,7 @@ def format_data(data: Path) -> None:
     shutil.copytree(_template(), staging)
     meta = staging / "meta.properties"
     lines = meta.read_text().splitlines()
-    meta.write_text("".join((f"cluster.id={_uuid()}" if li.startswith("cluster.id=") else li) + "\n" for li in lines))
+    meta.write_text("".join((f"cluster.id={cluster_id()}" if li.startswith("cluster.id=") else li) + "\n" for li in lines))
     with contextlib.suppress(OSError):
         data.rmdir()  # an empty directory is no obstacle; anything else is refused below
     try:
@@ -108,7 +108,7 @@ def _template() -> Path:
             with tempfile.TemporaryDirectory(dir=cache) as work:
                 conf, data = Path(work, "server.properties"), Path(work, "data")
                 write_properties(conf, properties(data, 9092, 9093, {}))
-                tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", _uuid(), "-c", str(conf)]
+                tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(conf)]
                 done = subprocess.run(java.command() + tool, check=False, capture_output=True, text=True)
                 if done.returncode:
                     raise BrokerError(f"Kafka's storage tool failed: {(done.stderr or done.stdout)[-1000:].strip()}")
@@ -116,6 +116,6 @@ def _template() -> Path:
     return template
 
 
-def _uuid() -> str:
-    """Kafka's way to write a UUID: 22 characters of URL-safe base64, never beginning with a dash."""
+def cluster_id() -> str:
+    """A new one, as Kafka writes a UUID: 22 characters of URL-safe base64, never beginning with a dash."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)

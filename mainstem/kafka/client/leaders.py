@@ -15,6 +15,7 @@ _YOUNG = PASSING | {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
+    KafkaError._NOENT,  # no partition has a leader yet, as where several brokers must agree on one
 }
 
 PATIENCE = 1.0
