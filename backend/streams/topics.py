@@ -18,7 +18,16 @@ from mainstem.kafka.client.config import Config
 from mainstem.kafka.client.inspection import Inspection, inspect
 from mainstem.kafka.client.overview import TopicOverview, topic_overviews
 from mainstem.protocol.log import MessageLog
-from mainstem.protocol.topics import AUDIT, DATA_CONTROL, MODEL_CONTROL, federation_of, reserved
+from mainstem.protocol.topics import (
+    AUDIT,
+    DATA_CONTROL,
+    MODEL_CONTROL,
+    aggregator_topic,
+    control_topic,
+    data_topic,
+    federation_of,
+    reserved,
+)
 
 PATIENCE = 4.0
 """Seconds until a page says that Kafka is away."""
@@ -73,11 +82,11 @@ def purpose(name: str) -> str:
     federation = federation_of(name)
     if federation is not None:
         kinds = {
-            "model_control_topic": "the run itself: one record a round",
-            "model_data_topic": "global weights",
-            "aggregator_topic": "what clients send",
+            control_topic(federation): "the run itself: one record a round",
+            data_topic(federation): "global weights",
+            aggregator_topic(federation): "what clients send",
         }
-        return kinds.get(name.partition(f"{federation}-")[2], "of a federation")
+        return kinds.get(name, "of a federation")
     if name == MODEL_CONTROL:
         return "announcements of open federations"
     if name == DATA_CONTROL:

@@ -22,7 +22,7 @@ from mainstem.protocol.messages import (
     encode,
     sha256,
 )
-from mainstem.protocol.topics import CONTROL_RECORD_LIMIT, control_topic
+from mainstem.protocol.topics import CONTROL_RECORD_LIMIT, aggregator_topic, control_topic, data_topic
 
 PAGES_HELD = 4096
 """Pages of records that never came (their writer died) are forgotten beyond this many."""
@@ -204,9 +204,9 @@ def problem_of(record: ControlRecord | Lifecycle) -> str | None:
 def topics_of(federation: str) -> Topics:
     """Where a federation's records stand: no record's word is taken for it."""
     return Topics(
-        control=f"FED-{federation}-model_control_topic",
-        data=f"FED-{federation}-model_data_topic",
-        aggregator=f"FED-{federation}-aggregator_topic",
+        control=control_topic(federation),
+        data=data_topic(federation),
+        aggregator=aggregator_topic(federation),
     )
 
 

@@ -19,6 +19,13 @@ DATA_CONTROL = "FEDERATED_DATA_CONTROL_TOPIC"
 AUDIT = "FEDERATED_AUDIT_TOPIC"
 """Who did what to the platform, at the cloud's Kafka. The platform alone writes it, and reads it."""
 
+AGGREGATOR_PREFIX = "FEDERATED_AGGREGATOR_TOPIC-"
+"""With which the names of all aggregator topics begin, and no others: ACLs can say it, and so give clients the right to
+write these alone."""
+
+FEDERATION_PREFIX = "FED-"
+"""With which the names of all control and data topics begin, which clients read."""
+
 AGGREGATORS = "mainstem-aggregators"
 """The consumer group that shares the announcements out among the aggregators."""
 
@@ -32,6 +39,9 @@ CONTROL_RECORD_LIMIT = 900_000
 """Control records stay below 1 MB: whatever is longer is paged."""
 
 _ID = re.compile(r"[a-z0-9]{8}")
+_OF_A_FEDERATION = re.compile(
+    rf"{AGGREGATOR_PREFIX}(?P<clients>[a-z0-9]{{8}})|{FEDERATION_PREFIX}(?P<server>[a-z0-9]{{8}})-.*", re.DOTALL
+)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -95,24 +105,24 @@ def is_of_the_cloud(topic: str) -> bool:
 
 def control_topic(federation: str) -> str:
     """The federation's control topic: lifecycle records, commands, pages."""
-    return f"FED-{check_federation_id(federation)}-model_control_topic"
+    return f"{FEDERATION_PREFIX}{check_federation_id(federation)}-model_control_topic"
 
 
 def data_topic(federation: str) -> str:
     """The federation's global weights. Partition 0 has what clients fetch with each version; 1 what they fetch only
     when they join, and what the server keeps."""
-    return f"FED-{check_federation_id(federation)}-model_data_topic"
+    return f"{FEDERATION_PREFIX}{check_federation_id(federation)}-model_data_topic"
 
 
 def aggregator_topic(federation: str) -> str:
     """The clients' records: joined, heartbeat, chunks, updates, failed, left."""
-    return f"FED-{check_federation_id(federation)}-aggregator_topic"
+    return f"{AGGREGATOR_PREFIX}{check_federation_id(federation)}"
 
 
 def federation_of(topic: str) -> str | None:
     """The federation id in a per-federation topic's name, or None."""
-    parts = topic.split("-", 2)
-    return parts[1] if len(parts) == 3 and parts[0] == "FED" and _ID.fullmatch(parts[1]) else None
+    found = _OF_A_FEDERATION.fullmatch(topic)
+    return found and (found["clients"] or found["server"])
 
 
 _FOREVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}

@@ -240,7 +240,7 @@ def test_samples(client_of: Clients, admin: APIClient, log: MemoryLog, monkeypat
         "upload.create", "upload.create", "injection.create", "upload.delete", "injection.create",
         "stream.announce", "stream.announce",
     ]  # fmt: skip
-    left = "FED-zzzzzzzz-aggregator_topic"
+    left = "FEDERATED_AGGREGATOR_TOPIC-zzzzzzzz"
     monkeypatch.setattr(topics, "kept_because", lambda names: dict.fromkeys(names, ""))
 
     def broken(names: list[str]) -> None:

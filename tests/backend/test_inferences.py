@@ -127,7 +127,7 @@ def test_a_version_is_deployed_with_defaults(client_of: Callable[[str | None], A
         ({"input_topic": "a b"}, "input_topic"),
         ({"input_topic": "FEDERATED_DATA_CONTROL_TOPIC"}, "input_topic"),
         ({"input_topic": "same", "output_topic": "same"}, "output_topic"),
-        ({"output_topic": "FED-ddy6heod-aggregator_topic"}, "output_topic"),
+        ({"output_topic": "FEDERATED_AGGREGATOR_TOPIC-ddy6heod"}, "output_topic"),
         ({"output_topic": "x" * 260}, "output_topic"),
         ({"input_format": "XML"}, "input_format"),
         ({"input_config": "text"}, "input_config"),

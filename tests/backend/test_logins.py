@@ -196,7 +196,7 @@ def test_a_session_in_use_is_noted_now_and_then(user: Callable[[str], User]) -> 
         ("/deployments/ddy6heod/act/delete/", {"confirm": "ddy6heod"}),
         ("/deployments/ddy6heod/act/accept/", {"hash": "0" * 64, "why": "restored"}),
         ("/models/{model}/delete/", {}),
-        ("/topics/FED-zzzzzzzz-aggregator_topic/delete/", {}),
+        ("/topics/FEDERATED_AGGREGATOR_TOPIC-zzzzzzzz/delete/", {}),
         ("/users/{person}/delete/", {}),
         ("/users/{person}/", {"username": "the-viewer", "role": "admin"}),
         ("/users/new/", {"username": "eve", "role": "admin", "password": "a long passphrase"}),

@@ -206,7 +206,7 @@ def test_pictures_are_png() -> None:
         ("FEDERATED_MODEL_CONTROL_TOPIC", b"{}", "not understood"),
         ("FEDERATED_DATA_CONTROL_TOPIC", b'{"topic": "t", "input_format": "RAW", "input_config": {}}', "stream, RAW"),
         ("FED-ddy6heod-model_control_topic", b"\xff\xfe", "not understood"),
-        ("FED-ddy6heod-aggregator_topic", b"[" * 100_000, "not understood"),
+        ("FEDERATED_AGGREGATOR_TOPIC-ddy6heod", b"[" * 100_000, "not understood"),
         ("digits", b"\x00" * 3136, "record"),
         ("digits", "grüße".encode(), "record"),
     ],

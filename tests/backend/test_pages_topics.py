@@ -70,14 +70,14 @@ def test_list_and_messages(user: Callable[[str], Any], federation: str, real_log
 def test_guarded_deletion(user: Callable[[str], Any], federation: str, real_log: MessageLog) -> None:
     """Only what is over is deleted, only by an admin who types its name; all else says why it is kept."""
     topic = control_topic(federation)
-    real_log.create_topics([stream_spec("of-a-site"), stream_spec("FED-zzzzzzzz-aggregator_topic")])
+    real_log.create_topics([stream_spec("of-a-site"), stream_spec("FEDERATED_AGGREGATOR_TOPIC-zzzzzzzz")])
     browser = logged_in(User.objects.get(username="the-admin"))
     for name, reason in (
         (topic, "is opening: stop it first"),
         (MODEL_CONTROL, "every federation needs it"),
         (DATA_CONTROL, "every federation needs it"),
         ("of-a-site", "the site's own to delete"),
-        ("FED-zzzzzzzz-aggregator_topic", "is not known here"),
+        ("FEDERATED_AGGREGATOR_TOPIC-zzzzzzzz", "is not known here"),
     ):
         Deployment.objects.update(state=State.OPENING)
         assert reason in text(browser.post(f"/topics/{name}/delete/", {"confirm": name}, follow=True)), name
@@ -88,7 +88,7 @@ def test_guarded_deletion(user: Callable[[str], Any], federation: str, real_log:
         assert logged_in(user(role)).post(f"/topics/{topic}/delete/", {"confirm": topic}).status_code == 403
     assert "is deleted" in text(browser.post(f"/topics/{topic}/delete/", {"confirm": topic}, follow=True))
     FederationId.objects.create(id="zzzzzzzz", deleted_at="2026-01-01T00:00:00Z")
-    left = "FED-zzzzzzzz-aggregator_topic"
+    left = "FEDERATED_AGGREGATOR_TOPIC-zzzzzzzz"
     assert "is deleted" in text(browser.post(f"/topics/{left}/delete/", {"confirm": left}, follow=True))
 
 

@@ -94,7 +94,7 @@ def test_a_file_by_the_pages_without_scripts(user: Callable[[str], Any]) -> None
         "As the model will see it" in shown and "Adelie (2), Gentoo (2)" in shown and "data float32 of shape 1" in shown
     )
     assert "classes learnt from the words: sites that train together all say --classes Adelie,Gentoo" in shown
-    bad = browser.post(f"{page}inject/", form | {"topic": "FED-ddy6heod-aggregator_topic", "test_rate": "x"})
+    bad = browser.post(f"{page}inject/", form | {"topic": "FEDERATED_AGGREGATOR_TOPIC-ddy6heod", "test_rate": "x"})
     assert bad.status_code == 400 and "is not a topic for samples" in text(bad) and "A valid number" in text(bad)
     assert browser.post(f"{page}inject/", form | {"label_column": "none"}).status_code == 409
     assert browser.post(f"{page}inject/", form)["Location"] == "/datasources/"

@@ -148,5 +148,5 @@ def test_two_namespaces_train_one_model_and_keep_their_samples(api: Api, tmp_pat
             assert sightings(windows(samples[name]), records(f"localhost:{ports[name]}")).keys() == {f"{name}-data"}
         pieces = windows(sample for one in samples.values() for sample in one)
         cloud = list(records(KAFKA))
-        assert f"FED-{federation}-aggregator_topic" in {topic for topic, _ in cloud}
+        assert f"FEDERATED_AGGREGATOR_TOPIC-{federation}" in {topic for topic, _ in cloud}
         assert sightings(pieces, cloud) == {}

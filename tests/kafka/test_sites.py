@@ -173,7 +173,7 @@ def test_sites_train_one_model_and_keep_their_samples(
     assert sightings(pieces, iter(cloud)) == {}
     held = {topic for topic, _ in cloud}
     assert DATA_CONTROL not in held and {name for name in held if "digits" in name} == set()
-    assert sum(len(part) for topic, part in cloud if topic == f"FED-{federation}-aggregator_topic") > 784 * 16 * 4
+    assert sum(len(part) for topic, part in cloud if topic == f"FEDERATED_AGGREGATOR_TOPIC-{federation}") > 784 * 16 * 4
 
 
 def test_a_site_that_was_away_hears_of_everything_since(

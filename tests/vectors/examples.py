@@ -63,7 +63,7 @@ CARRIED = 36
 TOPICS = Topics(
     control=f"FED-{FEDERATION}-model_control_topic",
     data=f"FED-{FEDERATION}-model_data_topic",
-    aggregator=f"FED-{FEDERATION}-aggregator_topic",
+    aggregator=f"FEDERATED_AGGREGATOR_TOPIC-{FEDERATION}",
 )
 
 

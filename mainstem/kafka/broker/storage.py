@@ -80,7 +80,9 @@ def format_data(data: Path) -> None:
     shutil.copytree(_template(), staging)
     meta = staging / "meta.properties"
     lines = meta.read_text().splitlines()
-    meta.write_text("".join((f"cluster.id={cluster_id()}" if li.startswith("cluster.id=") else li) + "\n" for li in lines))
+    meta.write_text(
+        "".join((f"cluster.id={cluster_id()}" if li.startswith("cluster.id=") else li) + "\n" for li in lines)
+    )
     with contextlib.suppress(OSError):
         data.rmdir()  # an empty directory is no obstacle; anything else is refused below
     try:
