@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from msgspec import convert
+from msgspec import convert, to_builtins
 from rest_framework import status
 
 from backend.accounts.models import User
@@ -25,7 +25,7 @@ from backend.rest.problems import Problem
 from mainstem.errors import ConfigError
 from mainstem.jobs import compiling, forests
 from mainstem.protocol import adapting
-from mainstem.protocol.messages import Adaptation, TensorSpec, Training
+from mainstem.protocol.messages import Adaptation, Admission, TensorSpec, Training
 from mainstem.protocol.topics import check_federation_id, new_federation_id
 
 DEFINING = ("training", "strategy", "rules", "data", "input", "adaptation", "job")
@@ -170,10 +170,10 @@ def _reserve(asked: str | None) -> str:
             return made
 
 
-def restart(deployment: Deployment, user: User | None) -> Deployment:
+def restart(deployment: Deployment, user: User | None, admission: Admission) -> Deployment:
     """A new federation with the same model and parameters, which names this one as its parent.
 
-    Raises Problem, FieldError.
+    It admits whom `admission` says: some of those that the first one did may be revoked. Raises Problem, FieldError.
     """
     if deployment.model is None:
         raise Problem(
@@ -184,6 +184,7 @@ def restart(deployment: Deployment, user: User | None) -> Deployment:
     output = None if forest_of(deployment.model) is not None else deployment.model.output_shape
     check_settings(training, output, deployment.data["min_data"], rounds)
     objects = {name: getattr(deployment, name) for name in DEFINING}
+    objects["rules"] = {**deployment.rules, "admission": to_builtins(admission)}
     with transaction.atomic():
         return _open(
             name=deployment.name,

@@ -34,6 +34,7 @@ from backend.runs.api.witnesses import (
     answer,
 )
 from backend.runs.reasons.troubles import with_troubles
+from backend.sites import admission
 from mainstem.protocol.witness import Witness
 
 ID = r"[a-z0-9]{8}|[0-9]{1,7}"
@@ -188,7 +189,8 @@ class DeploymentViewSet(
     def restart(self, request: Request, id: str) -> Response:
         """Open a new federation with the same model and parameters, which names this one as its parent."""
         expect_nothing(request)
-        made = services.restart(self.get_object(), user_of(request))
+        deployment = self.get_object()
+        made = services.restart(deployment, user_of(request), admission.renewed(deployment.rules))
         return Response(DeploymentDetailSerializer(made).data, status.HTTP_201_CREATED)
 
     @staticmethod

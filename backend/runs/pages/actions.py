@@ -21,6 +21,7 @@ from backend.rest.serializers import Serializer
 from backend.runs.api.serializers import DeadlineSerializer, RollbackSerializer
 from backend.runs.api.witnesses import AcceptSerializer
 from backend.runs.pages.deployments import find
+from backend.sites import admission
 from mainstem.errors import MainstemError
 
 
@@ -61,7 +62,7 @@ def _resume(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
 
 
 def _restart(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
-    made = services.restart(deployment, user)
+    made = services.restart(deployment, user, admission.renewed(deployment.rules))
     return ("deployment-page", made.federation), f"Federation {made.federation} was opened with the same settings."
 
 
