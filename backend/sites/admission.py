@@ -17,7 +17,7 @@ from mainstem.protocol.messages import Admission
 
 MODES: Final = {
     "open": "open: anyone whom Kafka lets in",
-    "enrolled": "enrolled: only clients of the sites named here",
+    "enrolled": "enrolled: clients of enrolled sites alone",
 }
 DEFAULT: Final[Literal["open", "enrolled"]] = "open"
 """Of a run of which nothing is asked. `enrolled` is to be the default as soon as every Job, also one that is started by

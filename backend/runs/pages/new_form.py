@@ -99,9 +99,7 @@ class DeploymentForm(Form):
     )
     selection_by = choice("How many", [(name, field.title) for name, field in HOW_MANY.items()])
     selection_number = number("So many", "Such as 0.1, or 10.", required=True)
-    admission = forms.ChoiceField(
-        label="Who may take part", choices=list(admission.MODES.items()), widget=forms.RadioSelect
-    )
+    admission = forms.ChoiceField(label="Admission", choices=list(admission.MODES.items()), widget=forms.RadioSelect)
     sites = forms.MultipleChoiceField(
         label="Sites",
         help_text="None ticked: all that are enrolled when the run is opened.",
