@@ -28,6 +28,7 @@ ACTIONS: Final[dict[str, str]] = {
     "deployment.resume": "resumed a run",
     "deployment.rollback": "rolled a run back",
     "deployment.deadline": "changed the deadline of a run's rounds",
+    "deployment.admission": "changed whom a run admits",
     "deployment.remove": "put a client out of a run",
     "deployment.witness": "brought a witness of a log's end",
     "deployment.accept": "gave up what a log has lost",

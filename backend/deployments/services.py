@@ -203,10 +203,27 @@ def stop(deployment: Deployment, user: User | None) -> None:
     _command(deployment, user, action="stop")
 
 
-def resume(deployment: Deployment, user: User | None) -> None:
-    """Ask a stopped or failed run to go on, and announce it anew so that a worker looks; raises Problem."""
+@transaction.atomic
+def resume(deployment: Deployment, user: User | None, admission: Admission | None = None) -> None:
+    """Ask a stopped or failed run to go on, and announce it anew so that a worker looks; raises Problem.
+
+    `admission` is given where it is to admit others from then on.
+    """
     _require(deployment.state in (State.STOPPED, State.FAILED), deployment, "cannot be resumed")
     _command(deployment, user, action="resume")
+    if admission is not None:
+        _admit(deployment, admission, user)
+
+
+def admit(deployment: Deployment, admission: Admission, user: User | None) -> None:
+    """Ask the run to admit these from now on, and no others; raises Problem where it has ended."""
+    _require(not deployment.ended, deployment, "admits nobody else")
+    _admit(deployment, admission, user)
+
+
+def _admit(deployment: Deployment, admission: Admission, user: User | None) -> None:
+    told = ", ".join(site.name for site in admission.sites) or ("anyone" if admission.mode == "open" else "nobody")
+    _command(deployment, user, told, action="admission", admission=to_builtins(admission))
 
 
 def rollback(deployment: Deployment, version: int, user: User | None) -> None:
@@ -265,9 +282,9 @@ def _require(allowed: bool, deployment: Deployment, cannot: str) -> None:
         raise Problem(status.HTTP_409_CONFLICT, f"The run is {deployment.get_state_display()}; it {cannot}.")
 
 
-def _command(deployment: Deployment, user: User | None, **fields: Any) -> None:
+def _command(deployment: Deployment, user: User | None, told: str = "", **fields: Any) -> None:
     by = user.username if user is not None else ""
-    told = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "action")
+    told = told or ", ".join(f"{name} {value}" for name, value in fields.items() if name != "action")
     with recorded(f"deployment.{fields['action']}", deployment.identity, told):
         # the answer to an earlier command would look like one to this
         Deployment.objects.filter(pk=deployment.pk, detail__startswith=REJECTED).update(detail="")

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from rest_framework import status
 
-from backend.deployments.models import Deployment, State
+from backend.deployments.models import Deployment, OutboxKind, State
 from backend.rest.problems import Problem
 from backend.sites.models import Site
 from mainstem.protocol.messages import Admission
@@ -22,6 +22,8 @@ MODES: Final = {
 DEFAULT: Final[Literal["open", "enrolled"]] = "open"
 """Of a run of which nothing is asked. `enrolled` is to be the default as soon as every Job, also one that is started by
 hand, has its site's key; until then it would keep them out."""
+UNTIL: Final = "one that goes on is asked to put it out, a stopped one as soon as it is resumed"
+"""What becomes of runs that admit a site which is revoked."""
 OVER: Final = (State.FINISHED, State.DELETING)
 """Of runs that admit nobody any more; a stopped one may be resumed."""
 
@@ -64,6 +66,16 @@ def renewed(rules: Mapping[str, Any]) -> Admission:
     return _of(sites)
 
 
+def remaining(deployment: Deployment) -> Admission:
+    """Whom a run admits, or was last asked to, without those that are revoked."""
+    orders = deployment.outbox.filter(kind=OutboxKind.COMMAND, payload__action="admission").order_by("-id")
+    payload = orders.values_list("payload", flat=True).first()
+    wanted = admission_in(deployment.rules if payload is None else payload)
+    keys = [site.key for site in wanted.sites]
+    revoked = set(Site.objects.filter(key__in=keys).exclude(revoked_at=None).values_list("key", flat=True))
+    return msgspec.structs.replace(wanted, sites=tuple(site for site in wanted.sites if site.key not in revoked))
+
+
 def admission_in(rules: Mapping[str, Any]) -> Admission:
     """Whom a deployment's rules admit; of rules that are not known yet, anyone."""
     return msgspec.convert(rules.get("admission") or {}, Admission)
@@ -75,10 +87,21 @@ def shown(rules: Mapping[str, Any]) -> dict[str, Any]:
     return {"mode": admission.mode, "sites": [site.name for site in admission.sites]}
 
 
+def offered(deployment: Deployment) -> list[tuple[str, bool]]:
+    """The sites that a run may admit now, each with whether it does."""
+    keys = {site.key for site in admission_in(deployment.rules).sites}
+    return [(site.name, site.key in keys) for site in valid()]
+
+
 def admitting(site: Site) -> list[Deployment]:
     """The runs that are not over and admit this site's key, the newest first."""
-    rows = Deployment.objects.exclude(state__in=OVER).only("federation", "name", "state", "rules")
+    rows = Deployment.objects.exclude(state__in=OVER).defer("architecture")
     return [row for row in rows if any(one.key == site.key for one in admission_in(row.rules).sites)]
+
+
+def resuming(deployment: Deployment) -> Admission | None:
+    """Whom a run that is resumed is to admit, where some of those that it admits are revoked; else None."""
+    return remaining(deployment) if revoked_in(deployment) else None
 
 
 def revoked_in(deployment: Deployment) -> list[str]:
@@ -88,9 +111,6 @@ def revoked_in(deployment: Deployment) -> list[str]:
         return []
     gone = Site.objects.filter(key__in=keys).exclude(revoked_at=None)
     return [f"the site {site.name} is revoked, and this run still admits it: {UNTIL}" for site in gone]
-
-
-UNTIL: Final = "stop it, or put the site's clients out, if they are not to be trusted"
 
 
 def _of(sites: Sequence[Site]) -> Admission:

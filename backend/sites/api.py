@@ -50,7 +50,7 @@ class SiteViewSet(
     @extend_schema(request=RevocationSerializer, responses=SiteSerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
-        """For good. Runs that admit it go on doing so: the answer names them."""
+        """For good. Runs that admit it are asked to put it out: the answer names them."""
         site = self.get_object()
         form = RevocationSerializer(data=request.data)
         form.is_valid(raise_exception=True)

@@ -152,9 +152,7 @@ def site_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     if form.judged(revoke) is None:
         messages.error(request, " ".join(str(line) for lines in form.errors.values() for line in lines))
         return redirect("site-page", site.pk)
-    still = admission.admitting(site)
-    told = f"The site {site.name} is revoked: no run that is opened from now on admits it."
-    messages.success(request, f"{told} {len(still)} that is not over still does." if still else told)
+    messages.success(request, f"The site {site.name} is revoked: runs that admit it are asked to put it out.")
     return redirect("site-page", site.pk)
 
 

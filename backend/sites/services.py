@@ -16,7 +16,9 @@ from backend.accounts import login
 from backend.accounts.models import User
 from backend.audit.models import Means, Result
 from backend.audit.recording import note, recorded
+from backend.deployments import services as runs
 from backend.rest.problems import Problem
+from backend.sites import admission
 from backend.sites.models import Enrolment, Site
 from mainstem.errors import ConfigError
 from mainstem.protocol.enrolment import proves
@@ -135,11 +137,15 @@ def change(asked: BaseSerializer[Site]) -> Site:
 
 
 def revoke(site: Site, user: User, why: str) -> None:
-    """From now on no run that is opened admits it; raises Problem where it is revoked already."""
+    """From now on no run that is opened admits it, and those of ours that go on are asked to put it out; raises Problem
+    where it is revoked already."""
     with recorded("site.revoke", site, why):
         fields = {"revoked_at": timezone.now(), "revoked_by": user.get_username(), "revoked_why": why}
         if not Site.objects.filter(pk=site.pk, revoked_at=None).update(**fields):
             raise Problem(status.HTTP_409_CONFLICT, f"The site {site.name} is revoked already.")
+        for deployment in admission.admitting(site):
+            if not deployment.external and not deployment.ended:
+                runs.admit(deployment, admission.remaining(deployment), user)
 
 
 def _no_token(told: str) -> Problem:

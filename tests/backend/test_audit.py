@@ -71,6 +71,7 @@ WRITES: dict[tuple[str, str], str] = {
     ("post", "deployments/{id}/resume/"): "deployment.resume",
     ("post", "deployments/{id}/rollback/"): "deployment.rollback",
     ("post", "deployments/{id}/remove/"): "deployment.remove",
+    ("post", "deployments/{id}/admission/"): "deployment.admission",
     ("post", "deployments/{id}/witness/"): "deployment.witness",
     ("post", "deployments/{id}/witness/accept/"): "deployment.accept",
     ("post", "deployments/{id}/restart/"): "deployment.create",

@@ -60,6 +60,7 @@ MATRIX: dict[str, dict[str, frozenset[Any]]] = {
     "deployments/{id}/remove/": {"post": ACT},
     "deployments/{id}/restart/": {"post": ACT},
     "deployments/{id}/deadline/": {"post": ACT},
+    "deployments/{id}/admission/": {"post": ACT},
     "deployments/{id}/witness/": {"get": READ | LOGGER, "post": ADMIN},
     "deployments/{id}/witness/accept/": {"post": ADMIN},
     "results/": {"get": READ},

@@ -72,7 +72,28 @@ class NamesField(serializers.ListField):
         return super().to_internal_value(data)
 
 
-class DeploymentCreateSerializer(Serializer):
+class AdmissionChangeSerializer(Serializer):
+    """Whose clients may take part. `admission` becomes the protocol's."""
+
+    admission = serializers.ChoiceField(
+        list(admission.MODES),
+        required=False,
+        help_text=f"Whose clients may take part: anyone (open), or those of enrolled sites; {admission.DEFAULT} "
+        "without it.",
+    )
+    sites = NamesField(
+        child=serializers.CharField(max_length=64),
+        max_length=1000,
+        required=False,
+        help_text="Names of the sites that an enrolled run admits; without it all that are enrolled at this moment.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The sites by their keys."""
+        return attrs | {"admission": admission.admission_of(attrs.get("admission"), attrs.pop("sites", None))}
+
+
+class DeploymentCreateSerializer(AdmissionChangeSerializer):
     """A new deployment. Everything but `configuration` has a default; times are seconds."""
 
     foreign: ClassVar[kafka_ml.Names] = kafka_ml.DEPLOYMENTS
@@ -102,18 +123,6 @@ class DeploymentCreateSerializer(Serializer):
     loss = NameOrObjectField(required=False)
     metrics = NamesField(child=NameOrObjectField(), max_length=20, required=False)
     personal = NamesField(child=serializers.CharField(max_length=200), max_length=64, required=False)
-    admission = serializers.ChoiceField(
-        list(admission.MODES),
-        required=False,
-        help_text=f"Whose clients may take part: anyone (open), or those of enrolled sites; {admission.DEFAULT} "
-        "without it.",
-    )
-    sites = NamesField(
-        child=serializers.CharField(max_length=64),
-        max_length=1000,
-        required=False,
-        help_text="Names of the sites that an enrolled run admits; without it all that are enrolled when it is opened.",
-    )
     class_weight = serializers.DictField(child=serializers.FloatField(), required=False)
     job = JsonField(
         required=False,
@@ -132,11 +141,8 @@ class DeploymentCreateSerializer(Serializer):
         return own
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """One client trains once where it is not federated, whatever else is asked for.
-
-        `admission` becomes the protocol's.
-        """
-        attrs["admission"] = admission.admission_of(attrs.get("admission"), attrs.pop("sites", None))
+        """One client trains once where it is not federated, whatever else is asked for."""
+        attrs = super().validate(attrs)
         if attrs["federated"]:
             return attrs
         wrong = {name: attrs[name] for name in ALONE if attrs.get(name, 1) != 1}
