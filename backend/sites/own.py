@@ -13,11 +13,12 @@ from backend.audit.recording import note
 from backend.deployments.models import Deployment
 from backend.sites.models import Site
 from mainstem.errors import ConfigError
-from mainstem.protocol.signing import SigningKey
+from mainstem.protocol.signing import SigningKey, check_public
 from mainstem.runtime.site import site_of
 
 SITE_KEY: Final = "MAINSTEM_SITE_KEY_FILE"
 PLATFORM_KEY: Final = "MAINSTEM_PLATFORM_KEY_FILE"
+PLATFORM_PUBLIC: Final = "MAINSTEM_PLATFORM_KEY"
 USUAL: Final = "local"
 """The name of a platform's own site where MAINSTEM_SITE gives it none."""
 
@@ -34,7 +35,9 @@ def key_at(variable: str, environ: Mapping[str, str] = os.environ) -> SigningKey
 
 
 def platform_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """The public key that this platform signs with; None where it has none."""
+    """The public key that this platform signs with, by either variable; None where it has none. Raises ConfigError."""
+    if public := environ.get(PLATFORM_PUBLIC, "").strip():
+        return check_public(public)
     key = key_at(PLATFORM_KEY, environ)
     return None if key is None else key.public
 

@@ -322,8 +322,11 @@ def test_the_platforms_key_is_in_the_answer(client_of: Clients, tmp_path: Any, m
     key = SigningKey.generate()
     (tmp_path / "platform.key").write_bytes(key.pem())
     monkeypatch.setenv("MAINSTEM_PLATFORM_KEY_FILE", str(tmp_path / "platform.key"))
-    answer = enrol(token_for(client_of("operator"), "north"), SigningKey.generate())
-    assert answer.json()["platform"] == key.public
+    operator = client_of("operator")
+    assert enrol(token_for(operator, "north"), SigningKey.generate()).json()["platform"] == key.public
+    public = SigningKey.generate().public
+    monkeypatch.setenv("MAINSTEM_PLATFORM_KEY", public)
+    assert enrol(token_for(operator, "south"), SigningKey.generate()).json()["platform"] == public
 
 
 def test_streams_train_for_whom_the_allow_list_names(federation: str, user: Callable[[str], User]) -> None:
