@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.conf import settings
 from django.contrib.auth import authenticate
@@ -18,6 +20,8 @@ from backend.gate import peers
 from backend.site.speakers import address_of
 from mainstem.errors import MainstemError
 
+_Found = TypeVar("_Found")
+
 WIDER = 10
 """A name over all addresses, and an address over all names, may fail so many times more often. Beyond it each name
 has one wrong password an address: guessing many names from one address, or one name from many, is slow, and nobody
@@ -30,27 +34,36 @@ FORGOTTEN = 20
 class TooManyFailuresError(MainstemError):
     """The name failed too often from this address; `wait` is in seconds."""
 
-    def __init__(self, wait: int) -> None:
-        super().__init__(f"Too many wrong passwords: try again in {wait // 60 + 1} minutes.")
+    def __init__(self, wait: int, what: str = "passwords") -> None:
+        super().__init__(f"Too many wrong {what}: try again in {wait // 60 + 1} minutes.")
         self.wait = wait
 
 
 def check(request: HttpRequest, username: str, password: str) -> User | None:
-    """The user of that name and password, or None; raises TooManyFailuresError.
+    """The user of that name and password, or None; raises TooManyFailuresError."""
+    name = username.casefold()[:150]
+    user = guessed(request, name, lambda: authenticate(request, username=username, password=password))
+    if user is None:
+        _record(name)
+    return user if isinstance(user, User) else None
 
-    What was found out is told only where the count, which is locked meanwhile, allows one more wrong password: so
+
+def guessed(
+    request: HttpRequest, name: str, find: Callable[[], _Found | None], what: str = "passwords"
+) -> _Found | None:
+    """What `find` finds where somebody may be guessing, None where it is nothing; raises TooManyFailuresError.
+
+    What was found out is told only where the count, which is locked meanwhile, allows one more wrong guess: so
     guesses that are made at the same time learn no more than those made one after another.
     """
-    name, address = username.casefold()[:150], peers.household(address_of(request))
+    address = peers.household(address_of(request))
     if wait := _count(name, address):
-        raise TooManyFailuresError(wait)
-    user = authenticate(request, username=username, password=password)
-    found = user if isinstance(user, User) else None
+        raise TooManyFailuresError(wait, what)
+    found = find()
     if wait := _count(name, address, wrong=found is None, right=found is not None):
-        raise TooManyFailuresError(wait)
+        raise TooManyFailuresError(wait, what)
     if found is None:
         _forget()
-        _record(name)
     return found
 
 

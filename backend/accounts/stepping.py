@@ -27,15 +27,18 @@ from backend.site.forms import Form, secret
 GUARDED: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(("model-detail", "deployment-detail", "topic-detail", "user-detail"), frozenset({"DELETE"})),
     "user-detail": frozenset({"PUT", "PATCH", "DELETE"}),
-    **dict.fromkeys(("user-list", "own-token-list", "session-end", "deployment-accept"), frozenset({"POST"})),
+    **dict.fromkeys(
+        ("user-list", "own-token-list", "session-end", "deployment-accept", "site-revoke", "enrolment-list"),
+        frozenset({"POST"}),
+    ),
     **dict.fromkeys(
         ("model-delete", "topic-delete", "user-new-page", "user-page", "user-delete", "account-token-new",
-         "sessions-end"),
+         "sessions-end", "site-revoke-page", "enrolment-new-page"),
         frozenset({"POST"}),
     ),
 }  # fmt: skip
 """Addresses and methods: what deletes a model, a federation, a topic, a user, or gives up what a log has lost; what
-makes or changes logins; what ends everybody's sessions."""
+makes or changes logins, a site's among them; what ends everybody's sessions, and what ends a site."""
 GUARDED_ACTIONS: Final = frozenset({("deployment-act", "delete"), ("deployment-act", "accept")})
 
 

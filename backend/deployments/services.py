@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from msgspec import convert
+from msgspec import convert, to_builtins
 from rest_framework import status
 
 from backend.accounts.models import User
@@ -25,7 +25,7 @@ from backend.rest.problems import Problem
 from mainstem.errors import ConfigError
 from mainstem.jobs import compiling, forests
 from mainstem.protocol import adapting
-from mainstem.protocol.messages import Adaptation, TensorSpec, Training
+from mainstem.protocol.messages import Adaptation, Admission, TensorSpec, Training
 from mainstem.protocol.topics import check_federation_id, new_federation_id
 
 DEFINING = ("training", "strategy", "rules", "data", "input", "adaptation", "job")
@@ -170,10 +170,10 @@ def _reserve(asked: str | None) -> str:
             return made
 
 
-def restart(deployment: Deployment, user: User | None) -> Deployment:
+def restart(deployment: Deployment, user: User | None, admission: Admission) -> Deployment:
     """A new federation with the same model and parameters, which names this one as its parent.
 
-    Raises Problem, FieldError.
+    It admits whom `admission` says: some of those that the first one did may be revoked. Raises Problem, FieldError.
     """
     if deployment.model is None:
         raise Problem(
@@ -184,6 +184,7 @@ def restart(deployment: Deployment, user: User | None) -> Deployment:
     output = None if forest_of(deployment.model) is not None else deployment.model.output_shape
     check_settings(training, output, deployment.data["min_data"], rounds)
     objects = {name: getattr(deployment, name) for name in DEFINING}
+    objects["rules"] = {**deployment.rules, "admission": to_builtins(admission)}
     with transaction.atomic():
         return _open(
             name=deployment.name,
@@ -202,10 +203,27 @@ def stop(deployment: Deployment, user: User | None) -> None:
     _command(deployment, user, action="stop")
 
 
-def resume(deployment: Deployment, user: User | None) -> None:
-    """Ask a stopped or failed run to go on, and announce it anew so that a worker looks; raises Problem."""
+@transaction.atomic
+def resume(deployment: Deployment, user: User | None, admission: Admission | None = None) -> None:
+    """Ask a stopped or failed run to go on, and announce it anew so that a worker looks; raises Problem.
+
+    `admission` is given where it is to admit others from then on.
+    """
     _require(deployment.state in (State.STOPPED, State.FAILED), deployment, "cannot be resumed")
     _command(deployment, user, action="resume")
+    if admission is not None:
+        _admit(deployment, admission, user)
+
+
+def admit(deployment: Deployment, admission: Admission, user: User | None) -> None:
+    """Ask the run to admit these from now on, and no others; raises Problem where it has ended."""
+    _require(not deployment.ended, deployment, "admits nobody else")
+    _admit(deployment, admission, user)
+
+
+def _admit(deployment: Deployment, admission: Admission, user: User | None) -> None:
+    told = ", ".join(site.name for site in admission.sites) or ("anyone" if admission.mode == "open" else "nobody")
+    _command(deployment, user, told, action="admission", admission=to_builtins(admission))
 
 
 def rollback(deployment: Deployment, version: int, user: User | None) -> None:
@@ -264,9 +282,9 @@ def _require(allowed: bool, deployment: Deployment, cannot: str) -> None:
         raise Problem(status.HTTP_409_CONFLICT, f"The run is {deployment.get_state_display()}; it {cannot}.")
 
 
-def _command(deployment: Deployment, user: User | None, **fields: Any) -> None:
+def _command(deployment: Deployment, user: User | None, told: str = "", **fields: Any) -> None:
     by = user.username if user is not None else ""
-    told = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "action")
+    told = told or ", ".join(f"{name} {value}" for name, value in fields.items() if name != "action")
     with recorded(f"deployment.{fields['action']}", deployment.identity, told):
         # the answer to an earlier command would look like one to this
         Deployment.objects.filter(pk=deployment.pk, detail__startswith=REJECTED).update(detail="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,6 +50,7 @@ class ClusterOptions:
     limits: JobLimits
     owner: str
     secret: str | None
+    site: str | None
     environ: Mapping[str, str]
 
 
@@ -99,6 +100,7 @@ def _cluster(environ: Mapping[str, str]) -> ClusterOptions | None:
         limits=JobLimits.from_environ(environ),
         owner=own.name,
         secret=own.secret,
+        site=own.site_secret,
         environ={name: environ[name] for name in PASSED_ON if name in environ},
     )
 
@@ -150,7 +152,7 @@ def cluster_launcher(options: ClusterOptions) -> KubernetesLauncher:
     """Runs Jobs on the cluster; raises ClusterError where none is known."""
     from backend.launchers.kubernetes.launcher import KubernetesLauncher
 
-    return _on_cluster(KubernetesLauncher, options)
+    return _on_cluster(partial(KubernetesLauncher, site=options.site), options)
 
 
 def local_fleet() -> LocalFleet:

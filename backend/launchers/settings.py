@@ -64,3 +64,10 @@ class LauncherSettings(Struct, frozen=True):
         str | None,
         said("Secret", "The Secret with Kafka's client configurations.", variable="MAINSTEM_JOB_SECRET"),
     ] = None
+    site_secret: Annotated[
+        str | None,
+        said(
+            "Site's key", "The Secret with the key of this platform's site, as `site.key`: its Jobs sign with it.",
+            variable="MAINSTEM_JOB_SITE_SECRET",
+        ),
+    ] = None  # fmt: skip

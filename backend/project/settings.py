@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "backend.accounts",
     "backend.catalog",
     "backend.deployments",
+    "backend.sites",
     "backend.inference",
     "backend.ingest",
     "backend.streams",

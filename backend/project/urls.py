@@ -24,6 +24,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("backend.runs.api.urls")),
     path("", include("backend.inference.api_urls")),
     path("", include("backend.ingest.api_urls")),
+    path("", include("backend.sites.api_urls")),
     path("", include("backend.streams.api_urls")),
     path("", include("backend.launchers.api_urls")),
 ]
@@ -33,6 +34,7 @@ urlpatterns = [
     path("", include("backend.accounts.urls")),
     path("", include("backend.catalog.urls")),
     path("", include("backend.runs.urls")),
+    path("", include("backend.sites.urls")),
     path("", include("backend.streams.urls")),
     path("", include("backend.launchers.urls")),
     path("", include("backend.inference.urls")),

@@ -66,6 +66,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--secret", metavar="NAME", help="the Secret with Kafka's client configurations (default: MAINSTEM_JOB_SECRET)"
     )
     parser.add_argument(
+        "--site-secret", metavar="NAME", help="the Secret with the site's key (default: MAINSTEM_JOB_SITE_SECRET)"
+    )
+    parser.add_argument(
         "--client-config",
         metavar="KEY",
         default="client.properties",
@@ -137,7 +140,8 @@ def made(
     name = options.name or job_name(spec.federation, options.client)
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name is {name[:80]!r}; a Job's name has at most 63 of a-z, 0-9 and '-'")
-    return job_manifest(name, spec, settings, Placement(namespace, None, secret), environ=variables)
+    site = options.site_secret or environ.get("MAINSTEM_JOB_SITE_SECRET") or None
+    return job_manifest(name, spec, settings, Placement(namespace, None, secret, site), environ=variables)
 
 
 def text(manifest: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from mainstem.cli import (
     clients,
     demo,
     doctor,
+    enrol,
     export,
     inject,
     job_manifest,
@@ -55,6 +56,7 @@ class Subcommand(Protocol):
 COMMANDS: dict[str, Subcommand] = {
     "up": up,
     "demo": demo,
+    "enrol": enrol,
     "inject": inject,
     "status": status,
     "jobs": jobs,

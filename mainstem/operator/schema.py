@@ -31,12 +31,28 @@ _SHAPES: Final[Mapping[str, dict[str, Any]]] = {
 """What is no plain value; and what a backend that is newer than the definition may know more of."""
 
 
+_ADMISSION: Final[Mapping[str, dict[str, Any]]] = {
+    "admission": {
+        "type": "string",
+        "enum": ["open", "enrolled"],
+        "description": "Whose clients may take part: anyone, or those of enrolled sites.",
+    },
+    "sites": {
+        "type": "array",
+        "maxItems": 1000,
+        "items": {"type": "string", "maxLength": 64},
+        "description": "The sites that an enrolled run admits; without it all that are enrolled when it is opened.",
+    },
+}
+"""Whom a run admits: the rules have keys in the place of these names."""
+
+
 def properties() -> dict[str, dict[str, Any]]:
-    """The schemas by name, in the order of `PARAMETERS`."""
+    """The schemas by name, in the order of `PARAMETERS`; then whom the run admits."""
     return {
         name: _SHAPES.get(name, _plain(field)) | {"description": field.sentence if name in _NAMES else help_of(name)}
         for name, field in PARAMETERS.items()
-    }
+    } | dict(_ADMISSION)
 
 
 def _plain(field: Field) -> dict[str, Any]:

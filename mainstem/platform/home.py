@@ -73,6 +73,11 @@ class Home:
         return self.root / "blobs"
 
     @property
+    def site_key(self) -> Path:
+        """Of this platform's own site, unless MAINSTEM_SITE_KEY_FILE says otherwise (0600)."""
+        return self.root / "site.key"
+
+    @property
     def database(self) -> Path:
         """SQLite, unless DATABASE_URL says otherwise."""
         return self.root / "db.sqlite3"

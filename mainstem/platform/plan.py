@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mainstem.errors import ConfigError
+from mainstem.platform import site_key
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home
 from mainstem.runtime import endpoints
@@ -59,6 +60,7 @@ def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str
         "MAINSTEM_HOME": str(home.root),
         "MAINSTEM_API": addresses.web,
         "MAINSTEM_LOG_STREAM": "off",
+        site_key.VARIABLE: inherited.get(site_key.VARIABLE) or str(home.site_key),
         "DATABASE_URL": inherited.get("DATABASE_URL") or home.database_url,
         "PYTHONUNBUFFERED": "1",
     }

@@ -21,7 +21,7 @@ from mainstem.kafka.broker.prepare import prepare
 from mainstem.kafka.client.config import client_config
 from mainstem.kafka.client.door import knock
 from mainstem.kafka.client.log import KafkaLog
-from mainstem.platform import plan, secret_settings
+from mainstem.platform import plan, secret_settings, site_key
 from mainstem.platform.children import BrokerChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.plan import Addresses
@@ -131,6 +131,8 @@ class Platform:
         if last is not None:
             self._end_leftovers(last)
         secrets = secret_settings.load_or_make(self.home.settings)
+        if not os.environ.get(site_key.VARIABLE):
+            site_key.load_or_make(self.home.site_key)
         addresses = self._addresses(last)
         self._running = Running(os.getpid(), addresses.port, addresses.web, addresses.kafka, addresses.kafka_port)
         self.supervisor.changed = self._tell

@@ -71,11 +71,17 @@ WRITES: dict[tuple[str, str], str] = {
     ("post", "deployments/{id}/resume/"): "deployment.resume",
     ("post", "deployments/{id}/rollback/"): "deployment.rollback",
     ("post", "deployments/{id}/remove/"): "deployment.remove",
+    ("post", "deployments/{id}/admission/"): "deployment.admission",
     ("post", "deployments/{id}/witness/"): "deployment.witness",
     ("post", "deployments/{id}/witness/accept/"): "deployment.accept",
     ("post", "deployments/{id}/restart/"): "deployment.create",
     ("post", "deployments/{id}/deadline/"): "deployment.deadline",
     ("post", "results/{federation}/versions/{number}/predict/"): ASKED,
+    ("post", "sites/enrol/"): "site.enrol",
+    ("post", "sites/tokens/"): "enrolment.create",
+    ("delete", "sites/tokens/{pk}/"): "enrolment.end",
+    ("patch", "sites/{pk}/"): "site.change",
+    ("post", "sites/{pk}/revoke/"): "site.revoke",
     ("post", "datasources/"): "stream.announce",
     ("post", "injections/"): "injection.create",
     ("post", "uploads/"): "upload.create",
@@ -114,7 +120,7 @@ def test_every_address_that_changes_something_is_known() -> None:
     unsafe = {(method, address) for address, methods in MATRIX.items() for method in methods if method != "get"}
     assert unsafe == set(WRITES)
     elsewhere = {
-        "session.begin", "session.fail", "session.end", "session.confirm",
+        "session.begin", "session.fail", "session.end", "session.confirm", "enrolment.fail",
         "model.download", "deployment.open", "version.download",
         "version.examine", "audit.download", "call.refused",
     }  # fmt: skip

@@ -98,7 +98,8 @@ def test_the_last_error_is_of_the_newest_attempt(launcher: Callable[[str], Local
 def test_environment_is_the_job_s_and_nothing_else(
     launcher: Callable[[str], LocalLauncher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Job gets its settings, and none of the backend's secrets."""
+    """The Job gets its settings and where its site's key is, and none of the backend's secrets."""
+    monkeypatch.setenv("MAINSTEM_SITE_KEY_FILE", "/somewhere/site.key")
     monkeypatch.setenv("MAINSTEM_SECRET_KEY", "hush")
     monkeypatch.setenv("DATABASE_URL", "postgres://hush")
     monkeypatch.setenv("MAINSTEM_TOKEN", "hush")
@@ -107,6 +108,7 @@ def test_environment_is_the_job_s_and_nothing_else(
     until(lambda: job.status(NAME).state == "succeeded")
     text = job.log(NAME)
     assert "('FEDERATED_CLIENT_ID', 't-0123456789ab')" in text and "('DATA_TOPIC', 't:0:0:10')" in text
+    assert "('MAINSTEM_SITE_KEY_FILE', '/somewhere/site.key')" in text
     assert "hush" not in text and "DATABASE_URL" not in text
 
 

@@ -30,6 +30,9 @@ def test_a_cluster_s_options() -> None:
     assert options.cluster is not None and options.cluster.namespace == "site"
     assert (options.max_jobs, options.patience.limit) == (None, 0)
     assert dict(options.cluster.environ) == {"KERAS_BACKEND": "jax"}
+    assert options.cluster.site is None
+    named = Options.from_environ({**given, "MAINSTEM_JOB_SITE_SECRET": "mainstem-site"}).cluster
+    assert named is not None and named.site == "mainstem-site"
     assert Options.from_environ({**given, "MAINSTEM_MAX_JOBS": "7"}).max_jobs == 7
 
 

@@ -213,7 +213,7 @@ PAGES = (
     "/account/", "/users/", "/users/new/", "/models/", "/models/new/", "/models/1/", "/configurations/",
     "/configurations/new/", "/configurations/1/", "/deployments/new/", "/datasources/", "/topics/",
     "/topics/FEDERATED_MODEL_CONTROL_TOPIC/", "/programs/",
-    "/inference/", "/datasources/upload/",
+    "/inference/", "/datasources/upload/", "/sites/", "/sites/new/", "/sites/1/",
 )  # fmt: skip
 
 

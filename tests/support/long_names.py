@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from datetime import UTC, datetime
 from io import BytesIO
 
 LONGEST = "W" * 100
 CLIENT = "W" * 51 + "-0123456789ab"
 TOPIC = "W" * 200
 WORD = "https://" + "w" * 400
+AT = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
 WAITING, FINISHED = "longname", "longnam2"
 
 HEAD = {"lineage": [0, 1], "seq": 2, "hash": "0" * 64}
@@ -31,6 +33,7 @@ def write() -> list[str]:
     from backend.deployments.models import ClientRound, Deployment, Member, Refusal, Round, Version
     from backend.inference.models import Inference
     from backend.launchers.models import Job
+    from backend.sites.models import Enrolment, Site
     from backend.streams.models import DataSource, Injection
 
     person = User.objects.create_user(LONGEST, email=f"{'w' * 60}@example.org", password=None)
@@ -44,7 +47,14 @@ def write() -> list[str]:
     )  # fmt: skip
     configuration = Configuration.objects.create(**told)
     configuration.models.set([model])
-    rules = {"rounds": 3, "min_clients": 3, "deadline_ms": 600_000}
+    site = Site.objects.create(
+        name="W" * 64, key="W" * 43, allowed=[LONGEST], revoked_at=AT, revoked_by=LONGEST, revoked_why=WORD[:400],
+        valid_until=AT,
+    )  # fmt: skip
+    site.owners.set([person])
+    Enrolment.issue("W" * 64, AT, person, AT)
+    admission = {"mode": "enrolled", "sites": [{"name": site.name, "key": site.key}] * 2}
+    rules = {"rounds": 3, "min_clients": 3, "deadline_ms": 600_000, "admission": admission}
     usual = {
         "name": LONGEST, "configuration": configuration, "model": model, "rules": rules, "created_by": person,
         "input": {"shape": [4], "dtype": "float32", "targets": 2}, "strategy": {"name": "fedavg"}, "opened_ms": 1,
@@ -103,6 +113,7 @@ def write() -> list[str]:
         f"/compare/?run={WAITING}&run={FINISHED}", "/models/", "/models/new/", f"/models/{model.pk}/",
         "/configurations/", "/configurations/new/", f"/configurations/{configuration.pk}/", "/datasources/",
         f"/datasources/{source.pk}/", f"/datasources/{refused.pk}/", "/topics/", "/jobs/", f"/jobs/{name}/",
+        "/sites/", "/sites/new/", f"/sites/{site.pk}/",
         "/inference/", f"/inference/{'w' * 40}/", f"/inference/deploy/{FINISHED}/1/", f"/inference/try/{FINISHED}/1/",
         "/users/", "/users/new/", f"/users/{person.pk}/", "/account/", "/confirm/", "/audit/",
         "/programs/", "/nowhere/",

@@ -37,7 +37,11 @@ settings = st.builds(
     user=st.none() | st.integers(1, 1 << 30),
 )
 placements = st.builds(
-    Placement, namespace=st.none() | names, owner=st.none() | names, secret=st.none() | st.just("kafka-clients")
+    Placement,
+    namespace=st.none() | names,
+    owner=st.none() | names,
+    secret=st.none() | st.just("kafka-clients"),
+    site=st.none() | names,
 )
 
 
@@ -58,7 +62,12 @@ def test_a_whole_manifest() -> None:
     }
     codes = {"containerName": "training", "operator": "In"}
     made = job_manifest(
-        "job-1", SPEC, chosen, Placement("site", "north", "clients"), environ={"A": "1"}, command=["true"]
+        "job-1",
+        SPEC,
+        chosen,
+        Placement("site", "north", "clients", "mainstem-site"),
+        environ={"A": "1"},
+        command=["true"],
     )
     assert made == {
         "apiVersion": "batch/v1",
@@ -110,6 +119,7 @@ def test_a_whole_manifest() -> None:
                                 {"name": "CUDA_VISIBLE_DEVICES", "value": "0"},
                                 {"name": "A", "value": "1"},
                                 {"name": "FEDERATED_STATE", "value": "/state"},
+                                {"name": "MAINSTEM_SITE_KEY_FILE", "value": "/etc/mainstem/site/site.key"},
                             ],
                             "resources": {
                                 "requests": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"},
@@ -125,6 +135,7 @@ def test_a_whole_manifest() -> None:
                                 {"name": "tmp", "mountPath": "/tmp"},
                                 {"name": "home", "mountPath": "/home/mainstem"},
                                 {"name": "kafka", "mountPath": "/etc/mainstem/kafka", "readOnly": True},
+                                {"name": "site", "mountPath": "/etc/mainstem/site", "readOnly": True},
                                 {"name": "state", "mountPath": "/state"},
                             ],
                         }
@@ -133,6 +144,7 @@ def test_a_whole_manifest() -> None:
                         {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}},
                         {"name": "home", "emptyDir": {"sizeLimit": "2Gi"}},
                         {"name": "kafka", "secret": {"secretName": "clients", "defaultMode": 0o440}},
+                        {"name": "site", "secret": {"secretName": "mainstem-site", "defaultMode": 0o440}},
                         {"name": "state", "persistentVolumeClaim": {"claimName": "kept"}},
                     ],
                 },
@@ -182,7 +194,13 @@ def test_the_checked_in_job_is_what_its_command_makes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`debug_training_job.yaml` names its own command; run it where this fails."""
-    for name in ("MAINSTEM_JOB_IMAGE", "MAINSTEM_JOB_SECRET", "KML_CLOUD_BOOTSTRAP_SERVERS", "DATA_BOOTSTRAP_SERVERS"):
+    for name in (
+        "MAINSTEM_JOB_IMAGE",
+        "MAINSTEM_JOB_SECRET",
+        "MAINSTEM_JOB_SITE_SECRET",
+        "KML_CLOUD_BOOTSTRAP_SERVERS",
+        "DATA_BOOTSTRAP_SERVERS",
+    ):
         monkeypatch.delenv(name, raising=False)
     lines = (ROOT / "debug_training_job.yaml").read_text("utf-8").splitlines(keepends=True)
     comment = "".join(line.removeprefix("#") for line in lines if line.startswith("#"))

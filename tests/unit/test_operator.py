@@ -311,7 +311,7 @@ def test_the_definition_has_the_fields_of_the_api() -> None:
     """`spec` takes what POST /api/deployments/ takes, under the same names, and the controller's own fields."""
     crd = yaml.safe_load((COMPONENT / "crd.yaml").read_text())
     fields = set(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
-    assert fields - mapping.OWN_FIELDS == {*PARAMETERS, "federation", "federated", "check", "job"}
+    assert fields - mapping.OWN_FIELDS == {*PARAMETERS, "federation", "federated", "check", "job", "admission", "sites"}
     assert fields >= mapping.CHANGEABLE
     example = yaml.safe_load((COMPONENT / "example.yaml").read_text())
     assert set(example["spec"]) <= fields

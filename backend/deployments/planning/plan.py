@@ -56,6 +56,8 @@ def plan(
 ) -> RunPlan:
     """The run that `asked` (DeploymentCreateSerializer's fields, absent where not given) describes.
 
+    Its `admission` is the protocol's.
+
     `compiled` are the settings that the model was compiled with; they stand where nothing was asked. `output_shape` is
     of the model's output for one sample, `forest` its parameters, where it is one. Raises FieldError.
     """
@@ -136,6 +138,7 @@ def _rules(asked: Mapping[str, Any], forest: ForestParams | None = None) -> Rule
         "encoding_down": _named(EncodingChoice, asked.get("encoding_down")),
     }
     rules = given(RULES, {"max_clients": most, **asked, **named})
+    rules = msgspec.structs.replace(rules, admission=asked.get("admission", rules.admission))
     if forest is not None and rules.max_clients == RULES.max_clients:  # as good as not asked for
         rules = msgspec.structs.replace(rules, max_clients=max(rules.min_clients, forests.room_for(forest, rules)))
     if rules.min_clients > rules.max_clients:

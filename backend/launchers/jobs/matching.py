@@ -17,6 +17,7 @@ from django.db.models import Q
 from backend.deployments.models import Deployment, Member, State
 from backend.launchers.models import Job
 from backend.project import database
+from backend.sites import own
 from backend.streams.models import DataSource
 from mainstem.errors import ConfigError
 from mainstem.protocol.messages import Rules
@@ -64,6 +65,8 @@ def match(sources: Iterable[DataSource] | None = None, memory: Memory | None = N
             continue
         if _first_free_slot(deployment) is None:
             continue  # full: asked again when a place is free
+        if own.refusal(deployment) is not None:
+            continue  # asked again: the allow list may be changed
         taken = set(Job.objects.filter(federation=deployment.federation).values_list("source_id", flat=True))
         for pk in open_pairs:
             if pk not in taken:
@@ -89,12 +92,12 @@ def open_federations() -> list[Deployment]:
 
 
 def unfit(source: DataSource, deployment: Deployment) -> str | None:
-    """Why the stream does not fit the federation, in a sentence; None where it does."""
+    """Why the stream does not fit the federation, or may not train for it, in a sentence; None where it does."""
     if source.problem:
         return source.problem
     if source.standing == Standing.GONE:
         return source.notice
-    return _misfit(source, deployment)
+    return _misfit(source, deployment) or own.refusal(deployment)
 
 
 def _misfit(source: DataSource, deployment: Deployment) -> str | None:

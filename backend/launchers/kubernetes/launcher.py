@@ -37,12 +37,13 @@ class KubernetesLauncher:
         limits: JobLimits = JobLimits(),  # noqa: B008 (it cannot be changed)
         owner: str = "mainstem",
         secret: str | None = None,
+        site: str | None = None,
         environ: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
     ) -> None:
         self._cluster = cluster
         self._defaults, self._limits = defaults, limits
-        self._placement = Placement(cluster.namespace, owner, secret)
+        self._placement = Placement(cluster.namespace, owner, secret, site)
         self._environ = dict(environ or {})
         self._command = command
         self._ours = f"{MANAGED_BY}={LAUNCHER},{OWNER}={owner}"

@@ -30,6 +30,8 @@ _KEPT = (
     "MAINSTEM_LOG_FORMAT", "MAINSTEM_TRAINING_THREADS", "MAINSTEM_TRAINING_PATIENCE",
 )  # fmt: skip
 """What a Job's environment takes over. Nothing else: the backend's secrets stay here."""
+_OF_JOBS = ("MAINSTEM_SITE_KEY_FILE",)
+"""What only those that train take over: with it they sign what they say."""
 
 
 class LocalLauncher:
@@ -48,6 +50,7 @@ class LocalLauncher:
         self._directory = directory
         self._command = list(command)
         self._kept = {name: environ[name] for name in _KEPT if name in environ}
+        self._of_jobs = {name: environ[name] for name in _OF_JOBS if environ.get(name)}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def refresh(self) -> None:
@@ -159,6 +162,7 @@ class LocalLauncher:
             "TMPDIR": str(home),
             "PYTHONPATH": str(_ROOT),
             "PYTHONUNBUFFERED": "1",
+            **(self._of_jobs if isinstance(spec, JobSpec) else {}),
             **spec.to_environ(),
         }
 

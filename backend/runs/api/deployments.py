@@ -18,6 +18,7 @@ from backend.deployments import services, witnesses
 from backend.deployments.models import Deployment
 from backend.rest.serializers import expect_nothing
 from backend.runs.api.serializers import (
+    AdmissionChangeSerializer,
     DeadlineSerializer,
     DeploymentCreateSerializer,
     DeploymentDetailSerializer,
@@ -34,6 +35,7 @@ from backend.runs.api.witnesses import (
     answer,
 )
 from backend.runs.reasons.troubles import with_troubles
+from backend.sites.admission import renewed, resuming
 from mainstem.protocol.witness import Witness
 
 ID = r"[a-z0-9]{8}|[0-9]{1,7}"
@@ -127,7 +129,7 @@ class DeploymentViewSet(
         """Go on from the last commit."""
         expect_nothing(request)
         deployment = self.get_object()
-        services.resume(deployment, user_of(request))
+        services.resume(deployment, user_of(request), resuming(deployment))
         return self._shown(deployment)
 
     @extend_schema(request=RollbackSerializer, responses={202: DeploymentDetailSerializer})
@@ -160,6 +162,16 @@ class DeploymentViewSet(
         services.change_deadline(deployment, form.validated_data["round_deadline"], user_of(request))
         return self._shown(deployment)
 
+    @extend_schema(request=AdmissionChangeSerializer, responses={202: DeploymentDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def admission(self, request: Request, id: str) -> Response:
+        """Admit these sites from now on, and no others."""
+        form = AdmissionChangeSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        deployment = self.get_object()
+        services.admit(deployment, form.validated_data["admission"], user_of(request))
+        return self._shown(deployment)
+
     @extend_schema(methods=["get"], responses=WitnessSerializer)
     @extend_schema(methods=["post"], request=EndSerializer, responses={202: WitnessSerializer})
     @action(detail=True, methods=["get", "post"], permission_classes=[WitnessPermission])
@@ -188,7 +200,8 @@ class DeploymentViewSet(
     def restart(self, request: Request, id: str) -> Response:
         """Open a new federation with the same model and parameters, which names this one as its parent."""
         expect_nothing(request)
-        made = services.restart(self.get_object(), user_of(request))
+        deployment = self.get_object()
+        made = services.restart(deployment, user_of(request), renewed(deployment.rules))
         return Response(DeploymentDetailSerializer(made).data, status.HTTP_201_CREATED)
 
     @staticmethod

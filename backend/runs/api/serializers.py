@@ -19,6 +19,7 @@ from backend.rest.fields import JsonField, JsonObjectField, NameField, field_of
 from backend.rest.serializers import Serializer
 from backend.runs.reasons.notices import notices
 from backend.runs.reasons.troubles import detail_of, reasons_of
+from backend.sites import admission
 from mainstem.errors import ConfigError
 from mainstem.jobs.kubernetes.limits import JobLimits, own_settings
 from mainstem.jobs.kubernetes.settings import JOB_FIELDS, JobSettings
@@ -71,7 +72,28 @@ class NamesField(serializers.ListField):
         return super().to_internal_value(data)
 
 
-class DeploymentCreateSerializer(Serializer):
+class AdmissionChangeSerializer(Serializer):
+    """Whose clients may take part. `admission` becomes the protocol's."""
+
+    admission = serializers.ChoiceField(
+        list(admission.MODES),
+        required=False,
+        help_text=f"Whose clients may take part: anyone (open), or those of enrolled sites; {admission.DEFAULT} "
+        "without it.",
+    )
+    sites = NamesField(
+        child=serializers.CharField(max_length=64),
+        max_length=1000,
+        required=False,
+        help_text="Names of the sites that an enrolled run admits; without it all that are enrolled at this moment.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The sites by their keys."""
+        return attrs | {"admission": admission.admission_of(attrs.get("admission"), attrs.pop("sites", None))}
+
+
+class DeploymentCreateSerializer(AdmissionChangeSerializer):
     """A new deployment. Everything but `configuration` has a default; times are seconds."""
 
     foreign: ClassVar[kafka_ml.Names] = kafka_ml.DEPLOYMENTS
@@ -120,6 +142,7 @@ class DeploymentCreateSerializer(Serializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """One client trains once where it is not federated, whatever else is asked for."""
+        attrs = super().validate(attrs)
         if attrs["federated"]:
             return attrs
         wrong = {name: attrs[name] for name in ALONE if attrs.get(name, 1) != 1}
@@ -157,6 +180,13 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
         fields = ["client", "state", "awaited", "examples", "last_ms", "detail", "evaluation", "personal"]
 
 
+class AdmissionSerializer(serializers.Serializer[Any]):
+    """Whose clients may take part."""
+
+    mode = serializers.CharField()
+    sites = serializers.ListField(child=serializers.CharField(), help_text="Their names; empty where it is open.")
+
+
 class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     """A deployment: its federation, where the run stands, and its parameters."""
 
@@ -168,6 +198,7 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
     rounds = serializers.IntegerField(source="rules.rounds", read_only=True, default=0)
     min_clients = serializers.IntegerField(source="rules.min_clients", read_only=True, default=1)
     max_clients = serializers.IntegerField(source="rules.max_clients", read_only=True, default=1000)
+    admission = serializers.SerializerMethodField()
 
     class Meta:
         model = Deployment
@@ -175,13 +206,18 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
             "id", "federation", "name", "state", "detail", "error", "configuration", "model", "model_name", "parent",
             "external", "framework", "round", "rounds", "version", "sha256", "min_clients", "max_clients", "phase",
             "needed", "deadline_ms", "strategy", "evaluation", "personal", "personal_tensors", "opened_ms", "ended_ms",
-            "created_by", "created_at", "doubt", "amended", "lost", "unwitnessed",
+            "created_by", "created_at", "admission", "doubt", "amended", "lost", "unwitnessed",
         ]  # fmt: skip
         read_only_fields = fields
 
     def get_detail(self, deployment: Deployment) -> str:
         """What its newest record says, and what stands in the run's way."""
         return detail_of(deployment)
+
+    @extend_schema_field(AdmissionSerializer)
+    def get_admission(self, deployment: Deployment) -> dict[str, Any]:
+        """Whose clients may take part."""
+        return admission.shown(deployment.rules)
 
 
 class FailureSerializer(serializers.Serializer[Any]):

@@ -18,9 +18,10 @@ from backend.deployments import services, witnesses
 from backend.deployments.models import Deployment
 from backend.rest.problems import Problem
 from backend.rest.serializers import Serializer
-from backend.runs.api.serializers import DeadlineSerializer, RollbackSerializer
+from backend.runs.api.serializers import AdmissionChangeSerializer, DeadlineSerializer, RollbackSerializer
 from backend.runs.api.witnesses import AcceptSerializer
 from backend.runs.pages.deployments import find
+from backend.sites import admission
 from mainstem.errors import MainstemError
 
 
@@ -56,12 +57,12 @@ def _stop(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
 
 
 def _resume(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
-    services.resume(deployment, user)
+    services.resume(deployment, user, admission.resuming(deployment))
     return ("deployment-page", deployment.federation), "The run goes on from its last commit."
 
 
 def _restart(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
-    made = services.restart(deployment, user)
+    made = services.restart(deployment, user, admission.renewed(deployment.rules))
     return ("deployment-page", made.federation), f"Federation {made.federation} was opened with the same settings."
 
 
@@ -83,6 +84,13 @@ def _remove(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     return ("clients-page", deployment.federation), f"{client} is being removed from the run."
 
 
+def _admission(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
+    mode = request.POST.get("admission", "")
+    asked = {"admission": mode} | ({"sites": request.POST.getlist("sites")} if mode == "enrolled" else {})
+    services.admit(deployment, _valid(AdmissionChangeSerializer, asked)["admission"], user)
+    return ("deployment-page", deployment.federation), "The run is asked to admit these from now on, and no others."
+
+
 def _accept(request: HttpRequest, deployment: Deployment, user: User) -> Answer:
     form = _valid(AcceptSerializer, {name: request.POST.get(name, "") for name in ("hash", "why")})
     witnesses.accept(deployment.pk, form["hash"], form["why"], user)
@@ -98,7 +106,7 @@ def _checked(kind: type[Serializer], field: str, request: HttpRequest) -> float:
     return float(_valid(kind, {field: request.POST.get(field, "")})[field])
 
 
-def _valid(kind: type[Serializer], data: dict[str, str]) -> dict[str, Any]:
+def _valid(kind: type[Serializer], data: dict[str, Any]) -> dict[str, Any]:
     form = kind(data=data)
     if form.is_valid():
         return dict(form.validated_data)
@@ -112,6 +120,7 @@ ACTIONS: dict[str, Callable[[HttpRequest, Deployment, User], Answer]] = {
     "deadline": _deadline,
     "rollback": _rollback,
     "remove": _remove,
+    "admission": _admission,
     "accept": _accept,
     "delete": _delete,
 }

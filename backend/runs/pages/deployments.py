@@ -27,6 +27,7 @@ from backend.runs.ordering import members_in_order
 from backend.runs.reasons.notices import notices
 from backend.runs.reasons.reasons import Hindrance
 from backend.runs.reasons.troubles import MOST, reasons_of, with_troubles
+from backend.sites import admission
 
 ROWS = 50
 REFUSALS = 50
@@ -96,6 +97,9 @@ def deployment_detail(request: HttpRequest, federation: str) -> HttpResponseBase
         "after": after,
         "made": made(deployment),
     }
+    if at_least(request.user, Role.OPERATOR):
+        context["admission_modes"] = admission.MODES.items()
+        context["offered"] = admission.offered(deployment)
     if at_least(request.user, Role.ADMIN):
         context["destroys"] = destroyed(deployment)
     return render(request, "runs/detail.html", context)

@@ -154,6 +154,7 @@ def _manifest(wanted: Deployment, source: DataSource | None) -> str:
         data_client_config=data_file,
     )
     chosen = job_settings(wanted.job, os.environ)
-    placement = Placement(env.text("MAINSTEM_JOB_NAMESPACE") or None, None, secret)
+    site = env.text("MAINSTEM_JOB_SITE_SECRET") or None
+    placement = Placement(env.text("MAINSTEM_JOB_NAMESPACE") or None, None, secret, site)
     name = matching.job_name(wanted.federation, source) if source else f"federated-training-{wanted.federation}-client"
     return str(yaml.safe_dump(job_manifest(name, spec, chosen, placement), sort_keys=False, width=100))

@@ -14,6 +14,7 @@ from backend.catalog.models import Configuration, Model
 from backend.deployments.planning.plan import BAGGING
 from backend.rest.strict_json import JsonError, json_value
 from backend.site.forms import Form, NamedField, area, choice, control, number, shown, text
+from backend.sites import admission
 from mainstem.aggregation.strategies import STRATEGIES
 from mainstem.jobs.compiling import SCHEDULES
 from mainstem.protocol.encodings import ENCODINGS, RAW
@@ -52,7 +53,7 @@ OF_FEDERATION = (
     "adapt", "personal", "ditto", "keyframe_every",
 )  # fmt: skip
 """What means nothing where one client trains alone, beside what belongs to a mode."""
-TYPED = ("configuration", "model", "name", "federation", "job", "check")
+TYPED = ("configuration", "model", "name", "federation", "job", "check", "admission")
 """What is sent as it was typed, beside most parameters."""
 OTHERWISE = (
     "strategy", "selection", "encoding_up", "encoding_down", "optimizer", "loss", "metrics", "shuffle", SCHEDULE,
@@ -98,6 +99,13 @@ class DeploymentForm(Form):
     )
     selection_by = choice("How many", [(name, field.title) for name, field in HOW_MANY.items()])
     selection_number = number("So many", "Such as 0.1, or 10.", required=True)
+    admission = forms.ChoiceField(label="Admission", choices=list(admission.MODES.items()), widget=forms.RadioSelect)
+    sites = forms.MultipleChoiceField(
+        label="Sites",
+        help_text="None ticked: all that are enrolled when the run is opened.",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
     data_restriction = area(PARAMETERS["data_restriction"].title, PARAMETERS["data_restriction"].sentence, rows=2)
     job = area("Job settings", 'JSON, where its Jobs differ on Kubernetes: {"memory": "4Gi", "gpus": 1}.', rows=2)
     check = forms.BooleanField(
@@ -117,6 +125,7 @@ class DeploymentForm(Form):
         chosen = next((c for c in self._configurations if str(c.pk) == str(self["configuration"].data)), None)
         models = list(chosen.models.all()) if chosen is not None else []
         first = [("", f"all {len(models)}: a federation each")] if len(models) != 1 else []
+        self._offer("sites", [(site.name, site.name) for site in admission.valid()])
         self._offer("model", [*first, *((str(model.pk), model.name) for model in models)])
 
     def _offer(self, name: str, choices: list[tuple[str, str]]) -> None:
@@ -133,6 +142,7 @@ class DeploymentForm(Form):
         return {
             "configuration": chosen,
             "federated": "on",
+            "admission": admission.DEFAULT,
             "selection_by": "fraction",
             "selection_number": "0.5",
             **{name: shown(field) for name, field in PARAMETERS.items() if field.kind in SIMPLE},
@@ -198,6 +208,8 @@ class DeploymentForm(Form):
                 sent[name] = _object(typed)
         if metrics := self.only("metrics").get("metrics"):
             sent["metrics"] = _list(metrics)
+        if sent.get("admission") == "enrolled" and self["sites"].data:
+            sent["sites"] = self["sites"].data
         if not self["federated"].data:
             alone = {name: value for name, value in sent.items() if name not in (*OF_FEDERATION, *OWN_OF_MODES)}
             return alone | {"federated": False}

@@ -7,16 +7,19 @@ from backend.deployments.models import Deployment
 from backend.launchers.jobs import matching
 from backend.runs.charts.participation import tallies
 from backend.runs.reasons.overlooked import notice
+from backend.sites import admission
 from mainstem.protocol.adapting import named
 
 
 def notices(deployment: Deployment) -> list[str]:
-    """What its streams lack, whom its strategy overlooks, then what of its model no version changes."""
+    """What its streams lack, whom its strategy overlooks, what of its model no version changes, whom it should not
+    admit any more."""
     return [
         *matching.notices(deployment),
         *_overlooked(deployment),
         *_unaveraged(deployment),
         *filter(None, [deployment.missing]),
+        *admission.revoked_in(deployment),
     ]
 
 

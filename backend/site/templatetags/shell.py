@@ -24,7 +24,15 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("New deployment", "deployment-new-page"),
         ),
     ),
-    ("Data", (("Data sources", "datasource-list-page"), ("Topics", "topic-list-page"), ("Jobs", "job-list-page"))),
+    (
+        "Data",
+        (
+            ("Data sources", "datasource-list-page"),
+            ("Sites", "site-list-page"),
+            ("Topics", "topic-list-page"),
+            ("Jobs", "job-list-page"),
+        ),
+    ),
     ("Use", (("Inference", "inference-list-page"), ("API", "api-page"))),
     ("Manage", (("Users", "user-list-page"), ("Audit", "audit-page"))),
 )

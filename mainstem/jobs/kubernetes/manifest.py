@@ -23,6 +23,10 @@ STATE: Final = "/state"
 CLIENTS: Final = "/etc/mainstem/kafka"
 """Where the Secret with Kafka's client configurations is mounted."""
 
+SITE: Final = "/etc/mainstem/site"
+"""Where the Secret with the site's key is mounted."""
+SITE_KEY: Final = f"{SITE}/site.key"
+
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LAUNCHER: Final = "mainstem-launcher"
 OWNER: Final = "mainstem/launcher"
@@ -36,11 +40,13 @@ GRACE_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a Job goes and whose it is. `secret` is mounted whole at `CLIENTS`; `owner` is the launcher's name."""
+    """Where a Job goes and whose it is. `secret` is mounted whole at `CLIENTS`, `site`, the Secret with `site.key`, at
+    `SITE`; `owner` is the launcher's name."""
 
     namespace: str | None = None
     owner: str | None = None
     secret: str | None = None
+    site: str | None = None
 
 
 def mounted(path: str) -> str:
@@ -82,7 +88,7 @@ def job_manifest(
                 CONTAINER,
                 settings,
                 placement,
-                {**(spec.to_environ() if environ is None else environ), **_state(settings)},
+                {**(spec.to_environ() if environ is None else environ), **_state(settings), **_signing(placement)},
                 claim=settings.state_claim,
                 command=command,
                 restart="Never",  # each attempt is a pod of its own, whose log and end can be read
@@ -122,6 +128,9 @@ def pod_spec(
     if placement.secret is not None:
         volumes.append({"name": "kafka", "secret": {"secretName": placement.secret, "defaultMode": 0o440}})
         mounts.append({"name": "kafka", "mountPath": CLIENTS, "readOnly": True})
+    if placement.site is not None:
+        volumes.append({"name": "site", "secret": {"secretName": placement.site, "defaultMode": 0o440}})
+        mounts.append({"name": "site", "mountPath": SITE, "readOnly": True})
     if claim is not None:
         volumes.append({"name": "state", "persistentVolumeClaim": {"claimName": claim}})
         mounts.append({"name": "state", "mountPath": STATE})
@@ -163,6 +172,11 @@ def pod_spec(
 def _state(settings: JobSettings) -> dict[str, str]:
     """Where clients keep what must outlive their pods."""
     return {"FEDERATED_STATE": STATE} if settings.state_claim is not None else {}
+
+
+def _signing(placement: Placement) -> dict[str, str]:
+    """With which key its records are signed."""
+    return {"MAINSTEM_SITE_KEY_FILE": SITE_KEY} if placement.site is not None else {}
 
 
 def _devices(settings: JobSettings) -> dict[str, str]:

@@ -14,6 +14,8 @@ from backend.accounts.management.commands.prepare import alone
 from backend.launchers import lease
 from backend.launchers.models import Lease
 from backend.project.environment import secret, text
+from backend.sites import own
+from mainstem.errors import ConfigError
 
 START_SECONDS = 120.0
 """Until the platform's launcher renews the lease."""
@@ -24,8 +26,8 @@ class Command(BaseCommand):
     """Prints `changed` where there was anything to do beside taking the lease."""
 
     help = (
-        "Take the lease of the database for the platform whose random name is MAINSTEM_LEASE, migrate it, and make the "
-        "first logins (see bootstrap)."
+        "Take the lease of the database for the platform whose random name is MAINSTEM_LEASE, migrate it, make the "
+        "first logins (see bootstrap), and enrol the platform's own site (MAINSTEM_SITE_KEY_FILE)."
     )
     requires_system_checks = ()
 
@@ -50,6 +52,10 @@ class Command(BaseCommand):
             if made != lease.login_of(secret("MAINSTEM_ADMIN_PASSWORD"), secret("MAINSTEM_TOKEN")):
                 call_command("bootstrap", keep_password=not made, stdout=self.stderr)
                 changed = True
+            try:
+                own.enrol_own()
+            except ConfigError as error:
+                raise CommandError(str(error)) from error
         if changed:
             self.stdout.write("changed")
 
