@@ -56,6 +56,7 @@ class Session:
             self._incarnation,
             every=min(settings.heartbeat, opened.rules.heartbeat_timeout_ms / 4000),
             state=self._work.state,
+            key=settings.key,
         )
         keep = FileKeep(settings.state, opened, settings.client) if settings.state is not None else None
         participant = Participant(

@@ -37,7 +37,6 @@ from mainstem.rounds import (
     Close,
     Effect,
     Event,
-    Phase,
     Plan,
     Reduced,
     Reject,
@@ -178,6 +177,7 @@ class Federation:
         if self._inbox is None:
             topic, spill = head.opened.topics.aggregator, self._versions.spill
             self._inbox = Inbox(self._log, topic, self._retain, spill, self._aside)
+        self._inbox.trust(head)
         self._inbox.seek(self.machine.position)
         seen = self._inbox.peek(min(timeout, max(0, self._tick_ms() - self._clock.elapsed_ms()) / 1000))
         for _ in range(TURN):
@@ -192,14 +192,15 @@ class Federation:
         assert head is not None
         if isinstance(seen.record, Update) and seen.record.base.seq > head.base.seq:
             self._follow(self._control.sync())  # the client has read a commit that we have not
-            if self.machine.position != self._inbox.position or self.machine.phase is Phase.ENDED:
-                return False
+            if self.machine.head is not head:
+                return False  # by which its signature is judged too
         self._feed(seen)
         taken = self.machine.position == seen.offset + 1
         if taken:
             self._inbox.take()
             self._clocks.read(seen)
-            self._failures.hear(seen.offset, seen.record, self.machine.round.roster)
+            round_ = self.machine.round
+            self._failures.hear(seen.offset, seen.record if round_.vouches(seen) else None, round_.roster)
         return taken and self.machine.head is head
 
     def complain(self, trouble: str) -> None:
