@@ -42,7 +42,7 @@ class Session:
         self._work, self._memory, self._log = work, memory, connection
         self._settings, self._heard = settings, heard
         self._incarnation = incarnation
-        self._control = ControlTopic(connection, settings.spec.federation)
+        self._control = ControlTopic(connection, settings.spec.federation, platform=settings.platform)
         self._sink: FederatedKafkaMLAggregationSink | None = None
 
     def run(self) -> None:

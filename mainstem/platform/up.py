@@ -25,6 +25,7 @@ from mainstem.platform import plan, secret_settings
 from mainstem.platform.children import BrokerChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.plan import Addresses
+from mainstem.platform.platform_key import key_environ
 from mainstem.platform.secret_settings import Secrets
 from mainstem.platform.supervisor import PlatformError, Supervisor, quietly
 from mainstem.protocol import topics
@@ -135,7 +136,8 @@ class Platform:
         self._running = Running(os.getpid(), addresses.port, addresses.web, addresses.kafka, addresses.kafka_port)
         self.supervisor.changed = self._tell
         self._tell()
-        base = plan.environment(self.home, addresses, log_json=self.options.log_json)
+        known, signing = key_environ(self.home.platform_key, os.environ)
+        base = plan.environment(self.home, addresses, log_json=self.options.log_json) | known
 
         lease = token_hex(16)
         claiming = base | secrets.values | {plan.LEASE: lease}
@@ -144,7 +146,7 @@ class Platform:
             prepared()
         self.supervisor.check_alive()
         step = time.monotonic()
-        for child in plan.processes(base, secrets.values, addresses, self.home.logs, lease):
+        for child in plan.processes(base, secrets.values, addresses, self.home.logs, lease, signing):
             self.supervisor.start(child)
         self._create_topics(base)
         self._wait_for_web(addresses)

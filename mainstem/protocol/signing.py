@@ -96,13 +96,21 @@ def signed_by(key: SigningKey | None, topic: str, record: Outgoing) -> Outgoing:
     return replace(record, headers=(*record.headers, header))
 
 
-def platform_key(environ: Mapping[str, str]) -> str | None:
-    """The platform's public key, as its variable has it; None where it is not set. Raises ConfigError."""
+def platform_key(environ: Mapping[str, str], key: SigningKey | None = None) -> str | None:
+    """The platform's public key, as its variable has it, else that of the private `key`; None where there is neither.
+
+    Raises ConfigError.
+    """
     public = optional(environ, PLATFORM_KEY)
+    if public is None:
+        return None if key is None else key.public
     try:
-        return None if public is None else check_public(public)
+        check_public(public)
     except ConfigError as error:
         raise ConfigError(f"{PLATFORM_KEY}: {error}") from error
+    if key is not None and key.public != public:
+        raise ConfigError(f"{PLATFORM_KEY} is not the public key of the file in {PLATFORM_KEY_FILE}: {key.public} is")
+    return public
 
 
 def by_id(keys: Iterable[str]) -> dict[bytes, str]:
