@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from benchmarks.machine import ROOT, Child, cpu_seconds, forget_peak, peak_memory, shares
@@ -22,7 +26,8 @@ from mainstem.protocol.changes import read_version
 from mainstem.protocol.control import ControlTopic
 from mainstem.protocol.exchange import exchange
 from mainstem.protocol.log import MessageLog
-from mainstem.protocol.messages import Round, Rules
+from mainstem.protocol.messages import Admission, Round, Rules, SiteKey
+from mainstem.protocol.signing import PLATFORM_KEY_FILE, SITE_KEY_FILE, SigningKey
 from mainstem.protocol.weights import Tensor
 from mainstem.runtime.processes import die_with_parent
 from mainstem.swarm import open_federation
@@ -44,6 +49,8 @@ class Case:
     train: str = "noop"
     partitions: int = 1
     rules: dict[str, Any] = field(default_factory=dict)
+    signed: bool = False
+    """One site's clients sign, and the platform: every signature is judged."""
 
     @property
     def name(self) -> str:
@@ -61,13 +68,14 @@ CASES = {"250KB": Case(100, 250), "5MB": Case(100, 5 << 10), "50MB": Case(10, 50
 
 
 @contextmanager
-def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A running aggregator worker."""
+def aggregator(bootstrap: str, *options: str, key: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A running aggregator worker; with the file of a key, the platform's."""
+    signing = {} if key is None else {PLATFORM_KEY_FILE: str(key)}
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
             [sys.executable, "-m", "mainstem.aggregator", "--bootstrap", bootstrap, *options],
             cwd=ROOT,
-            env={**os.environ, "MAINSTEM_HOME": home},
+            env={**os.environ, **signing, "MAINSTEM_HOME": home},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=die_with_parent(),  # noqa: PLW1509 (it only calls prctl)
@@ -80,16 +88,17 @@ def aggregator(bootstrap: str, *options: str) -> Iterator[subprocess.Popen[bytes
 
 
 def client_processes(
-    bootstrap: str, federation: str, case: Case, seconds: Sequence[float] | None = None
+    bootstrap: str, federation: str, case: Case, seconds: Sequence[float] | None = None, key: Path | None = None
 ) -> list[Child]:
-    """`mainstem clients`, several times; `seconds` are how long the clients of each process train."""
+    """`mainstem clients`, several times, perhaps with a site's key; `seconds` are how long those of each train."""
+    signing = {} if key is None else {SITE_KEY_FILE: str(key)}
     common = ["--json", "--federation", federation, "--train", case.train, "--readers", case.readers]
     seconds = seconds or [0.0] * case.processes
     base = [sys.executable, "-m", "mainstem.cli", "clients", *common]
     return [
         Child(
             [*base, "--first", str(first), "--count", str(count), "--seconds", str(training)],
-            {"KML_CLOUD_BOOTSTRAP_SERVERS": bootstrap},
+            {"KML_CLOUD_BOOTSTRAP_SERVERS": bootstrap, **signing},
         )
         for (first, count), training in zip(shares(case.clients, case.processes), seconds, strict=True)
         if count
@@ -100,7 +109,7 @@ def measure(
     kafka: EmbeddedKafka,
     case: Case,
     model: Sequence[Tensor] | None = None,
-    start: Callable[[str, str, Case], list[Child]] = client_processes,
+    start: Callable[..., list[Child]] = client_processes,
     after: Callable[[KafkaLog, str], dict[str, Any]] = lambda log, federation: {},
 ) -> dict[str, Any]:
     """Run one federation from its opening to its end; `after` finds more figures in its topics before they go."""
@@ -110,10 +119,15 @@ def measure(
     forget_peak(broker)
     broker_cpu = cpu_seconds(broker)
     rules = Rules(**{"rounds": case.rounds, "min_clients": case.clients, "max_clients": case.clients, **case.rules})
+    key, file = (SigningKey.generate(), Path(tempfile.mkdtemp()) / "key.pem") if case.signed else (None, None)
+    if key is not None and file is not None:
+        file.write_bytes(key.pem())
+        site = Admission(mode="enrolled", sites=(SiteKey(name="site", key=key.public),))
+        rules, start = msgspec.structs.replace(rules, admission=site), partial(start, key=file)
     try:
-        with aggregator(kafka.bootstrap_servers) as worker:
+        with aggregator(kafka.bootstrap_servers, key=file) as worker:
             id_ = open_federation(
-                log, model or case.model(), rules, aggregator_partitions=case.partitions, name="benchmark"
+                log, model or case.model(), rules, aggregator_partitions=case.partitions, name="benchmark", key=key
             )
             clients = [child.told(max(PATIENCE, case.rounds)) for child in start(kafka.bootstrap_servers, id_, case)]
             figures = {
@@ -128,6 +142,8 @@ def measure(
         log.delete_topics(spec.name for spec in topics.federation_topics(id_))
     finally:
         log.close()
+        if file is not None:
+            shutil.rmtree(file.parent)
     return figures
 
 

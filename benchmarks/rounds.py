@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.federation import Case, measure
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--partitions", type=int, default=1, help="partitions of the clients' topic")
     parser.add_argument("--repeat", type=int, default=5, help="federations, one after the other")
+    parser.add_argument("--signed", action="store_true", help="beside them, federations in which everybody signs")
     options = parser.parse_args()
     case = Case(options.clients, options.kilobytes, options.rounds, partitions=options.partitions)
     with EmbeddedKafka() as kafka:
@@ -45,6 +47,8 @@ def main() -> int:
             "rounds": lambda: one(kafka, case),
             "floor": lambda: {"first": floor(kafka, options.clients, options.kilobytes << 10)},
         }
+        if options.signed:
+            sides["signed rounds"] = lambda: one(kafka, replace(case, signed=True))
         runs = in_turns(sides, options.repeat, "first")
     show(runs, FIGURES)
     emit({"benchmark": "rounds", **description(), **vars(options), "runs": runs})

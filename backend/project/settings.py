@@ -8,6 +8,7 @@ from typing import Any
 from backend.gate import peers
 from backend.gate.web import host_names, web, words
 from backend.project import environment as env
+from mainstem.protocol.signing import PLATFORM_KEY_FILE, SigningKey, platform_key
 from mainstem.runtime import endpoints
 from mainstem.runtime.disk import floor_of
 from mainstem.runtime.environ import home
@@ -198,3 +199,7 @@ _CLOUD, _DATA = endpoints.cloud(os.environ), endpoints.data(os.environ)
 KAFKA_BOOTSTRAP, KAFKA_CLIENT_CONFIG = _CLOUD.servers, _CLOUD.properties
 DATA_BOOTSTRAP, DATA_CLIENT_CONFIG = _DATA.servers, _DATA.properties
 KAFKA_SECONDS = WEB.kafka_seconds
+
+# With it the launcher process signs what it writes of runs; whoever only reads has its public half.
+PLATFORM_SIGNER = SigningKey.from_environ(os.environ, PLATFORM_KEY_FILE)
+PLATFORM_KEY = platform_key(os.environ, PLATFORM_SIGNER)

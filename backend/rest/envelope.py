@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from backend.rest.serializers import Serializer
 from mainstem.protocol.log import Record
+from mainstem.protocol.signing import HEADER
 
 MOST_RECORDS = 5_000
 _LARGEST = (1 << 63) - 1
@@ -46,6 +47,7 @@ class EntrySerializer(Serializer):
     timestamp_ms = serializers.IntegerField(min_value=-1, max_value=_LARGEST)
     key_b64 = Base64Field(allow_null=True, default=None)
     value_b64 = Base64Field(allow_null=True, default=None)
+    signature_b64 = Base64Field(allow_null=True, default=None)
 
 
 class EnvelopeSerializer(Serializer):
@@ -66,6 +68,7 @@ class EnvelopeSerializer(Serializer):
                     entry["timestamp_ms"],
                     entry["key_b64"],
                     entry["value_b64"],
+                    {} if entry["signature_b64"] is None else {HEADER: entry["signature_b64"]},
                 ),
             )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mainstem.errors import ConfigError
 from mainstem.jobs.spec import JobSpec
+from mainstem.protocol.signing import SITE_KEY_FILE, SigningKey, platform_key
 from mainstem.protocol.topics import check_client_id
 from mainstem.runtime.environ import home, optional
 
@@ -28,7 +29,8 @@ class Settings:
     `threads` above 1 trains faster, but then the bits of a result may depend on the machine. `patience` is how
     long the Job waits for its federation to appear, for its stream's records, and for a Kafka that is away. `state` is
     the directory of what the client keeps between rounds; without one it goes with the process. `local_model` is the
-    file of the site's own model, `width` how much of the federation's width its own has.
+    file of the site's own model, `width` how much of the federation's width its own has. `key` is the site's, with
+    which the client signs; `platform` the platform's public one, by which it knows the federation's records.
     """
 
     spec: JobSpec
@@ -39,6 +41,8 @@ class Settings:
     state: Path | None = None
     local_model: Path | None = None
     width: float | None = None
+    key: SigningKey | None = None
+    platform: str | None = None
 
     @staticmethod
     def from_environ(environ: Mapping[str, str]) -> Settings:
@@ -51,6 +55,8 @@ class Settings:
             patience=float(_whole(environ, "MAINSTEM_TRAINING_PATIENCE", 1800, 10_000_000)),
             local_model=_file(environ, "FEDERATED_LOCAL_MODEL"),
             width=_share(environ, "FEDERATED_WIDTH"),
+            key=SigningKey.from_environ(environ, SITE_KEY_FILE),
+            platform=platform_key(environ),
             state=Path(state).expanduser() if state else home(environ) / "kept",
         )
 

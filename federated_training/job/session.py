@@ -42,7 +42,7 @@ class Session:
         self._work, self._memory, self._log = work, memory, connection
         self._settings, self._heard = settings, heard
         self._incarnation = incarnation
-        self._control = ControlTopic(connection, settings.spec.federation)
+        self._control = ControlTopic(connection, settings.spec.federation, platform=settings.platform)
         self._sink: FederatedKafkaMLAggregationSink | None = None
 
     def run(self) -> None:
@@ -56,6 +56,7 @@ class Session:
             self._incarnation,
             every=min(settings.heartbeat, opened.rules.heartbeat_timeout_ms / 4000),
             state=self._work.state,
+            key=settings.key,
         )
         keep = FileKeep(settings.state, opened, settings.client) if settings.state is not None else None
         participant = Participant(

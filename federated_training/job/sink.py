@@ -11,6 +11,7 @@ from mainstem.client.voice import Presence, Voice
 from mainstem.errors import LogError
 from mainstem.protocol.log import MessageLog
 from mainstem.protocol.messages import Metrics
+from mainstem.protocol.signing import SigningKey
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +23,18 @@ class FederatedKafkaMLAggregationSink(Voice):
     """A client's voice whose heart beats from a thread of its own, from the time that it has joined to its end."""
 
     def __init__(
-        self, connection: MessageLog, federation: str, client: str, incarnation: str, *, every: float, state: Activity
+        self,
+        connection: MessageLog,
+        federation: str,
+        client: str,
+        incarnation: str,
+        *,
+        every: float,
+        state: Activity,
+        key: SigningKey | None = None,
     ) -> None:
         """Beat `every` seconds, with what `state` gives."""
-        super().__init__(connection, federation, client, incarnation, attempt=secrets.token_hex(8))
+        super().__init__(connection, federation, client, incarnation, attempt=secrets.token_hex(8), key=key)
         self._every, self._state = every, state
         self._pulse: _Pulse | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from mainstem.runtime import variables
-from mainstem.runtime.variables import CLOUD_PROPERTIES, DATA, LOG_LINES, Groups, Variable
+from mainstem.runtime.variables import CLOUD_PROPERTIES, DATA, LOG_LINES, PLATFORM_PUBLIC, Groups, Variable
 
 GROUPS: Final[Groups] = {
     "Which federation, and where Kafka is": (
@@ -33,6 +33,12 @@ GROUPS: Final[Groups] = {
             "the directory of what this client keeps between rounds and sends to nobody: one that outlives the Job",
             otherwise="kept/ in MAINSTEM_HOME",
         ),
+        Variable(
+            "MAINSTEM_SITE_KEY_FILE",
+            "the file of the site's private key, with which this client signs what it says",
+            otherwise="it signs nothing: only runs that are open to anyone take it",
+        ),
+        *PLATFORM_PUBLIC,
         Variable("FEDERATED_FRAMEWORK", "tf or xgboost: what is loaded while the Job looks for its federation", "tf"),
         Variable("KML_CLOUD_BOOTSTRAP_SERVERS", "the cloud's Kafka, where the federation's topics are: host:port,..."),
         CLOUD_PROPERTIES,

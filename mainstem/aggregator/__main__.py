@@ -27,6 +27,7 @@ from mainstem.kafka.client.log import KafkaLog
 from mainstem.kafka.client.metered import MeteredLog
 from mainstem.kafka.client.overview import answers
 from mainstem.protocol import topics
+from mainstem.protocol.signing import PLATFORM_KEY_FILE, SigningKey
 from mainstem.runtime import endpoints
 from mainstem.runtime.backoff import Backoff
 from mainstem.runtime.clock import SystemClock
@@ -37,7 +38,7 @@ from mainstem.runtime.metrics.health import Health
 from mainstem.runtime.metrics.serving import serving
 from mainstem.runtime.program import Program, run
 from mainstem.runtime.settings import add_options, from_options
-from mainstem.runtime.variables import CLOUD, DISK, LOGS, METRICS, WITNESS, Groups
+from mainstem.runtime.variables import CLOUD, DISK, LOGS, METRICS, PLATFORM_SECRET, WITNESS, Groups
 
 logger = logging.getLogger("mainstem.aggregator")
 
@@ -74,6 +75,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 GROUPS: Final[Groups] = {
     "Where Kafka is": CLOUD,
+    "The platform's key": PLATFORM_SECRET,
     "Who witnessed the log": WITNESS,
     "Its disk": (DISK,),
     "Metrics": METRICS,
@@ -101,7 +103,8 @@ def _work(options: argparse.Namespace, stop: threading.Event) -> None:
     if not servers:
         raise ConfigError("say where Kafka is: --bootstrap or KML_CLOUD_BOOTSTRAP_SERVERS")
     config, ask = client_config(servers, kafka.properties), BackendWitness.from_environ(os.environ)
-    work(config, stop, from_options(WorkerSettings, options), ask)
+    key = SigningKey.from_environ(os.environ, PLATFORM_KEY_FILE)
+    work(config, stop, from_options(WorkerSettings, options), ask, key)
 
 
 def work(
@@ -109,12 +112,17 @@ def work(
     leave: threading.Event,
     settings: WorkerSettings,
     ask: Ask = nobody,
+    key: SigningKey | None = None,
 ) -> None:
-    """Follow the announcements until `leave` is set; raises ConfigError over a setting, or where a port is taken."""
+    """Follow the announcements until `leave` is set, as the platform with that key.
+
+    Raises ConfigError over a setting, or where a port is taken.
+    """
     writer = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"
     log, health = MeteredLog(config), Health()
     clock, rooms = SystemClock(), settings.rooms
     waits = Disks.from_environ().waits
+    platform = None if key is None else key.public
 
     def answered() -> bool:
         return answers(config)
@@ -126,9 +134,9 @@ def work(
             health.failed("looking for topics", error, answered)
 
     def federation(name: str, guard: Guard) -> Federation:
-        return Federation(log, name, clock=clock, writer=writer, waits=waits, guard=guard, **rooms)
+        return Federation(log, name, clock=clock, writer=writer, waits=waits, guard=guard, key=key, **rooms)
 
-    worker = Worker(federation, log.existing, slots=settings.slots, looked=looked, ask=ask)
+    worker = Worker(federation, log.existing, slots=settings.slots, looked=looked, ask=ask, platform=platform)
     ends = ScrapedEnds(config)
     shown = FederationsCollector(worker.sights, ends.end_of, time.monotonic)
     with closing(log), closing(ends), serving("aggregator", health, shown):

@@ -16,19 +16,21 @@ from mainstem.aggregator.meters import Meters, Sight
 from mainstem.aggregator.retention import Retention
 from mainstem.aggregator.versions import VersionMaker
 from mainstem.aggregator.witnesses import Guard
-from mainstem.errors import OLDER, LogError, RefusedError
+from mainstem.errors import OLDER, ConfigError, LogError, RefusedError
 from mainstem.protocol.chain import Head
 from mainstem.protocol.control import ControlTopic, Entry, problem_of
 from mainstem.protocol.log import MessageLog, Outgoing
 from mainstem.protocol.messages import (
     Failed,
     Lifecycle,
+    Opened,
     Progress,
     Round,
     Tick,
     Update,
     encode,
 )
+from mainstem.protocol.signing import PLATFORM_KEY_FILE, SigningKey, signed_by
 from mainstem.protocol.topics import aggregator_topic
 from mainstem.rounds import (
     Append,
@@ -37,7 +39,6 @@ from mainstem.rounds import (
     Close,
     Effect,
     Event,
-    Phase,
     Plan,
     Reduced,
     Reject,
@@ -74,7 +75,7 @@ class Federation:
     updates, and as much to models. `spill` is how many bytes of checked updates a temporary file takes until their
     round closes, and half as many of those that wait to be judged; whatever does not fit is then read again from the
     log. `threads` fold at a time. While `waits` gives a reason, no round goes on. While `guard` objects to the log,
-    nothing is followed or committed at all.
+    nothing is followed or committed at all. What it writes it signs with the platform's `key`.
     """
 
     def __init__(
@@ -89,11 +90,13 @@ class Federation:
         threads: int = 1,
         waits: Callable[[], str] = str,
         guard: Guard | None = None,
+        key: SigningKey | None = None,
     ) -> None:
         self.federation = federation
         self._log, self._clock, self._writer = log, clock, writer
         self._retain, self._aside = retain, spill // 2
-        self._control = ControlTopic(log, federation)
+        self._key = key
+        self._control = ControlTopic(log, federation, key=key)
         self.sight, self._meters = Sight(federation, time.monotonic()), Meters()
         self.machine = RoundMachine(writer)
         self._inbox: Inbox | None = None
@@ -142,8 +145,9 @@ class Federation:
             return False
         if self.sight.stands:  # the right log may have taken the place of the one that was read
             self._control.close()
-            self._control = ControlTopic(self._log, self.federation)
+            self._control = ControlTopic(self._log, self.federation, key=self._key)
         entries = self._control.sync()
+        self._check_key(entries)
         objection = self._guard.objection(self._control.hashes)
         self.sight.stands = bool(objection)
         if objection:
@@ -156,6 +160,17 @@ class Federation:
         self.trouble = "" if self.trouble.startswith(REFUSES) else self.trouble
         self._follow(entries)
         return True
+
+    def _check_key(self, entries: Sequence[Entry]) -> None:
+        """Whether what this writes would count; raises ConfigError where it would not."""
+        head, mine = self._control.head, self._key
+        theirs = next((e.forged.platform for e in entries if isinstance(e.forged, Opened)), None) if not head else None
+        named = head.opened.platform if head is not None else theirs
+        if named is not None and (mine is None or mine.public != named):
+            raise ConfigError(
+                f"its records are signed by the platform {named}, and this process has "
+                f"{'no key' if mine is None else f'the key {mine.public}'}: name that platform's in {PLATFORM_KEY_FILE}"
+            )
 
     def _compare(self) -> None:
         """A witness that was silent when the run was taken up is heard as soon as it speaks. Raises LogError."""
@@ -178,6 +193,7 @@ class Federation:
         if self._inbox is None:
             topic, spill = head.opened.topics.aggregator, self._versions.spill
             self._inbox = Inbox(self._log, topic, self._retain, spill, self._aside)
+        self._inbox.trust(head)
         self._inbox.seek(self.machine.position)
         seen = self._inbox.peek(min(timeout, max(0, self._tick_ms() - self._clock.elapsed_ms()) / 1000))
         for _ in range(TURN):
@@ -192,14 +208,15 @@ class Federation:
         assert head is not None
         if isinstance(seen.record, Update) and seen.record.base.seq > head.base.seq:
             self._follow(self._control.sync())  # the client has read a commit that we have not
-            if self.machine.position != self._inbox.position or self.machine.phase is Phase.ENDED:
-                return False
+            if self.machine.head is not head:
+                return False  # by which its signature is judged too
         self._feed(seen)
         taken = self.machine.position == seen.offset + 1
         if taken:
             self._inbox.take()
             self._clocks.read(seen)
-            self._failures.hear(seen.offset, seen.record, self.machine.round.roster)
+            round_ = self.machine.round
+            self._failures.hear(seen.offset, seen.record if round_.vouches(seen) else None, round_.roster)
         return taken and self.machine.head is head
 
     def complain(self, trouble: str) -> None:
@@ -245,7 +262,8 @@ class Federation:
             self.trouble = "" if self.machine.head is not None else self.trouble
         for entry in entries:
             if entry.problem is not None:
-                self._logger.info("control record %d does not count: %s", entry.offset, entry.problem)
+                level = logging.WARNING if entry.forged is not None else logging.INFO
+                self._logger.log(level, "control record %d does not count: %s", entry.offset, entry.problem)
         return events_of(head, entries)
 
     # ------------------------------------------------------------ effects
@@ -322,7 +340,8 @@ class Federation:
             return
         self._ticked_ms, wall = now, self._clock.now_ms()
         tick = Tick(writer=self._writer, seq=head.link.record.seq)
-        (offset,) = self._log.append(head.opened.topics.aggregator, [Outgoing(encode(tick))])
+        topic = head.opened.topics.aggregator
+        (offset,) = self._log.append(topic, [signed_by(self._key, topic, Outgoing(encode(tick)))])
         self._clocks.wrote(offset, wall)
 
     def _report(self) -> None:

@@ -8,10 +8,12 @@ from collections import ChainMap, OrderedDict, deque
 from mainstem.aggregation.aside import Aside, PassingRecord, Place, places
 from mainstem.aggregation.spill import Spill
 from mainstem.errors import OLDER, DecodeError, SpillError, UnreadableError
+from mainstem.protocol import signing
+from mainstem.protocol.chain import Head
 from mainstem.protocol.chunks import is_chunk
 from mainstem.protocol.log import Cursor, MessageLog, Record
-from mainstem.protocol.messages import ClientRecord, Unknown, Update, sha256
-from mainstem.protocol.packing import decode, has_payload, lean, text_of
+from mainstem.protocol.messages import ClientRecord, Tick, Unknown, Update, sha256
+from mainstem.protocol.packing import decode, has_payload, lean, signer_of, text_of
 from mainstem.rounds import Seen
 
 
@@ -32,6 +34,14 @@ class Inbox:
         self._aside.most = aside
         self.kept: ChainMap[Place, Record | PassingRecord] = ChainMap(self._recent, self._aside)  # type: ignore[arg-type]
         self.position = -1
+        self._sites: dict[bytes, str] = {}
+        self._platform: str | None = None
+
+    def trust(self, head: Head) -> None:
+        """Judge signatures by the keys that the head's run names."""
+        rules = head.rules.admission
+        self._sites = signing.by_id(site.key for site in rules.sites) if rules.mode == "enrolled" else {}
+        self._platform = head.opened.platform
 
     def seek(self, position: int) -> None:
         """Go on from `position`; does nothing where the reader stands there already.
@@ -91,14 +101,21 @@ class Inbox:
             with contextlib.suppress(SpillError):  # a full disk: the log has it
                 self._aside.put(oldest)
 
-    @staticmethod
-    def _seen(record: Record) -> Seen:
+    def _seen(self, record: Record) -> Seen:
         decoded: ClientRecord | Unknown | None = None
-        problem = ""
+        problem = signer = ""
         try:
             decoded = decode(record)
         except DecodeError as error:
             problem = str(error)
+        if isinstance(decoded, Tick):
+            decoded = decoded if self._is_platforms(record) else Unknown(schema=decoded.schema, type="tick")
+        elif decoded is not None and self._sites:
+            signer, problem = signer_of(record, self._sites)
         text = text_of(record) if isinstance(decoded, Update) else None
         hash_ = "" if text is None else sha256(text)
-        return Seen(record.offset, record.timestamp_ms, decoded, problem, hash_, record.appended)
+        return Seen(record.offset, record.timestamp_ms, decoded, problem, hash_, record.appended, signer)
+
+    def _is_platforms(self, record: Record) -> bool:
+        key, value = self._platform, record.value or b""
+        return key is None or signing.signed(record.headers, record.topic, value, key)

@@ -18,9 +18,8 @@ from mainstem.aggregator.meters import RESUMES, Sight
 from mainstem.aggregator.turns import End, FederationSeat, Turns, TurnStage
 from mainstem.aggregator.witnesses import Ask, Guard, nobody
 from mainstem.errors import ConfigError, DecodeError, LogError, UnreadableError
-from mainstem.protocol import topics
+from mainstem.protocol import announcing, topics
 from mainstem.protocol.log import Record
-from mainstem.protocol.messages import decode_announcement
 from mainstem.runtime import logs
 from mainstem.runtime.backoff import Backoff
 
@@ -53,7 +52,7 @@ class Worker:
     """Runs federations by the announcements that it is given in order.
 
     `slots` have a thread at one time; `turn` is seconds. `looked` is told of each look for topics, with why it failed.
-    `ask` says what was witnessed of a federation's log.
+    `ask` says what was witnessed of a federation's log. With the `platform` key nobody else's announcements count.
     """
 
     def __init__(
@@ -65,9 +64,10 @@ class Worker:
         turn: float = TURN_SECONDS,
         looked: Callable[[Exception | None], None] = lambda error: None,
         ask: Ask = nobody,
+        platform: str | None = None,
     ) -> None:
         self._make, self._existing, self._looked, self._ask = make, existing, looked, ask
-        self._turns = Turns(slots, turn)
+        self._turns, self._platform = Turns(slots, turn), platform
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._threads: set[threading.Thread] = set()
@@ -76,21 +76,17 @@ class Worker:
 
     def announced(self, record: Record) -> None:
         """A record of FEDERATED_MODEL_CONTROL_TOPIC: a federation to run, to look at again, or to let go of."""
-        key = (record.key or b"").decode(errors="replace")
-        if record.value is None:
-            with self._changed:
-                self._turns.withdrawn(key)
-            return
         try:
-            announcement = decode_announcement(record.value)
-            topics.check_federation_id(announcement.federation)
-            if announcement.federation != key:
-                raise DecodeError(f"its key is {key[:80]!r}, but it names {announcement.federation!r}")
-        except (DecodeError, ConfigError) as error:
+            federation, announcement = announcing.read(record, self._platform)
+        except DecodeError as error:
             logger.warning("announcement at %d:%d refused: %s", record.partition, record.offset, error)
             return
+        if announcement is None:
+            with self._changed:
+                self._turns.withdrawn(federation)
+            return
         with self._changed:
-            self._turns.announced(key, record.partition, announcement.revision, time.monotonic())
+            self._turns.announced(federation, record.partition, announcement.revision, time.monotonic())
             self._changed.notify()
 
     def lost(self, partitions: set[int]) -> None:
@@ -204,7 +200,7 @@ class Worker:
             return End.GAVE_WAY
         except ConfigError as error:
             RESUMES.labels("unsupported").inc()
-            logger.error("federation %s cannot be run by this version: %s", place.federation, error)
+            logger.error("federation %s cannot be run here: %s", place.federation, error)
             _complain(federation, kept, f"this version of the aggregator cannot run it: {error}")
             return End.OVER
         except LogError as error:

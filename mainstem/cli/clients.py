@@ -1,12 +1,14 @@
 """Run many real protocol clients in this one process, with a function in the place of training.
 
 They join, download, upload and leave as training Jobs do, through the same state machine. Each downloads through a
-reader of its own; with --readers shared the process downloads once for all: use that for 1,000 clients.
+reader of its own; with --readers shared the process downloads once for all: use that for 1,000 clients. They sign with
+the site's key in MAINSTEM_SITE_KEY_FILE, where that is set.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import time
 from typing import Any
@@ -16,6 +18,7 @@ from mainstem.cli.where import kafka_config
 from mainstem.errors import ConfigError
 from mainstem.kafka.client.log import KafkaLog
 from mainstem.platform.home import Home
+from mainstem.protocol.signing import SITE_KEY_FILE, SigningKey
 from mainstem.protocol.topics import check_client_id, check_federation_id
 from mainstem.runtime.memory import use_one_heap
 from mainstem.runtime.program import stopping
@@ -54,6 +57,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
             prefix=options.prefix,
             first=options.first,
             threads=options.threads,
+            key=SigningKey.from_environ(os.environ, SITE_KEY_FILE),
         )
         began, cpu = time.monotonic(), time.process_time()
         with stopping(lambda: output.say(LEAVING)) as leave:

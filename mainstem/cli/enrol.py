@@ -17,9 +17,10 @@ from typing import Any
 
 from mainstem.cli.output import Output, UsageError
 from mainstem.errors import ConfigError
-from mainstem.platform import site_key
 from mainstem.platform.home import Home
+from mainstem.platform.key_file import load_or_make
 from mainstem.protocol.enrolment import proof_of
+from mainstem.protocol.signing import SITE_KEY_FILE
 from mainstem.rest import DEFAULT, Api, ApiError
 
 HELP = "make this site's key, and enrol it at a platform by a one-time token"
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     token = (sys.stdin.readline() if options.token == "-" else options.token).strip()  # noqa: S105
     running = home.running()
     address = options.url or os.environ.get("MAINSTEM_API") or (running.api if running else DEFAULT)
-    key, fresh = site_key.load_or_make(key_file)
+    key, fresh = load_or_make(key_file)
     body = {"token": token, "key": key.public, "proof": proof_of(key, token)}
     try:
         with Api(address) as api:
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
     output.show(f"  public    {key.public}")
     output.show(f"  platform  {site['platform'] or 'signs nothing yet'}")
     output.show("For Jobs on this machine, and for `mainstem up` here:")
-    output.show(f"  export {site_key.VARIABLE}={key_file}")
+    output.show(f"  export {SITE_KEY_FILE}={key_file}")
     output.show("For Jobs on Kubernetes, whose launcher then needs MAINSTEM_JOB_SITE_SECRET=" + SECRET + ":")
     output.show(f"  kubectl create secret generic {SECRET} --from-file={KEY}={key_file}")
     return 0

@@ -2,7 +2,8 @@
 
 It reads the federation's topics, or a file that `mainstem export` wrote, and believes nothing else. A version is
 `proved`, or it `differs`, or what it was made of is `gone` from the log (see the federation's keep_updates). The exit
-code is 1 where something differs, 2 for wrong arguments.
+code is 1 where something differs, 2 for wrong arguments. Where records are signed it says by whom: each version's
+record by the platform, each update by its site; what the platform has not signed is `ignored`.
 
 The end of the log is compared with its witness, which is kept elsewhere (`mainstem witness --help`): a log that lost
 its last records is as whole as one that never had them.
@@ -23,7 +24,7 @@ from mainstem.lineage import Proof, RunFile, verify
 from mainstem.platform.home import Home
 
 HELP = "prove every version of a run from its log, or from an exported file"
-SHOWN = {"proved": "green", "differs": "bold red", "gone": "yellow"}
+SHOWN = {"proved": "green", "differs": "bold red", "gone": "yellow", "ignored": "yellow"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +55,11 @@ def run(options: argparse.Namespace, home: Home, output: Output) -> int:
             }
         )  # fmt: skip
     else:
+        if platform := next((proof.platform for proof in proofs if proof.platform), None):
+            output.show(f"signed by the platform with the key {platform}")
         updates = sum(proof.updates for proof in proofs if proof.state == "proved")
-        told = ", ".join(f"{states[state]} {'differ' if state == 'differs' else state}" for state in SHOWN)
+        shown = [state for state in SHOWN if state != "ignored" or states[state]]
+        told = ", ".join(f"{states[state]} {'differ' if state == 'differs' else state}" for state in shown)
         output.out.print(f"federation {federation}: {told}; {updates} updates counted ({seconds:.1f} s)")
         if witness is not None:
             output.show(f"compared with a witness of {witness}")
@@ -70,4 +74,6 @@ def _say(proof: Proof, output: Output, *, quiet: bool) -> None:
         output.say(f"{name}: {proof.state}")
         return
     detail = f"  {proof.detail}" if proof.detail else f"  sha256 {proof.sha256}"
+    if proof.sites:
+        detail += "  signed: " + ", ".join(f"{client} by {site}" for client, site in sorted(proof.sites.items()))
     output.show(f"{name:<14}", (f"{proof.state:<8}", SHOWN[proof.state]), f"{proof.updates:>5} updates{detail}")

@@ -66,7 +66,7 @@ class OwnUpdates:
         topic = self._topics.control
         _, end = self._source.bounds(topic, 0)
         for record in self._source.read(topic, 0, self._position, end) if self._position < end else ():
-            entry = self._control.feed(record.offset, record.timestamp_ms, record.value)
+            entry = self._control.feed(record.offset, record.timestamp_ms, record.value, record.headers)
             self._position = record.offset + 1
             if entry.link is None:
                 continue

@@ -26,7 +26,8 @@ from mainstem.protocol.messages import (
     Weights,
     encode,
 )
-from mainstem.protocol.packing import PACKED_BYTES, pack
+from mainstem.protocol.packing import PACKED_BYTES, pack, signed_by
+from mainstem.protocol.signing import SigningKey
 from mainstem.protocol.weights import Tensor, payload_bytes, payload_of
 
 NOTE: Final = 400
@@ -63,8 +64,9 @@ class Voice:
     """One process of a client: `joined`, heartbeats, updates, `failed`, `left`.
 
     An update of up to `packed` bytes is one record. Records that decide anything go to partition 0, in order. `attempt`
-    tells the chunks of this connection from those that an earlier one of the same incarnation may have left. Every
-    method that sends raises LogError.
+    tells the chunks of this connection from those that an earlier one of the same incarnation may have left. With the
+    `key` of its site it signs every one of its records; chunks need it not, which an update names by their hashes.
+    Every method that sends raises LogError.
     """
 
     def __init__(
@@ -76,11 +78,12 @@ class Voice:
         *,
         attempt: str | None = None,
         packed: int = PACKED_BYTES,
+        key: SigningKey | None = None,
     ) -> None:
         self.log, self.client, self.incarnation = log, client, incarnation
         self._federation, self._topic = federation, topics.aggregator_topic(federation)
         self._attempt = incarnation if attempt is None else attempt
-        self._packed = packed
+        self._packed, self._key = packed, key
 
     def joined(self, presence: Presence) -> None:
         """Say that this client is there, or what has changed of its data since."""
@@ -207,5 +210,7 @@ class Voice:
     def send(self, record: msgspec.Struct, payload: bytes | memoryview | None = None) -> int:
         """Append a deciding record, of an update perhaps with its payload; its offset."""
         if payload is not None and isinstance(record, Update):
-            return self.log.append(self._topic, [pack(record, payload)])[0]
-        return self.log.append(self._topic, [Outgoing(encode(record), key=self.client.encode())])[0]
+            outgoing = pack(record, payload)
+        else:
+            outgoing = Outgoing(encode(record), key=self.client.encode())
+        return self.log.append(self._topic, [signed_by(self._key, self._topic, outgoing)])[0]

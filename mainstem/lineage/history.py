@@ -10,7 +10,7 @@ from mainstem.protocol.chain import Chain, Head, Link
 from mainstem.protocol.changes import Way, is_whole
 from mainstem.protocol.control import ControlTopic, Entry
 from mainstem.protocol.log import MessageLog
-from mainstem.protocol.messages import Finished, Lifecycle, Opened, Round
+from mainstem.protocol.messages import Finished, Lifecycle, Opened, Paged, Round
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,14 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A run as its control topic tells it. `head` is the newest one."""
+    """A run as its control topic tells it. `head` is the newest one, `forged` how many records the platform, which
+    `opened` names, has not signed: they count for nothing."""
 
     opened: Opened
     links: tuple[Link, ...]
     head: Head
     strays: tuple[Stray, ...]
+    forged: int = 0
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -72,7 +74,8 @@ def read_history(log: MessageLog, federation: str) -> History:
         control.close()
     links = tuple(entry.link for entry in entries if entry.link is not None)
     if head is None:
-        raise LogError(f"federation {federation} has no opened record")
+        told = next((f": {entry.problem}" for entry in entries if isinstance(entry.forged, Opened | Paged)), "")
+        raise LogError(f"federation {federation} has no opened record{told}")
     chain = Chain()
     models: dict[str, tuple[int, str] | None] = {"": None}
     for link in links:
@@ -80,7 +83,19 @@ def read_history(log: MessageLog, federation: str) -> History:
         assert chain.head is not None
         models[link.hash] = (chain.head.base.version, chain.head.weights.sha256)
     strays = [stray for entry in entries if (stray := _stray(entry, federation, models)) is not None]
-    return History(head.opened, links, head, tuple(strays))
+    strays += [stray for entry in entries if (stray := _unsigned(entry, head)) is not None]
+    return History(head.opened, links, head, tuple(strays), sum(entry.forged is not None for entry in entries))
+
+
+def _unsigned(entry: Entry, head: Head) -> Stray | None:
+    """A record that would follow the head, were it signed: it was forged there, or has lost its signature."""
+    record, last = entry.forged, head.link
+    if not isinstance(record, Lifecycle) or (record.seq, record.prev) != (last.record.seq + 1, last.hash):
+        return None
+    kind = record.kind if isinstance(record, Paged) else str(type(record).__struct_config__.tag)
+    detail = f"control record {entry.offset} ({kind}) would follow the last one, but {entry.problem}"
+    weights = getattr(record, "weights", None)
+    return Stray(entry.offset, detail, getattr(record, "version", None), weights.sha256 if weights is not None else "")
 
 
 def _stray(entry: Entry, federation: str, models: Mapping[str, tuple[int, str] | None]) -> Stray | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mainstem.aggregation import strategies
 from mainstem.aggregation.encoding import encoded
@@ -29,7 +29,9 @@ THREADS = min(4, os.cpu_count() or 1)
 class Proof:
     """The verdict on one version. `state`: `proved`, `differs`, or `gone` (the log no longer holds what it names).
 
-    `version` is None for a record of the control topic that is not as its writer left it and names no version.
+    `version` is None for a record of the control topic that is not as its writer left it and names no version; or for
+    those that the platform has not signed, which are `ignored` and change no verdict. `sites` says by whose key each
+    client's update was signed, in a run that names its sites, `platform` with which key the version's record was.
     """
 
     version: int | None
@@ -37,6 +39,8 @@ class Proof:
     state: str
     detail: str = ""
     updates: int = 0
+    sites: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
 
 
 def verify(
@@ -52,13 +56,18 @@ def verify(
     history = read_history(log, federation)
     first = history.opened.weights
     with RunReader(log, history, spill=spill) as run:
-        yield _proof(0, first, history.opened.tensors, lambda: (run.tensors(first), ""))
+        zero = _proof(0, first, history.opened.tensors, lambda: (run.tensors(first), ""))
+        yield replace(zero, platform=history.opened.platform)
         for head, record in history.steps():
             if isinstance(record, Round):
                 run.begin(record)
                 yield prove(run, head, record)
     for stray in history.strays:
         yield Proof(stray.version, stray.sha256, "differs", stray.detail)
+    if unsigned := history.forged:
+        yield Proof(
+            None, "", "ignored", f"records that the platform has not signed: {unsigned}; they count for nothing"
+        )
     if objection := objection_to(federation, history.hashes, witness):
         yield Proof(None, "", "differs", objection)
 
@@ -104,15 +113,36 @@ def _exchange(specs: Exchange, strategy: strategies.Strategy, name: str) -> Exch
 def prove(run: RunReader, head: Head, record: Round) -> Proof:
     """The verdict on the version that `record`, the round that was begun, makes of `head`; raises LogError."""
 
+    sites: dict[str, str] = {}
+
     def made() -> tuple[Sequence[Tensor], str]:
         _check(head, record)
         for name, weights in {"": record.weights, **record.state}.items():  # what was published is what it says
             run.model(weights, name)
         run.change(record.weights)
         found = rederive(run, head, record, record.accepted)
+        sites.update(_sites(run, head, record))
         return found.tensors, _difference(head, record, found)
 
-    return _proof(record.version, record.weights, exchange(head.opened).model, made, len(record.accepted))
+    proof = _proof(record.version, record.weights, exchange(head.opened).model, made, len(record.accepted))
+    return replace(proof, sites=sites, platform=head.opened.platform)
+
+
+def _sites(run: RunReader, head: Head, record: Round) -> dict[str, str]:
+    """The site of each accepted client, by its update's signature; raises RefusedError where it is not a right one."""
+    if head.rules.admission.mode == "open":
+        return {}
+    members = {member.client: member.site for member in record.snapshot.members}
+    found: dict[str, str] = {}
+    for item in record.accepted:
+        try:
+            found[item.client] = site = run.site(head, item)
+        except RefusedError as refusal:
+            raise RefusedError(refusal.reason, f"the update of {item.client}: {refusal.detail}") from refusal
+        if members.get(item.client, site) != site:
+            whose = f"client {item.client} is one of site {members[item.client]}, and site {site} signed its update"
+            raise RefusedError(Reason.UNAUTHORISED, whose)
+    return found
 
 
 def _difference(head: Head, record: Round, found: Reduction) -> str:

@@ -13,14 +13,17 @@ from mainstem.errors import DecodeError, RefusedError, UnreadableError
 from mainstem.lineage.course import Course, reach
 from mainstem.lineage.history import History
 from mainstem.lineage.passing import FixedEnds, Passage, Passed
+from mainstem.protocol import signing
 from mainstem.protocol.chain import Head
 from mainstem.protocol.changes import applied, change_of, is_whole
 from mainstem.protocol.chunks import Limits
 from mainstem.protocol.exchange import Exchange, check_update, exchange, parts_of, published, sent
-from mainstem.protocol.log import Source
-from mainstem.protocol.manifests import manifest_in, manifest_of
+from mainstem.protocol.log import Record, Source
+from mainstem.protocol.manifests import manifest_in
 from mainstem.protocol.messages import Accepted, Reason, Round, Update, Weights
+from mainstem.protocol.packing import signer_of
 from mainstem.protocol.weights import Tensor, bytes_of, digest, wire
+from mainstem.rounds import Seen, admission
 
 Key = tuple[object, ...]
 
@@ -193,14 +196,28 @@ class RunReader:
                     places.setdefault(run.partition, []).extend((run.first, run.first + run.count))
         return places
 
+    def site(self, head: Head, item: Accepted) -> str:
+        """The site whose key the update is signed with, "" in an open run.
+
+        Raises RefusedError where none that the run admits has signed it in time.
+        """
+        rules, record = head.rules.admission, self._record(item)
+        if rules.mode == "open" or record is None:
+            return ""
+        signer, problem = signer_of(record, signing.by_id(site.key for site in rules.sites))
+        time_ms = min(record.timestamp_ms, item.received_ms)
+        return admission.site_of(rules, Seen(item.offset, time_ms, None, problem, signer=signer), time_ms)
+
+    def _record(self, item: Accepted) -> Record | None:
+        """The record at the update's offset, perhaps without its payload."""
+        if self._passed is not None and item.offset in self._passed.offsets:
+            return self._passed.named.get(item.offset)
+        return next(iter(self._source.read(self._topics.aggregator, 0, item.offset, item.offset + 1)), None)
+
     def _manifest(self, item: Accepted) -> Update:
         found = self._manifests.get(item.offset)
         if found is None:
-            if self._passed is not None and item.offset in self._passed.offsets:
-                found = manifest_in(self._passed.named.get(item.offset), item)
-            else:
-                found = manifest_of(self._source, self._topics.aggregator, item)
-            self._manifests[item.offset] = found
+            found = self._manifests[item.offset] = manifest_in(self._record(item), item)
         return found
 
 

@@ -53,6 +53,11 @@ class Home:
         return self.root / "settings.env"
 
     @property
+    def platform_key(self) -> Path:
+        """The private key that the platform signs with, likewise."""
+        return self.root / "platform-key.pem"
+
+    @property
     def kafka(self) -> Path:
         """The broker's directory."""
         return self.root / "kafka"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mainstem.errors import ConfigError
-from mainstem.platform import site_key
 from mainstem.platform.children import ProcessChild
 from mainstem.platform.home import Home
+from mainstem.protocol.signing import SITE_KEY_FILE
 from mainstem.runtime import endpoints
 from mainstem.runtime.metrics.port import HOST as METRICS_HOST
 from mainstem.runtime.metrics.port import PORT as METRICS_PORT
@@ -60,7 +60,7 @@ def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str
         "MAINSTEM_HOME": str(home.root),
         "MAINSTEM_API": addresses.web,
         "MAINSTEM_LOG_STREAM": "off",
-        site_key.VARIABLE: inherited.get(site_key.VARIABLE) or str(home.site_key),
+        SITE_KEY_FILE: inherited.get(SITE_KEY_FILE) or str(home.site_key),
         "DATABASE_URL": inherited.get("DATABASE_URL") or home.database_url,
         "PYTHONUNBUFFERED": "1",
     }
@@ -71,16 +71,21 @@ def environment(home: Home, addresses: Addresses, *, log_json: bool) -> dict[str
 
 def _is_secret(name: str) -> bool:
     return name.startswith("MAINSTEM_") and name.removesuffix("_FILE") in (
-        "MAINSTEM_SECRET_KEY", "MAINSTEM_ADMIN_PASSWORD", "MAINSTEM_TOKEN",
+        "MAINSTEM_SECRET_KEY", "MAINSTEM_ADMIN_PASSWORD", "MAINSTEM_TOKEN", "MAINSTEM_PLATFORM_KEY",
     )  # fmt: skip
 
 
 def processes(
-    base: dict[str, str], secrets: dict[str, str], addresses: Addresses, logs: Path, lease: str = ""
+    base: dict[str, str],
+    secrets: dict[str, str],
+    addresses: Addresses,
+    logs: Path,
+    lease: str = "",
+    signing: dict[str, str] | None = None,
 ) -> list[ProcessChild]:
     """The platform's own processes in starting order; each gets the secrets that it needs and no other.
 
-    `lease` names who has taken the database for all of them.
+    `lease` names who has taken the database for all of them; `signing` is for those that write in the platform's name.
     """
     key = {name: secrets[name] for name in ("MAINSTEM_SECRET_KEY",)}
     token = {name: secrets[name] for name in ("MAINSTEM_TOKEN",)}
@@ -89,14 +94,15 @@ def processes(
         "--config", "python:backend.project.gunicorn", "--graceful-timeout", "5", "--log-level", "warning",
         "backend.project.wsgi:application",
     ]  # fmt: skip
+    signs = signing or {}
     held = {LEASE: lease} if lease else {}
     bound = {"MAINSTEM_BIND": f"{HOST}:{addresses.port}", "MAINSTEM_WEB_WORKERS": "1"}
     parts = {
         "web": ("gunicorn", web, base | key | bound),
         "control_logger": ("control_logger", [], apart | token),
         "data_control_logger": ("data_control_logger", [], apart | token),
-        "aggregator": ("mainstem.aggregator", [], apart | token),
-        "launchers": ("backend.launchers", [], base | key | held),
+        "aggregator": ("mainstem.aggregator", [], apart | token | signs),
+        "launchers": ("backend.launchers", [], base | key | held | signs),
     }
     ports = _metrics_ports(base, list(parts))
     if site_of(base) is not None:

@@ -21,13 +21,15 @@ from mainstem.kafka.broker.prepare import prepare
 from mainstem.kafka.client.config import client_config
 from mainstem.kafka.client.door import knock
 from mainstem.kafka.client.log import KafkaLog
-from mainstem.platform import plan, secret_settings, site_key
+from mainstem.platform import key_file, plan, secret_settings
 from mainstem.platform.children import BrokerChild
 from mainstem.platform.home import Home, Running
 from mainstem.platform.plan import Addresses
+from mainstem.platform.platform_key import key_environ
 from mainstem.platform.secret_settings import Secrets
 from mainstem.platform.supervisor import PlatformError, Supervisor, quietly
 from mainstem.protocol import topics
+from mainstem.protocol.signing import SITE_KEY_FILE
 from mainstem.runtime import disk, endpoints
 from mainstem.runtime.processes import end_child, identity, start_child
 from mainstem.runtime.program import insist, raising
@@ -131,13 +133,14 @@ class Platform:
         if last is not None:
             self._end_leftovers(last)
         secrets = secret_settings.load_or_make(self.home.settings)
-        if not os.environ.get(site_key.VARIABLE):
-            site_key.load_or_make(self.home.site_key)
+        if not os.environ.get(SITE_KEY_FILE):
+            key_file.load_or_make(self.home.site_key)
         addresses = self._addresses(last)
         self._running = Running(os.getpid(), addresses.port, addresses.web, addresses.kafka, addresses.kafka_port)
         self.supervisor.changed = self._tell
         self._tell()
-        base = plan.environment(self.home, addresses, log_json=self.options.log_json)
+        known, signing = key_environ(self.home.platform_key, os.environ)
+        base = plan.environment(self.home, addresses, log_json=self.options.log_json) | known
 
         lease = token_hex(16)
         claiming = base | secrets.values | {plan.LEASE: lease}
@@ -146,7 +149,7 @@ class Platform:
             prepared()
         self.supervisor.check_alive()
         step = time.monotonic()
-        for child in plan.processes(base, secrets.values, addresses, self.home.logs, lease):
+        for child in plan.processes(base, secrets.values, addresses, self.home.logs, lease, signing):
             self.supervisor.start(child)
         self._create_topics(base)
         self._wait_for_web(addresses)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mainstem.protocol.log import Record
+from mainstem.protocol.signing import HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Batch:
             "timestamp_ms": record.timestamp_ms,
             "key_b64": _b64(record.key),
             "value_b64": _b64(record.value),
+            "signature_b64": _b64(record.headers.get(HEADER)),
         }
 
 

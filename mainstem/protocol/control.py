@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mainstem.errors import OLDER, DecodeError, LogError, UnreadableError
+from mainstem.protocol import signing
 from mainstem.protocol.chain import Chain, Head, Link
 from mainstem.protocol.log import Cursor, MessageLog, Outgoing, Record
 from mainstem.protocol.messages import (
@@ -22,6 +24,7 @@ from mainstem.protocol.messages import (
     encode,
     sha256,
 )
+from mainstem.protocol.signing import SigningKey
 from mainstem.protocol.topics import CONTROL_RECORD_LIMIT, aggregator_topic, control_topic, data_topic
 
 PAGES_HELD = 4096
@@ -32,8 +35,8 @@ PAGES_HELD = 4096
 class Entry:
     """A control record as read. `link` where it is a lifecycle record that took its place in the chain.
 
-    `problem` says why a record counts for nothing: superseded, or not decodable (then `record` is None). One of an
-    unknown type decides nothing by itself.
+    `problem` says why a record counts for nothing: superseded, not decodable (then `record` is None), or not signed by
+    the platform: then it is as one of an unknown type, which decides nothing by itself, and `forged` is what it says.
     """
 
     offset: int
@@ -41,27 +44,45 @@ class Entry:
     record: ControlRecord | Unknown | None
     link: Link | None = None
     problem: str | None = None
+    forged: ControlRecord | Unknown | None = None
 
 
 class ControlReader:
-    """Turns raw records, in order, into entries; resolves pages and keeps the chain. No I/O."""
+    """Turns raw records, in order, into entries; resolves pages and keeps the chain. No I/O.
 
-    def __init__(self, federation: str) -> None:
-        self._federation = federation
+    Nothing counts but what is signed with the `platform` key: where none is given, with the one that the run's opening
+    names, if it names one. Pages are the exception, which their signed record names by their hashes.
+    """
+
+    def __init__(self, federation: str, platform: str | None = None) -> None:
+        self._federation, self._platform = federation, platform
+        self._topic = control_topic(federation)
         self._pages: dict[int, tuple[str, str]] = {}
         self.chain = Chain()
 
-    def feed(self, offset: int, timestamp_ms: int, value: bytes | None) -> Entry:
+    @property
+    def platform(self) -> str | None:
+        """The public key whose holder's records count; None where anybody's do."""
+        head = self.chain.head
+        return self._platform if self._platform is not None or head is None else head.opened.platform
+
+    def feed(
+        self, offset: int, timestamp_ms: int, value: bytes | None, headers: Mapping[str, bytes] = MappingProxyType({})
+    ) -> Entry:
         """The next record of the topic."""
         try:
-            record = decode_control(value)
+            said = record = decode_control(value)
             assert value is not None
             hash_ = sha256(value)
             if isinstance(record, Page):
                 self._hold(offset, hash_, record.data)
                 return Entry(offset, timestamp_ms, record)
+            if (forged := self._forged(record, value, headers)) is not None:
+                return Entry(offset, timestamp_ms, _nothing(record), problem=forged, forged=record)
             if isinstance(record, Paged):
                 record = self._resolve(record)
+                if (forged := self._forged(record, value, headers)) is not None:
+                    return Entry(offset, timestamp_ms, _nothing(record), problem=forged, forged=record)
         except DecodeError as error:
             return Entry(offset, timestamp_ms, None, problem=str(error))
         if not isinstance(record, Lifecycle):
@@ -70,8 +91,22 @@ class ControlReader:
             return Entry(offset, timestamp_ms, record, problem=f"its topics are not those of {record.federation[:20]}")
         link = Link(offset, timestamp_ms, hash_, record)
         if record.federation == self._federation and self.chain.offer(link):
+            if isinstance(said, Paged):
+                for ref in said.pages:
+                    self._pages.pop(ref.offset, None)
             return Entry(offset, timestamp_ms, record, link=link)
         return Entry(offset, timestamp_ms, record, problem="superseded: it does not follow the head")
+
+    def _forged(self, record: ControlRecord | Unknown, value: bytes, headers: Mapping[str, bytes]) -> str | None:
+        """Why a record is not the platform's; None where it is, or need not be."""
+        key = self.platform
+        if key is None and self.chain.head is None and isinstance(record, Opened):
+            key = record.platform
+        if key is None or signing.signed(headers, self._topic, value, key):
+            return None
+        found = signing.named(headers)
+        how = "it is not signed" if found is None else f"its signature (of key {found.hex()}) is not the platform's"
+        return f"{how}: this run's records are signed with the key {key} (id {signing.key_id(key).hex()})"
 
     def _hold(self, offset: int, hash_: str, data: str) -> None:
         self._pages[offset] = (hash_, data)
@@ -93,18 +128,22 @@ class ControlReader:
         )
         if not same:
             raise DecodeError("the record's pages hold another record")
-        for ref in paged.pages:
-            self._pages.pop(ref.offset, None)
         return record
 
 
 class ControlTopic:
-    """The control topic of one federation over a message log."""
+    """The control topic of one federation over a message log.
 
-    def __init__(self, log: MessageLog, federation: str) -> None:
+    With the platform's `key` it signs what it appends; with its public one, `platform` or that key's, it reads what is
+    signed with it alone.
+    """
+
+    def __init__(
+        self, log: MessageLog, federation: str, *, platform: str | None = None, key: SigningKey | None = None
+    ) -> None:
         self.topic = control_topic(federation)
-        self._log = log
-        self._reader = ControlReader(federation)
+        self._log, self._key = log, key
+        self._reader = ControlReader(federation, key.public if key is not None else platform)
         self._cursor: Cursor | None = None
 
     @property
@@ -152,7 +191,7 @@ class ControlTopic:
         value = encode(record)
         if len(value) > CONTROL_RECORD_LIMIT and isinstance(record, Lifecycle):
             value = self._append_pages(record, value)
-        return self._log.append(self.topic, [Outgoing(value)])[0]
+        return self._log.append(self.topic, [signing.signed_by(self._key, self.topic, Outgoing(value))])[0]
 
     def _append_pages(self, record: Lifecycle, value: bytes) -> bytes:
         pages = [encode(Page(data=piece)) for piece in _pieces(value.decode())]
@@ -170,7 +209,7 @@ class ControlTopic:
         return encode(paged)
 
     def _feed(self, records: Iterable[Record]) -> list[Entry]:
-        entries = [self._reader.feed(r.offset, r.timestamp_ms, r.value) for r in records]
+        entries = [self._reader.feed(r.offset, r.timestamp_ms, r.value, r.headers) for r in records]
         if any(isinstance(entry.record, Lifecycle) and entry.link is None for entry in entries):
             self._look_back()
         return entries
@@ -208,6 +247,11 @@ def topics_of(federation: str) -> Topics:
         data=data_topic(federation),
         aggregator=aggregator_topic(federation),
     )
+
+
+def _nothing(record: ControlRecord | Unknown) -> Unknown:
+    kind = record.type if isinstance(record, Unknown) else str(type(record).__struct_config__.tag)
+    return Unknown(schema=record.schema, type=kind)
 
 
 def _pieces(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from mainstem.errors import DecodeError, RefusedError
+from mainstem.protocol import signing
 from mainstem.protocol.chunks import KIND, UNLIKE
 from mainstem.protocol.exchange import Exchange, is_packed, nbytes_of, parts_of
 from mainstem.protocol.log import Outgoing, Record
@@ -37,6 +38,26 @@ def pack(update: Update, payload: bytes | memoryview) -> Outgoing:
 def text_of(record: Record) -> bytes | None:
     """The JSON of a client's record, by whose sha256 a round names an update: its value, or a packed one's manifest."""
     return record.headers.get(MANIFEST) if has_payload(record.headers) else record.value
+
+
+def signed_by(key: signing.SigningKey | None, topic: str, record: Outgoing) -> Outgoing:
+    """A client's record as the holder of the key writes it; as it is where there is none."""
+    headers = dict(record.headers)
+    if key is None or not has_payload(headers):
+        return signing.signed_by(key, topic, record)
+    return replace(record, headers=(*record.headers, key.sign(topic, headers[MANIFEST])))
+
+
+def signer_of(record: Record, keys: Mapping[bytes, str]) -> tuple[str, str]:
+    """Which of these public keys, by their ids, a client's record is signed with; else "" and what is wrong with it."""
+    name, text = signing.named(record.headers), text_of(record)
+    if name is None or text is None:
+        return "", "its signature is not readable" if signing.HEADER in record.headers else "it is not signed"
+    if name not in keys:
+        return "", f"it is signed with a key that this run does not admit, or no longer (id {name.hex()})"
+    if not signing.signed(record.headers, record.topic, text, keys[name]):
+        return "", "its signature is not one of the key that it names, or was made for another topic or record"
+    return keys[name], ""
 
 
 def lean(record: Record) -> Record:

@@ -1,25 +1,40 @@
 """Who wrote a record: an Ed25519 signature (RFC 8032) in the record's header `signature`.
 
 It is over the topic's name and the SHA-256 of the record's value, so that it holds for no other topic and the value's
-bytes stay what the chain's hashes are over. The header names its key by the first 16 bytes of the SHA-256 of the
-public key's 32 bytes.
+bytes stay what the chain's hashes are over; of a packed update over its manifest, which names the value by its hash,
+and of a tombstone over its key. The header names its key by the first 16 bytes of the SHA-256 of the public key's 32
+bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from mainstem.errors import ConfigError
+from mainstem.protocol.log import Outgoing
+from mainstem.runtime.environ import optional
 
 HEADER = "signature"
 """The header's name."""
+
+SITE_KEY_FILE = "MAINSTEM_SITE_KEY_FILE"
+"""The variable that names the file of a client's key."""
+
+PLATFORM_KEY_FILE = "MAINSTEM_PLATFORM_KEY_FILE"
+"""The variable that names the file of the platform's key, for whoever writes in its name."""
+
+PLATFORM_KEY = "MAINSTEM_PLATFORM_KEY"
+"""The variable that has the platform's public key, for whoever only reads."""
 
 _CONTEXT = b"mainstem-signature-v1\0"
 _VERSION = b"\x01"
@@ -51,6 +66,19 @@ class SigningKey:
             raise ConfigError("this private key is not one of Ed25519")
         return cls(private)
 
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], variable: str) -> SigningKey | None:
+        """The key of the file that the variable names; None where it names none. Raises ConfigError."""
+        path = optional(environ, variable)
+        if path is None:
+            return None
+        try:
+            return cls.from_pem(Path(path).expanduser().read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{variable}: {path} cannot be read: {error.strerror}") from error
+        except ConfigError as error:
+            raise ConfigError(f"{variable}: {path}: {error}") from error
+
     def pem(self) -> bytes:
         """The key as an unencrypted PKCS #8 file."""
         return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -58,6 +86,40 @@ class SigningKey:
     def sign(self, topic: str, value: bytes | memoryview) -> tuple[str, bytes]:
         """The header of a record with this value in this topic."""
         return HEADER, self._prefix + self._private.sign(_message(topic, value))
+
+
+def signed_by(key: SigningKey | None, topic: str, record: Outgoing) -> Outgoing:
+    """The record as the holder of the key writes it; as it is where there is none."""
+    if key is None:
+        return record
+    header = key.sign(topic, (record.key or b"") if record.value is None else record.value)
+    return replace(record, headers=(*record.headers, header))
+
+
+def platform_key(environ: Mapping[str, str], key: SigningKey | None = None) -> str | None:
+    """The platform's public key, as its variable has it, else that of the private `key`; None where there is neither.
+
+    Raises ConfigError.
+    """
+    public = optional(environ, PLATFORM_KEY)
+    if public is None:
+        return None if key is None else key.public
+    try:
+        check_public(public)
+    except ConfigError as error:
+        raise ConfigError(f"{PLATFORM_KEY}: {error}") from error
+    if key is not None and key.public != public:
+        raise ConfigError(f"{PLATFORM_KEY} is not the public key of the file in {PLATFORM_KEY_FILE}: {key.public} is")
+    return public
+
+
+def by_id(keys: Iterable[str]) -> dict[bytes, str]:
+    """Those of the texts that are public keys, by what headers name them by."""
+    found: dict[bytes, str] = {}
+    for public in keys:
+        with contextlib.suppress(ConfigError):
+            found[key_id(public)] = public
+    return found
 
 
 def key_id(public: str) -> bytes:

@@ -6,6 +6,7 @@ import msgspec
 
 from mainstem.protocol.chain import Head
 from mainstem.protocol.messages import Changed, Command, Lifecycle, Resumed, RolledBack, Stopped
+from mainstem.rounds import admission
 
 SHORTEST_DEADLINE_MS = 1_000
 
@@ -60,7 +61,7 @@ def answer(head: Head, offset: int, command: Command) -> Answer:
             return Resumed, {"command": offset}
         case "resume":
             return _no(f"the run is {head.state}; only a stopped or failed one can be resumed")
-        case "deadline" | "remove" if head.ended:
+        case "deadline" | "remove" | "admission" if head.ended:
             return _no(f"the run is {head.state}")
         case "deadline" if (command.deadline_ms or 0) < SHORTEST_DEADLINE_MS:
             return _no(f"deadline_ms must be at least {SHORTEST_DEADLINE_MS}")
@@ -71,6 +72,12 @@ def answer(head: Head, offset: int, command: Command) -> Answer:
             return _no("a removal names the client that is to go")
         case "remove":
             return Changed, {"command": offset, "rules": head.rules, "removed": command.client}
+        case "admission" if command.admission is None:
+            return _no("an admission says which sites' clients may take part")
+        case "admission":
+            rules = msgspec.structs.replace(head.rules, admission=command.admission)
+            problem = admission.problem_of(rules.admission)
+            return _no(problem) if problem else (Changed, {"command": offset, "rules": rules})
         case "rollback":
             return _rollback(head, offset, command.version)
         case _:

@@ -39,7 +39,8 @@ class Seen:
     """The next record of partition 0 that is not a chunk; `record` is None where it was not decodable.
 
     `sha256` is over the record's value where that may come to be named by a round. `appended`: the broker stamped it
-    with its own clock, as it appended it; otherwise its writer did.
+    with its own clock, as it appended it; otherwise its writer did. `signer` is the public key, one of a site that the
+    run admits, whose holder signed it; where there is none `problem` says what is wrong with its signature.
     """
 
     offset: int
@@ -48,6 +49,7 @@ class Seen:
     problem: str = ""
     sha256: str = ""
     appended: bool = True
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

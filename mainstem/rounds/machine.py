@@ -141,13 +141,29 @@ class RoundMachine:
         match record:
             case None:
                 round_.refusals.refuse(None, seen.offset, Reason.MALFORMED, seen.problem)
+            case Tick() | Unknown():
+                pass  # it tells time
+            case _:
+                return self._hear(seen, record)
+        return self._next()
+
+    def _hear(self, seen: Seen, record: Joined | Heartbeat | Left | ClientFailed | Update) -> list[Effect]:
+        """What a client says, where it may say anything."""
+        round_ = self.round
+        try:
+            site = round_.authorise(seen, record)
+        except RefusedError as refusal:
+            if isinstance(record, Heartbeat):
+                round_.refusals.refuse_once(record, seen.offset, refusal)
+            else:
+                round_.refusals.refuse(record.client, seen.offset, refusal.reason, refusal.detail)
+            return self._next()
+        match record:
             case Joined():
-                round_.join(seen.offset, record)
+                round_.join(seen.offset, record, site)
                 self._open_if_ready(round_.time_ms)
             case Heartbeat() | Left() | ClientFailed():
                 round_.hear(seen.offset, record)
-            case Tick() | Unknown():
-                pass  # it tells time
             case _:
                 return self._take(seen, record)
         return self._next()

@@ -171,8 +171,9 @@ class Roster:
         counted = {"counted": update.base.seq, "seconds": seconds, "examples": update.examples}
         self._put(msgspec.structs.replace(member, **counted))
 
-    def join(self, record: Joined, offset: int, time_ms: int) -> None:
-        """A client joins, or comes back: then it is awaited again where it was. A new incarnation takes over for good.
+    def join(self, record: Joined, offset: int, time_ms: int, site: str = "") -> None:
+        """A client of that site joins, or comes back: then it is awaited again where it was. A new incarnation takes
+        over for good.
 
         Raises RefusedError for an incarnation from which another one has taken over, or that was removed.
         """
@@ -195,6 +196,7 @@ class Roster:
                 growing=record.growing,
                 superseded=superseded,
                 note=record.note,
+                site=site,
             )
         )
 

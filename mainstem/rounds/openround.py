@@ -17,8 +17,10 @@ from mainstem.protocol.messages import (
     Reason,
     Snapshot,
     Tick,
+    Unknown,
     Update,
 )
+from mainstem.rounds import admission
 from mainstem.rounds.events import Seen
 from mainstem.rounds.membership import Roster
 from mainstem.rounds.policy import Policy
@@ -55,6 +57,7 @@ class OpenRound:
         self.heard_ms = self.time_ms
         members = since(snapshot.members, snapshot.time_ms, head.since_ms)
         self.roster = Roster(members, head.rules, snapshot.forgotten)
+        self._admit()
         self._removals = head.removals
         self.accepted: list[tuple[Accepted, Update]] = []
         self.answers: dict[str, Seen] = {}
@@ -93,6 +96,9 @@ class OpenRound:
         if isinstance(seen.record, Tick) and (seen.record.seq or 0) <= self.head.link.record.seq:
             self.put_out(seen.record.seq or 0)
 
+        if self._expires is not None and self.time_ms > self._expires:
+            self._admit()
+
     def extend(self) -> None:
         """Move the deadline on by whole `deadline_ms`, past the present time."""
         assert self.deadline_ms is not None
@@ -124,8 +130,44 @@ class OpenRound:
             self.roster.remove(client)
         self._removals = tuple(removal for removal in self._removals if removal[1] > seq)
 
-    def join(self, offset: int, record: Joined) -> None:
-        """A client joins, or is refused."""
+    def _admit(self) -> None:
+        """Whoever belongs to a site that is not admitted, or no longer, is gone: what it had sent in time counts."""
+        rules = self.head.rules.admission
+        self._sites = admission.standing(rules, self.time_ms)
+        self._expires = admission.next_expiry(rules, self.time_ms)
+        if self._sites is not None:
+            for member in self.roster.members:
+                if member.status != "removed" and member.site not in self._sites:
+                    self.roster.remove(member.client)
+
+    def authorise(self, seen: Seen, record: ClientRecord) -> str:
+        """The site whose client wrote the record at hand, "" in an open run; raises RefusedError.
+
+        A client id is its site's from the first `joined` that counts, for as long as the site is admitted.
+        """
+        time_ms = seen.time_ms if seen.appended else self.heard_ms
+        site = admission.site_of(self.head.rules.admission, seen, time_ms)
+        member = self.roster.get(record.client) if self._sites is not None else None
+        joins = isinstance(record, Joined) and member is not None and member.site not in (self._sites or ())
+        if member is not None and member.site != site and not joins:
+            whose = f"site {member.site}" if member.site else "no site"
+            raise RefusedError(
+                Reason.UNAUTHORISED, f"the client id is one of {whose}, and site {site} has signed this record"
+            )
+        return site
+
+    def vouches(self, seen: Seen) -> bool:
+        """Whether the record is of somebody who may take part."""
+        if seen.record is None or isinstance(seen.record, Tick | Unknown):
+            return False
+        try:
+            self.authorise(seen, seen.record)
+        except RefusedError:
+            return False
+        return True
+
+    def join(self, offset: int, record: Joined, site: str = "") -> None:
+        """A client of that site joins, or is refused."""
         if record.federation != self.head.opened.federation:
             detail = f"it names federation {record.federation[:20]!r}"
             self.refusals.refuse(record.client, offset, Reason.MALFORMED, detail)
@@ -134,7 +176,7 @@ class OpenRound:
             self.refusals.refuse(record.client, offset, Reason.FULL, detail)
         else:
             try:
-                self.roster.join(record, offset, self.heard_ms)
+                self.roster.join(record, offset, self.heard_ms, site)
             except RefusedError as refusal:
                 self.refusals.refuse(record.client, offset, refusal.reason, refusal.detail)
 

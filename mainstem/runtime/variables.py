@@ -66,6 +66,23 @@ LOG_LINES: Final = (
 )
 LOGS: Final = (Variable("MAINSTEM_HOME", "a directory for the log file, in logs/", otherwise="no file"), *LOG_LINES)
 
+PLATFORM_PUBLIC: Final = (
+    Variable(
+        "MAINSTEM_PLATFORM_KEY",
+        "the platform's public key: what it has not signed counts for nothing",
+        otherwise="the one that a run's opening names, where it names one",
+    ),
+)
+"""Of who reads what the platform writes."""
+PLATFORM_SECRET: Final = (
+    Variable(
+        "MAINSTEM_PLATFORM_KEY_FILE",
+        "the file of the platform's private key, with which this process signs what it writes",
+        otherwise="it signs nothing",
+    ),
+)
+"""Of who writes in the platform's name."""
+
 METRICS: Final = (
     Variable("MAINSTEM_METRICS_PORT", "port of /metrics, /healthz and /readyz", otherwise="none"),
     Variable("MAINSTEM_METRICS_HOST", "the address to listen on", otherwise="all"),

@@ -18,6 +18,7 @@ from mainstem.protocol.exchange import Exchange
 from mainstem.protocol.log import MessageLog, Source
 from mainstem.protocol.messages import Metrics, Opened
 from mainstem.protocol.packing import PACKED_BYTES
+from mainstem.protocol.signing import SigningKey
 from mainstem.protocol.weights import Tensor
 
 TrainFunction = Callable[[Sequence[Tensor], int], list[Tensor]]
@@ -30,8 +31,8 @@ class PoolClient:
 
     An update of up to `packed` bytes is one record. `reader` is the source through which it downloads weights (default:
     `log`); `keep` has what its stages left behind, `held` the version that it has; `site` makes the run's model its
-    own. `seen` has, for each version that it trained from or evaluated, the wall time in seconds at which it had the
-    tensors.
+    own. With the `key` of its site it signs what it says. `seen` has, for each version that it trained from or
+    evaluated, the wall time in seconds at which it had the tensors.
     """
 
     log: MessageLog
@@ -45,6 +46,7 @@ class PoolClient:
     keep: Keep = field(default_factory=MemoryKeep)
     held: HeldVersion = field(default_factory=HeldVersion)
     site: Callable[[Opened], Site] = Site
+    key: SigningKey | None = None
     gone: bool = False
     uploads: int = 0
     seen: dict[int, float] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class PoolClient:
 
     def speaking(self) -> Voice:
         """How it tells its federation what it does."""
-        return Voice(self.log, self.federation, self.client, self.incarnation, packed=self.packed)
+        return Voice(self.log, self.federation, self.client, self.incarnation, packed=self.packed, key=self.key)
 
     def learner(self) -> Learner:
         """Who has its data: a function has none."""

@@ -8,6 +8,7 @@ from typing import Final
 from mainstem.aggregation import strategies
 from mainstem.protocol import topics, updates
 from mainstem.protocol.adapting import personal_of
+from mainstem.protocol.announcing import announced
 from mainstem.protocol.control import topics_of
 from mainstem.protocol.exchange import exchange_of
 from mainstem.protocol.log import MessageLog, Outgoing
@@ -23,6 +24,7 @@ from mainstem.protocol.messages import (
     Training,
     encode,
 )
+from mainstem.protocol.signing import SigningKey, signed_by
 from mainstem.protocol.weights import Tensor, specs_of
 from mainstem.rounds import policy
 
@@ -48,8 +50,12 @@ def open_federation(
     framework: str = "tf",
     architecture: str = "{}",
     forest: Forest | None = None,
+    key: SigningKey | None = None,
 ) -> str:
-    """Create the topics, publish version 0, append `opened`, announce; the federation's id. Raises LogError."""
+    """Create the topics, publish version 0, append `opened`, announce; the federation's id. Raises LogError.
+
+    With a platform's `key` it is that platform's run.
+    """
     federation = federation or topics.new_federation_id()
     log.create_topics(
         (*topics.shared_topics(), *topics.federation_topics(federation, aggregator_partitions=aggregator_partitions))
@@ -80,13 +86,16 @@ def open_federation(
         adaptation=adaptation,
         personal=personal,
         forest=forest,
+        platform=None if key is None else key.public,
     )
-    log.append(where.control, [Outgoing(encode(opened))])
-    log.append(topics.MODEL_CONTROL, [announcement_of(federation, rules, name=name)])
+    log.append(where.control, [signed_by(key, where.control, Outgoing(encode(opened)))])
+    log.append(topics.MODEL_CONTROL, [announcement_of(federation, rules, name=name, key=key)])
     return federation
 
 
-def announcement_of(federation: str, rules: Rules, *, name: str = "test", revision: int = 1) -> Outgoing:
+def announcement_of(
+    federation: str, rules: Rules, *, name: str = "test", revision: int = 1, key: SigningKey | None = None
+) -> Outgoing:
     """The record that tells of an open federation; whether it has topics is another matter."""
     announcement = Announcement(
         federation=federation,
@@ -98,5 +107,6 @@ def announcement_of(federation: str, rules: Rules, *, name: str = "test", revisi
         min_clients=rules.min_clients,
         max_clients=rules.max_clients,
         topics=topics_of(federation),
+        platform=None if key is None else key.public,
     )
-    return Outgoing(encode(announcement), key=federation.encode())
+    return announced(announcement, key)

@@ -22,6 +22,7 @@ from mainstem.errors import LogError, UnknownTopicError
 from mainstem.protocol.chain import Head
 from mainstem.protocol.control import ControlTopic
 from mainstem.protocol.log import MessageLog, Source
+from mainstem.protocol.signing import SigningKey
 from mainstem.runtime.backoff import Backoff
 from mainstem.swarm.client import PoolClient, TrainFunction
 from mainstem.swarm.shared import SharedSource
@@ -56,7 +57,7 @@ class Pool:
 
     `apart` makes the source of one client's downloads; None has them share every download. They wait `opening` seconds
     for a federation that is not open yet. A client that meets a LogError begins anew as another incarnation, as a
-    restarted Job would.
+    restarted Job would. With a site's `key` all of them sign.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Pool:
         first: int = 0,
         threads: int = THREADS,
         opening: float = OPENING,
+        key: SigningKey | None = None,
     ) -> None:
-        self._log, self._federation, self._opening = log, federation, opening
+        self._log, self._federation, self._opening, self._key = log, federation, opening, key
         self._sources = [apart() for _ in trains] if apart is not None else []
         self._shared = SharedSource(log)
         self._names = [f"{prefix}{first + number}" for number in range(len(trains))]
@@ -183,4 +185,5 @@ class Pool:
             reader=self._sources[number] if self._sources else self._shared,
             keep=self._keeps[number],
             held=self._held[number],
+            key=self._key,
         )

@@ -32,8 +32,10 @@ from backend.deployments.models import (
     Version,
 )
 from backend.deployments.projection import projection
+from mainstem.protocol import announcing
 from mainstem.protocol.chain import Head, Link, begin, follow
-from mainstem.protocol.log import Record
+from mainstem.protocol.control import ControlTopic
+from mainstem.protocol.log import Outgoing, Record
 from mainstem.protocol.messages import (
     Announcement,
     Changed,
@@ -52,11 +54,14 @@ from mainstem.protocol.messages import (
     sha256,
 )
 from mainstem.protocol.messages import Round as RoundRecord
-from mainstem.protocol.topics import MODEL_CONTROL, control_topic
+from mainstem.protocol.signing import SigningKey, signed_by
+from mainstem.protocol.topics import MODEL_CONTROL, control_topic, federation_topics
 from mainstem.rounds import successor
+from mainstem.runtime.clock import SystemClock
 from mainstem.testing.memory_log import MemoryLog
 from tests.backend import support
 from tests.support import chains
+from tests.support.signers import FORGER, PLATFORM
 from tests.vectors.examples import FEDERATION, sequence
 
 pytestmark = [pytest.mark.backend, pytest.mark.django_db]
@@ -386,6 +391,7 @@ def envelope(batch: Sequence[tuple[str, Record]]) -> dict[str, Any]:
                 "timestamp_ms": record.timestamp_ms,
                 "key_b64": None,
                 "value_b64": None if record.value is None else base64.b64encode(record.value).decode(),
+                "signature_b64": base64.b64encode(s).decode() if (s := record.headers.get("signature")) else None,
             }
             for topic_id, record in batch
         ],
@@ -459,3 +465,40 @@ def test_own_deployment_follows_the_log(
     assert {k: shown[k] for k in ("training", "rules", "strategy", "data", "input")} == {
         k: made[k] for k in ("training", "rules", "strategy", "data", "input")
     }
+
+
+def test_forged_records_change_nothing(client_of: Callable[[str], APIClient]) -> None:
+    """Of a signed run what the platform has not signed is kept, counted and told, and the rows are as without it."""
+    log = MemoryLog(SystemClock())
+    log.create_topics(federation_topics(FEDERATION))
+    control, topic = ControlTopic(log, FEDERATION, key=PLATFORM), control_topic(FEDERATION)
+    control.append(msgspec.structs.replace(chains.opened(rounds=9), platform=PLATFORM.public))
+    control.sync()
+    assert control.head is not None
+    forged = chains.round_after(control.head)
+    log.append(topic, [Outgoing(encode(forged)), signed_by(FORGER, topic, Outgoing(encode(forged)))])
+    control.append(chains.round_after(control.head))
+    written = list(log.read(topic, 0, 0, 4))
+    batch = [(TOPIC_ID, record) for record in written]
+    for start in (0, 2):  # the second time by a reader that begins anew from the stored rows
+        answer = client_of("logger").post("/api/ingest/control/", envelope(batch[start : start + 2])).json()
+        assert [refused["offset"] for refused in answer["refused"]] == [start + 1 - start // 2]
+        assert "this run's records are signed with the key" in answer["refused"][0]["reason"]
+        projection.forget_all()
+    run = Deployment.objects.get(federation=FEDERATION)
+    assert (run.round, run.forged, run.superseded) == (1, 2, 0)
+    assert run.rounds.get().offset == 3
+
+
+@pytest.mark.parametrize("key", [None, FORGER])
+def test_a_forged_announcement_makes_no_deployment(settings: Any, key: SigningKey | None) -> None:
+    """Who knows the platform takes nobody else's; so no stranger's federation meets a stream here."""
+    settings.PLATFORM_KEY = PLATFORM.public
+    platform = None if key is None else key.public
+    announcement = msgspec.structs.replace(example(Announcement), platform=platform)
+    for number, (signer, known) in enumerate(((key, False), (PLATFORM, True))):
+        outgoing = announcing.announced(announcement, signer)
+        value, headers = bytes(outgoing.value or b""), dict(outgoing.headers)
+        record = Record(MODEL_CONTROL, 0, number, 0, outgoing.key, value, headers)
+        assert bool(projection.take(CLUSTER, [("m", record)]).refused) is not known
+        assert Deployment.objects.filter(federation=announcement.federation).exists() is known

@@ -317,16 +317,14 @@ def test_the_own_site_is_enrolled_at_each_start_and_once(db: None, tmp_path: Any
     assert AuditEntry.objects.filter(action="site.enrol", who="platform").count() == 3
 
 
-def test_the_platforms_key_is_in_the_answer(client_of: Clients, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_platforms_key_is_in_the_answer(client_of: Clients, settings: Any) -> None:
     """Where it has one."""
-    key = SigningKey.generate()
-    (tmp_path / "platform.key").write_bytes(key.pem())
-    monkeypatch.setenv("MAINSTEM_PLATFORM_KEY_FILE", str(tmp_path / "platform.key"))
     operator = client_of("operator")
-    assert enrol(token_for(operator, "north"), SigningKey.generate()).json()["platform"] == key.public
-    public = SigningKey.generate().public
-    monkeypatch.setenv("MAINSTEM_PLATFORM_KEY", public)
-    assert enrol(token_for(operator, "south"), SigningKey.generate()).json()["platform"] == public
+    settings.PLATFORM_KEY = None
+    assert enrol(token_for(operator, "north"), SigningKey.generate()).json()["platform"] is None
+    settings.PLATFORM_KEY = SigningKey.generate().public
+    told = enrol(token_for(operator, "south"), SigningKey.generate()).json()["platform"]
+    assert told == settings.PLATFORM_KEY
 
 
 def test_streams_train_for_whom_the_allow_list_names(federation: str, user: Callable[[str], User]) -> None:

@@ -27,6 +27,7 @@ from mainstem.protocol.messages import (
     Round,
     Rules,
     Tick,
+    Unknown,
     Update,
 )
 from mainstem.rounds import (
@@ -73,9 +74,10 @@ class World:
         world.control.append(opened(**rules), world.now_ms)
         return world
 
-    def send(self, record: ClientRecord | None) -> int:
-        """A client's record (None: not decodable), at the present log time."""
-        self.inbox.append(Seen(len(self.inbox), self.now_ms, record, "" if record else "it is no JSON"))
+    def send(self, record: ClientRecord | None, signer: str = "") -> int:
+        """A client's record (None: not decodable), at the present log time, signed with that key."""
+        problem = "" if record else "it is no JSON"
+        self.inbox.append(Seen(len(self.inbox), self.now_ms, record, problem, signer=signer))
         return len(self.inbox) - 1
 
     def start(self) -> None:
@@ -258,6 +260,39 @@ class Known:
         return update.incarnation == self.incarnation and fits
 
 
+def known_of(known: Known) -> tuple[str, ...]:
+    """Every incarnation of it so far that is remembered."""
+    return tuple(each for each in (*known.earlier, known.incarnation) if each)[-9:]
+
+
+@dataclass
+class Doors:
+    """The oracle of admission, without keys that expire: by key the sites, by client id whose it is."""
+
+    open: bool
+    sites: dict[str, str]
+    owners: dict[str, str]
+
+    @staticmethod
+    def of(head: Head) -> Doors:
+        """As a head's rules and snapshot say."""
+        rules = head.rules.admission
+        owners = {member.client: member.site for member in head.snapshot.members}
+        return Doors(rules.mode == "open", {site.key: site.name for site in rules.sites}, owners)
+
+    def are_shut(self, client: str) -> bool:
+        """Whether a client's site may not take part."""
+        return not self.open and self.owners.get(client, "") not in self.sites.values()
+
+    def admit(self, seen: Seen) -> bool:
+        """Whether the record may say anything."""
+        if self.open or seen.record is None or isinstance(seen.record, Tick | Unknown):
+            return True
+        site, owner = self.sites.get(seen.signer), self.owners.get(seen.record.client)
+        free = owner is None or owner not in self.sites.values()
+        return site is not None and (site == owner or ((free and isinstance(seen.record, Joined)) or owner is None))
+
+
 Counted = dict[tuple[str, int], int]
 """(client, sequence of its base) -> offset of the update that counts."""
 
@@ -275,6 +310,9 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
         )
         for m in head.snapshot.members
     }
+    doors = Doors.of(head)
+    for client in [client for client, known in members.items() if doors.are_shut(client)]:
+        members[client] = replace(members[client], incarnation="", active=False, earlier=known_of(members[client]))
     forgotten = -1 if head.snapshot.forgotten is None else head.snapshot.forgotten
     removals = list(head.removals)
     reach = 0 if rules.mode == "sync" else rules.max_staleness
@@ -288,6 +326,8 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
             earlier = (*gone.earlier, gone.incarnation)[-9:]
             members[client] = Known("", earlier, False, gone.examples, gone.growing)
         removals = [removal for removal in removals if removal[1] > told]
+        if not doors.admit(seen):
+            continue
         match seen.record:
             case Joined(federation=federation, client=client, incarnation=incarnation) as joined:
                 active = {c for c, known in members.items() if known.active} - {client}
@@ -299,6 +339,7 @@ def counted(world: World, head: Head, end: int, newest: dict[str, int]) -> Count
                     if before is None:
                         newest[client] = max(newest.get(client, -1), forgotten)
                     members[client] = Known(incarnation, earlier, True, joined.examples, joined.growing)
+                    doors.owners[client] = doors.sites.get(seen.signer, "")
             case Left(client=client, incarnation=incarnation) | ClientFailed(client=client, incarnation=incarnation):
                 if client in members and members[client].incarnation == incarnation:
                     members[client] = replace(members[client], active=False)

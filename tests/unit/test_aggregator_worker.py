@@ -175,7 +175,7 @@ def test_announcements_that_name_another(log: MemoryLog, start: Start, caplog: p
     worker.announced(announced(federation, key="another1"))
     worker.announced(announced("no-id", key="no-id"))
     assert not worker._turns.places
-    assert f"its key is 'another1', but it names '{federation}'" in caplog.text
+    assert f"key is another1, but it names '{federation}'" in caplog.text
 
 
 def test_a_machine_without_another_thread(log: MemoryLog, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

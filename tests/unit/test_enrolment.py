@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mainstem.errors import ConfigError
-from mainstem.platform import site_key
+from mainstem.platform import key_file
 from mainstem.protocol.enrolment import proof_of, proves
 from mainstem.protocol.signing import HEADER, SigningKey, signed
 
@@ -50,13 +50,13 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     umask = os.umask(0)
     try:
         with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda _: site_key.load_or_make(path), range(8)))
+            made = list(pool.map(lambda _: key_file.load_or_make(path), range(8)))
     finally:
         os.umask(umask)
     assert len({key.public for key, _ in made}) == 1 and sum(fresh for _, fresh in made) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     before = path.read_bytes()
-    again, fresh = site_key.load_or_make(path)
+    again, fresh = key_file.load_or_make(path)
     assert (again.public, fresh, path.read_bytes()) == (made[0][0].public, False, before)
     assert [file.name for file in path.parent.iterdir()] == ["site.key"]
 
@@ -64,15 +64,15 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 def test_a_key_that_others_may_read_or_that_is_none(tmp_path: Path) -> None:
     """Refused with the way out, and left as it is."""
     path = tmp_path / "site.key"
-    site_key.load_or_make(path)
+    key_file.load_or_make(path)
     path.chmod(0o640)
     with pytest.raises(ConfigError, match=f"others may read it: run `chmod 600 {path}`"):
-        site_key.load_or_make(path)
+        key_file.load_or_make(path)
     path.chmod(0o600)
     path.write_text("not a key")
     with pytest.raises(ConfigError, match=r"site\.key: this is no unencrypted private key"):
-        site_key.load_or_make(path)
+        key_file.load_or_make(path)
     assert path.read_text() == "not a key"
     path.unlink()
     with pytest.raises(ConfigError, match="cannot be written"):
-        site_key.load_or_make(Path("/proc/none/site.key"))
+        key_file.load_or_make(Path("/proc/none/site.key"))

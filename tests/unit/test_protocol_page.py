@@ -229,4 +229,4 @@ def test_nothing_proves_who_wrote() -> None:
     """Whoever may write speaks for any client: the roster takes a record's word for its client."""
     roster = Roster((), Rules(), None)
     roster.join(joined("somebody-else"), 0, 0)
-    assert roster.speaks("somebody-else", "1") and "Nothing proves who wrote a record" in PAGE
+    assert roster.speaks("somebody-else", "1") and "nothing proves who wrote a record" in PAGE

@@ -72,7 +72,7 @@ def relay(source: ListSource, hand_over: Callable[[Batch], Receipt]) -> tuple[Re
 
 def test_body_is_what_the_backend_expects() -> None:
     """Keys and values travel as base64, absent ones as null, with the ids that make a record unique."""
-    body = Batch("c", {"t": "id"}, [Record("t", 3, 7, 99, b"\x00", None)]).body()
+    body = Batch("c", {"t": "id"}, [Record("t", 3, 7, 99, b"\x00", None, {"signature": b"\x01", "x": b""})]).body()
     assert body == {
         "cluster_id": "c",
         "records": [
@@ -84,6 +84,7 @@ def test_body_is_what_the_backend_expects() -> None:
                 "timestamp_ms": 99,
                 "key_b64": "AA==",
                 "value_b64": None,
+                "signature_b64": "AQ==",
             }
         ],
     }

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import msgspec
+from django.conf import settings
+
 from mainstem.aggregation import strategies
 from mainstem.errors import ProtocolError
+from mainstem.protocol import announcing
 from mainstem.protocol.control import ControlTopic
 from mainstem.protocol.exchange import exchange_of
-from mainstem.protocol.log import MessageLog, Outgoing
+from mainstem.protocol.log import MessageLog
 from mainstem.protocol.messages import (
     Adaptation,
     Announcement,
@@ -28,8 +32,8 @@ from mainstem.protocol.messages import (
     StrategyChoice,
     TensorSpec,
     Training,
-    encode,
 )
+from mainstem.protocol.signing import SigningKey
 from mainstem.protocol.topics import (
     MODEL_CONTROL,
     aggregator_topic,
@@ -76,7 +80,7 @@ def open_federation(log: MessageLog, opening: Opening) -> None:
     """Bring the federation into being and announce it; raises LogError, TakenError."""
     federation = opening.announcement.federation
     log.create_topics([*shared_topics(), *federation_topics(federation)])
-    control = ControlTopic(log, federation)
+    control = ControlTopic(log, federation, key=settings.PLATFORM_SIGNER)
     try:
         control.sync()
         if control.head is None:
@@ -121,6 +125,7 @@ def _append_opened(log: MessageLog, control: ControlTopic, opening: Opening) -> 
             adaptation=opening.adaptation,
             personal=opening.personal,
             forest=opening.forest,
+            platform=_platform(),
         )
     )
 
@@ -132,17 +137,20 @@ def partition_of(federation: str, partitions: int) -> int:
 
 def announce(log: MessageLog, announcement: Announcement) -> None:
     """Announce, or announce anew with a higher revision; raises LogError."""
-    _put(log, announcement.federation, encode(announcement))
+    announcement = msgspec.structs.replace(announcement, platform=_platform())
+    partition = partition_of(announcement.federation, log.partitions(MODEL_CONTROL))
+    log.append(MODEL_CONTROL, [announcing.announced(announcement, settings.PLATFORM_SIGNER, partition)])
 
 
-def _put(log: MessageLog, federation: str, value: bytes | None) -> None:
-    partition = partition_of(federation, log.partitions(MODEL_CONTROL))
-    log.append(MODEL_CONTROL, [Outgoing(value, key=federation.encode(), partition=partition)])
+def _platform() -> str | None:
+    """The key that a run opened here is signed with."""
+    key: SigningKey | None = settings.PLATFORM_SIGNER
+    return None if key is None else key.public
 
 
 def command(log: MessageLog, order: Command) -> None:
     """Append the command unless it stands in the topic already, by its id; raises LogError."""
-    control = ControlTopic(log, order.federation)
+    control = ControlTopic(log, order.federation, key=settings.PLATFORM_SIGNER)
     try:
         for entry in control.sync():
             if isinstance(entry.record, Command) and entry.record.id == order.id:
@@ -158,14 +166,15 @@ def remove(log: MessageLog, federation: str, nonce: str) -> None:
     A federation of another backend that merely has the id which ours could not get is left alone.
     """
     log.create_topics([*shared_topics(), *federation_topics(federation)])
-    control = ControlTopic(log, federation)
+    control = ControlTopic(log, federation, key=settings.PLATFORM_SIGNER)
     try:
         control.sync()
         if nonce and control.head is not None and control.head.opened.weights.update != nonce:
             return
     finally:
         control.close()
-    _put(log, federation, None)
+    partition = partition_of(federation, log.partitions(MODEL_CONTROL))
+    log.append(MODEL_CONTROL, [announcing.withdrawn(federation, settings.PLATFORM_SIGNER, partition)])
     log.delete_topics(topics_of(federation))
 
 

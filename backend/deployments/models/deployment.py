@@ -124,6 +124,8 @@ class Deployment(models.Model):
     """The sha256 of that one. Neither is made again with the rows: they tell what the log does not."""
     superseded = models.IntegerField(default=0)
     undecodable = models.IntegerField(default=0)
+    forged = models.IntegerField(default=0)
+    """How many records of its control topic the platform has not signed: they count for nothing."""
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -6,6 +6,7 @@ from django.db import models
 
 from backend.deployments.models.deployment import Deployment
 from mainstem.protocol.log import Record
+from mainstem.protocol.signing import HEADER
 
 
 class ControlRecord(models.Model):
@@ -20,6 +21,8 @@ class ControlRecord(models.Model):
     federation = models.CharField(max_length=8, db_index=True)
     kind = models.CharField(max_length=20, blank=True)
     value = models.BinaryField(null=True)
+    signature = models.BinaryField(null=True)
+    """The header by which its writer signed it; None where it is not signed."""
     problem = models.TextField(blank=True)
     """Why it counts for nothing; empty for a record that counts."""
 
@@ -38,6 +41,11 @@ class ControlRecord(models.Model):
         """Whether this is what the log holds there: the same bytes, stamped at the same time."""
         value = None if self.value is None else bytes(self.value)
         return (self.timestamp_ms, value) == (record.timestamp_ms, record.value)
+
+    @property
+    def headers(self) -> dict[str, bytes]:
+        """Those of its headers that were kept."""
+        return {} if self.signature is None else {HEADER: bytes(self.signature)}
 
     @classmethod
     def of(cls, deployment: Deployment) -> models.QuerySet[ControlRecord]:

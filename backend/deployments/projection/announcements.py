@@ -5,15 +5,17 @@ For a federation of our own they say nothing new: its control topic is what coun
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from backend.deployments.models import ControlRecord, Deployment, FederationId, State
 from backend.deployments.projection.columns import fit, whole
-from mainstem.errors import ConfigError, DecodeError
+from mainstem.errors import DecodeError
+from mainstem.protocol import announcing
 from mainstem.protocol.log import Record
-from mainstem.protocol.messages import Announcement, decode_announcement
-from mainstem.protocol.topics import check_federation_id
+from mainstem.protocol.messages import Announcement
+from mainstem.protocol.signing import HEADER
 
 
 @transaction.atomic
@@ -27,8 +29,7 @@ def take(cluster_id: str, topic_id: str, record: Record) -> tuple[bool, str]:
     }
     problem, federation, announcement = "", "", None
     try:
-        federation = _federation(record.key)
-        announcement = None if record.value is None else _decode(federation, record.value)
+        federation, announcement = announcing.read(record, settings.PLATFORM_KEY)
     except DecodeError as error:
         problem = str(error).replace("\0", "")[:2000]
     fields = {
@@ -37,6 +38,7 @@ def take(cluster_id: str, topic_id: str, record: Record) -> tuple[bool, str]:
         "federation": federation,
         "kind": "announcement",
         "value": record.value,
+        "signature": record.headers.get(HEADER),
         "problem": problem,
     }
     kept, fresh = ControlRecord.objects.get_or_create(**place, defaults=fields)
@@ -46,20 +48,6 @@ def take(cluster_id: str, topic_id: str, record: Record) -> tuple[bool, str]:
     if fresh and not problem:
         _forget(federation) if announcement is None else _note(announcement)
     return fresh, problem
-
-
-def _federation(key: bytes | None) -> str:
-    try:
-        return check_federation_id((key or b"").decode("ascii", "replace"))
-    except ConfigError as error:
-        raise DecodeError(f"the announcement's key is no federation id: {error}") from error
-
-
-def _decode(federation: str, value: bytes) -> Announcement:
-    announcement = decode_announcement(value)
-    if announcement.federation != federation:
-        raise DecodeError(f"the announcement's key is {federation}, but it names {announcement.federation[:80]!r}")
-    return announcement
 
 
 def _note(announcement: Announcement) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.db import models, transaction
 
 from backend.deployments.models import (
@@ -33,6 +34,7 @@ from mainstem.errors import OLDER
 from mainstem.protocol.control import ControlReader, Entry
 from mainstem.protocol.log import Record
 from mainstem.protocol.messages import Unknown
+from mainstem.protocol.signing import HEADER
 from mainstem.protocol.topics import MODEL_CONTROL, control_topic, federation_of
 from mainstem.protocol.witness import holds
 
@@ -169,6 +171,7 @@ def store_and_fold(deployment: Deployment, batch: Sequence[Record], known: Colle
             timestamp_ms=record.timestamp_ms,
             federation=deployment.federation,
             value=record.value,
+            signature=record.headers.get(HEADER),
         )
         for record in sorted(fresh.values(), key=lambda record: record.offset)
     ]
@@ -182,11 +185,11 @@ def store_and_fold(deployment: Deployment, batch: Sequence[Record], known: Colle
 
 
 def fold_again(deployment: Deployment) -> dict[int, str]:
-    """Clear what was folded, and fold every kept record; the undecodable ones' reasons by offset."""
+    """Clear what was folded, and fold every kept record; the reasons of those not readable or not signed, by offset."""
     for rows in (deployment.rounds, deployment.versions, deployment.refusals, deployment.members):
         rows.all().delete()
     deployment.refolds += 1
-    deployment.folded = deployment.superseded = deployment.undecodable = 0
+    deployment.folded = deployment.superseded = deployment.undecodable = deployment.forged = 0
     if deployment.state not in (State.DELETING, State.LOST):
         deployment.state = State.WAITING
     deployment.detail = deployment.phase = deployment.sha256 = ""
@@ -199,18 +202,22 @@ def fold_again(deployment: Deployment) -> dict[int, str]:
 
 
 def _fold(deployment: Deployment, rows: Sequence[ControlRecord]) -> dict[int, str]:
-    """Fold rows that follow what was folded; the undecodable ones' reasons by offset."""
+    """Fold rows that follow what was folded; the reasons of those not readable or not signed, by offset."""
     fixed = deployment.state if deployment.state in (State.DELETING, State.LOST) else None
     reader = _reader(deployment)
     problems: dict[int, str] = {}
     for row in rows:
         value = None if row.value is None else bytes(row.value)
-        entry = reader.feed(row.offset, row.timestamp_ms, value)
+        entry = reader.feed(row.offset, row.timestamp_ms, value, row.headers)
         row.kind = _kind(entry)
         row.problem = (entry.problem or "").replace("\0", "")[:2000]
         if entry.record is None:
             problems[row.offset] = row.problem
             deployment.undecodable += 1
+        elif entry.forged is not None:
+            problems[row.offset] = row.problem
+            deployment.forged += 1
+            log.warning("%s@%d counts for nothing: %s", row.topic, row.offset, row.problem)
         elif entry.problem:
             deployment.superseded += 1
         _write(deployment, changes_of(entry, reader.chain.head))
@@ -316,11 +323,12 @@ def _reader(deployment: Deployment) -> ControlReader:
     if reader is not None and mark == _mark(deployment):
         return reader
     if reader is None or mark is None or mark[:2] != _mark(deployment)[:2] or mark[2] > deployment.folded:
-        reader, start = ControlReader(deployment.federation), 0
+        reader, start = ControlReader(deployment.federation, settings.PLATFORM_KEY), 0
     else:
         start = mark[2]  # another web worker folded on from here
     for row in ControlRecord.of(deployment).filter(offset__gte=start, offset__lt=deployment.folded).iterator():
-        reader.feed(row.offset, row.timestamp_ms, None if row.value is None else bytes(row.value))
+        value = None if row.value is None else bytes(row.value)
+        reader.feed(row.offset, row.timestamp_ms, value, row.headers)
     return reader
 
 

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _ROOT = Path(__file__).resolve().parents[3]
 _KEPT = (
     "PATH", "LANG", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL",
-    "MAINSTEM_LOG_FORMAT", "MAINSTEM_TRAINING_THREADS", "MAINSTEM_TRAINING_PATIENCE",
+    "MAINSTEM_LOG_FORMAT", "MAINSTEM_TRAINING_THREADS", "MAINSTEM_TRAINING_PATIENCE", "MAINSTEM_PLATFORM_KEY",
 )  # fmt: skip
 """What a Job's environment takes over. Nothing else: the backend's secrets stay here."""
 _OF_JOBS = ("MAINSTEM_SITE_KEY_FILE",)

@@ -263,7 +263,7 @@ class DeploymentDetailSerializer(DeploymentSerializer):
     class Meta(DeploymentSerializer.Meta):
         fields = [
             *DeploymentSerializer.Meta.fields, "training", "rules", "data", "input", "adaptation", "job", "head",
-            "revision", "superseded", "undecodable", "members", "failures", "reasons", "waits_for", "pending",
+            "revision", "superseded", "undecodable", "forged", "members", "failures", "reasons", "waits_for", "pending",
             "notices", "storage",
         ]  # fmt: skip
         read_only_fields = fields

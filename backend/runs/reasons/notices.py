@@ -18,6 +18,7 @@ def notices(deployment: Deployment) -> list[str]:
         *matching.notices(deployment),
         *_overlooked(deployment),
         *_unaveraged(deployment),
+        *_forged(deployment),
         *filter(None, [deployment.missing]),
         *admission.revoked_in(deployment),
     ]
@@ -26,6 +27,14 @@ def notices(deployment: Deployment) -> list[str]:
 def _overlooked(deployment: Deployment) -> list[str]:
     said = notice(deployment.strategy.get("name", "its strategy"), tallies(deployment))
     return [said] if said else []
+
+
+def _forged(deployment: Deployment) -> list[str]:
+    if not deployment.forged:
+        return []
+    records = f"{deployment.forged} records" if deployment.forged > 1 else "a record"
+    told = f"its control topic has {records} that the platform has not signed: they count for nothing"
+    return [f"{told}, but somebody could write there (docs/security.md)"]
 
 
 def _unaveraged(deployment: Deployment) -> list[str]:

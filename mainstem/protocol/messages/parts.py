@@ -34,6 +34,7 @@ class Reason:
     CLOSED = "closed"
     NOT_SELECTED = "not_selected"
     TREES = "trees"
+    UNAUTHORISED = "unauthorised"
 
 
 class RecordPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -477,7 +478,8 @@ class Member(RecordPart, frozen=True, kw_only=True):
     round that asked it was open without an answer, where that is more (0: unknown). `growing`: its updates may say
     more examples than the one before. `superseded` are its earlier incarnations, the newest last: none of them counts.
     `note` is what its `joined` told people. `status` is active, left, failed or removed. `missed` are the deadlines in
-    a row that passed while a round waited for it and it said nothing.
+    a row that passed while a round waited for it and it said nothing. `site` is the one that it belongs to, where the
+    run names those that it admits.
     """
 
     client: ClientId
@@ -493,6 +495,7 @@ class Member(RecordPart, frozen=True, kw_only=True):
     superseded: tuple[str, ...] = ()
     note: Note = ""
     missed: Count = 0
+    site: Line = ""
 
 
 class Accepted(RecordPart, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from mainstem.protocol.messages.parts import (
     Accepted,
     Adaptation,
+    Admission,
     Base,
     ClientId,
     Closed,
@@ -202,7 +203,7 @@ class Paged(Lifecycle, frozen=True, kw_only=True, tag="paged"):
 
 
 class Command(Recorded, frozen=True, kw_only=True, tag="command"):
-    """What a person asks of the run: stop, resume, deadline, rollback, remove."""
+    """What a person asks of the run: stop, resume, deadline, rollback, remove, admission."""
 
     federation: str
     action: str
@@ -211,6 +212,7 @@ class Command(Recorded, frozen=True, kw_only=True, tag="command"):
     deadline_ms: Count | None = None
     version: Count | None = None
     client: ClientId | None = None
+    admission: Admission | None = None
 
 
 class Rejected(Recorded, frozen=True, kw_only=True, tag="rejected"):
@@ -345,7 +347,6 @@ class Update(Recorded, frozen=True, kw_only=True, tag="update"):
     steps: Count = 0
     loss: Number | None = None
     report: Report = Report()
-    signature: Text | None = None
     tensors: tuple[TensorSpec, ...] = ()
     extra: dict[GroupName, Weights] = {}
 

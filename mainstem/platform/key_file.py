@@ -1,4 +1,4 @@
-"""A site's private key as a file that only its owner reads; it is made once, and never overwritten."""
+"""A private key as a file that only its owner reads; it is made once, and never overwritten."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from pathlib import Path
 
 from mainstem.errors import ConfigError
 from mainstem.protocol.signing import SigningKey
-
-VARIABLE = "MAINSTEM_SITE_KEY_FILE"
-"""Names the file to those who sign with it."""
 
 
 def load_or_make(path: Path) -> tuple[SigningKey, bool]:
@@ -36,10 +33,10 @@ def load_or_make(path: Path) -> tuple[SigningKey, bool]:
         finally:
             os.unlink(scratch)
     except OSError as error:
-        raise ConfigError(f"the site's key {path} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"the key {path} cannot be written: {error.strerror}") from error
     loaded = _load(path)
     if loaded is None:
-        raise ConfigError(f"the site's key {path} was deleted as soon as it was made")
+        raise ConfigError(f"the key {path} was deleted as soon as it was made")
     return loaded, made
 
 
@@ -51,6 +48,6 @@ def _load(path: Path) -> SigningKey | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"the site's key {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"the key {path} cannot be read: {error.strerror}") from error
     except ConfigError as error:
         raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from error
