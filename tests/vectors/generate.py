@@ -5,6 +5,7 @@
 - `refused.json`: records that every reader refuses, each with the reason.
 - `weights.json`: tensors, their chunk records with headers and values and the manifest that names them; and the one
   record of an update that carries what changes of them.
+- `signatures.json`: a key, and records with the header that holds, or does not and why.
 - `machines.json`: digests of small runs, which every machine must come to (`tests.vectors.machines`).
 
 They are the protocol's side of the bargain: a client in another language is right if it reads and writes these.
@@ -31,14 +32,17 @@ from mainstem.protocol.messages import (
     Base,
     ClientRecord,
     ControlRecord,
+    Left,
     Update,
     encode,
     sha256,
 )
 from mainstem.protocol.packing import pack
+from mainstem.protocol.topics import aggregator_topic
 from mainstem.protocol.updates import unsent
 from mainstem.protocol.weights import Tensor, digest, payload_bytes, payload_of, specs_of
-from tests.vectors.examples import sequence
+from tests.support.signers import FORGER, key_of
+from tests.vectors.examples import FEDERATION, sequence
 from tests.vectors.machines import digests
 
 HERE = Path(__file__).parent
@@ -112,6 +116,31 @@ def refused() -> list[dict[str, str]]:
     return [{"why": why, "value_base64": base64.b64encode(value).decode()} for why, value in values.items()]
 
 
+def signatures() -> dict[str, Any]:
+    """A site's key, and a `left` that it signed, or did not: `why` says what is wrong, and is empty where it holds."""
+    key, topic, value = key_of("A"), aggregator_topic(FEDERATION), encode(Left(client="a", incarnation="1"))
+    (_, header), (_, other) = key.sign(topic, value), FORGER.sign(topic, value)
+    elsewhere = key.sign(aggregator_topic("other123"), value)[1]
+    changed = header[:-1] + bytes([header[-1] ^ 1])
+    claimed = header[:17] + other[17:]
+    said = {
+        "": header,
+        "made for another topic": elsewhere,
+        "another key's": other,
+        "a bit differs": changed,
+        "another key's, and names this one": claimed,
+        "cut off": header[:-1],
+        "another version": b"\x02" + header[1:],
+    }
+    return {
+        "private_key_pem": key.pem().decode(),
+        "public_key": key.public,
+        "topic": topic,
+        "value": value.decode(),
+        "headers": [{"why": why, "signature_base64": base64.b64encode(sig).decode()} for why, sig in said.items()],
+    }
+
+
 def tensors() -> dict[str, Tensor]:
     """A model with every trap: 0-d, empty, several dtypes, more than one chunk."""
     return {
@@ -178,6 +207,7 @@ def files() -> dict[str, str]:
         "records.json": records(),
         "weights.json": weights(),
         "refused.json": refused(),
+        "signatures.json": signatures(),
     }
     return {name: written(content) for name, content in contents.items()}
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from mainstem.errors import DecodeError
+from mainstem.protocol import signing
 from mainstem.protocol.chunks import Assembler, Limits, check_manifest
 from mainstem.protocol.exchange import check_update, exchange_of
 from mainstem.protocol.log import Record
@@ -39,7 +40,7 @@ def load(name: str) -> Any:
     return json.loads((HERE / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["schema.json", "records.json", "weights.json", "refused.json"])
+@pytest.mark.parametrize("name", ["schema.json", "records.json", "weights.json", "refused.json", "signatures.json"])
 def test_current(name: str) -> None:
     """What is published is what the code says now."""
     assert (HERE / name).read_text(encoding="utf-8") == files()[name], f"{name} is not current: run `{COMMAND}`"
@@ -172,3 +173,14 @@ def test_our_reader_takes_them() -> None:
     assert isinstance(update, Update) and exchange.carried == tuple(vector["packed"]["carried"])
     check_update(update, exchange, 1 << 20)
     check_payload(update, exchange, record.value or b"")
+
+
+@pytest.mark.parametrize("header", load("signatures.json")["headers"], ids=lambda h: h["why"] or "good")
+def test_signatures(header: dict[str, str]) -> None:
+    """The good one is the very one that the key makes; no other holds."""
+    vector = load("signatures.json")
+    topic, value = vector["topic"], vector["value"].encode()
+    headers = {signing.HEADER: base64.b64decode(header["signature_base64"])}
+    assert signing.signed(headers, topic, value, vector["public_key"]) == (not header["why"])
+    key = signing.SigningKey.from_pem(vector["private_key_pem"].encode())
+    assert (dict([key.sign(topic, value)]) == headers) == (not header["why"])
