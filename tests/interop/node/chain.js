@@ -31,9 +31,9 @@ export class Chain {
       const hash = value && sha256(value)
       let record = control(value)
       if (record.type === 'page') this.#hold(offset, hash, record.data)
+      if (this.#forged(record, value, headers)) return false
       if (record.type === 'paged') record = this.#resolve(record)
-      const platform = (this.head?.opened ?? record).platform // the key that the run's records are signed with
-      if (platform && !signed(headers.signature, topicsOf(this.federation).control, value, platform)) return false
+      if (this.#forged(record, value, headers)) return false // of a paged `opened`, which names the key
       if (!LIFECYCLE.includes(record.type) || record.federation !== this.federation) return false
       const changes = this.head ? this.#next(this.head, record) : this.#first(record)
       if (changes === null) return false
@@ -43,6 +43,12 @@ export class Chain {
       if (error instanceof Malformed) return false
       throw error
     }
+  }
+
+  /** Whether a run's records are signed with the platform's key, and this one is not. */
+  #forged(record, value, headers) {
+    const { platform } = this.head?.opened ?? record
+    return platform && !signed(headers.signature, topicsOf(this.federation).control, value, platform)
   }
 
   #hold(offset, hash, data) {
