@@ -62,6 +62,10 @@ for folder in $(printf '%s\n' tests/*/test_*.py | xargs -n 1 dirname | sort -u);
         left_out tests/browser "no Chromium on the PATH: install the package chromium, or name one in MAINSTEM_CHROMIUM"
         continue
     fi
+    if [ "$folder" = tests/interop ] && ! { command -v node && command -v npm; } >/dev/null; then
+        left_out tests/interop "no Node.js on the PATH: install the packages nodejs (20.15 or later) and npm"
+        continue
+    fi
     paths+=("$folder")
 done
 for group in "${only[@]}"; do
