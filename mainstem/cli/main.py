@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from mainstem.cli import (
+    acl,
     adapt,
     clients,
     demo,
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Subcommand] = {
     "jobs": jobs,
     "job-manifest": job_manifest,
     "topics": topics,
+    "acl": acl,
     "adapt": adapt,
     "verify": verify,
     "replay": replay,
