@@ -77,6 +77,7 @@ class Brokers:
     stage: BrokersStage
     chance: random.Random
     tell: Callable[[dict[str, object]], None]
+    rounds: int = ROUNDS
     faults: int = 0
     by_kind: Counter[str] = field(default_factory=Counter)
     pauses: dict[str, float] = field(default_factory=dict)
@@ -91,9 +92,9 @@ class Brokers:
 
     def _run(self, kinds: Sequence[str]) -> str:
         stage = self.stage
-        id_ = stage.federation(ROUNDS, CLIENTS)
+        id_ = stage.federation(self.rounds, CLIENTS)
         clients = [stage.client(id_, n, TRAINING_SECONDS) for n in range(CLIENTS)]
-        met: list[tuple[str, float]] = []
+        met: list[tuple[str, float, float]] = []
         deadline = time.monotonic() + SECONDS
         while (head := stage.head(id_)) is None or head.state != "finished":
             assert time.monotonic() < deadline, f"{id_} hangs; {stage.logs()}"
@@ -101,33 +102,34 @@ class Brokers:
             if len(met) < len(kinds) and (head is None or not head.final):
                 time.sleep(self.chance.uniform(0.0, 1.0))
                 kind = kinds[len(met)]
-                met.append((kind, self._hit(kind, id_)))
+                met.append((kind, *self._hit(kind, id_)))
                 deadline = time.monotonic() + SECONDS
             else:
                 time.sleep(0.1)
         stage.cluster.wait_whole()
         for client in clients:
             assert stage.left(client, 120) == 0, f"{client} of {id_} failed"
-        account.updates_count_once(stage.log, id_, ROUNDS, CLIENTS)
+        account.updates_count_once(stage.log, id_, self.rounds, CLIENTS)
         account.nobody_waits(stage.cluster.bootstrap_servers, id_)
         self._measure(id_, met)
         return head.weights.sha256
 
-    def _measure(self, federation: str, met: list[tuple[str, float]]) -> None:
-        """Which rounds were open when a fault began, and how long each was."""
+    def _measure(self, federation: str, met: list[tuple[str, float, float]]) -> None:
+        """Which rounds were open during a fault, and how long each was."""
         times = [stamp / 1000 for stamp in commits(self.stage, federation)]
         for before, after in pairwise(times):
-            for kind in {kind for kind, began in met if before <= began <= after} or {"none"}:
+            for kind in {kind for kind, began, ended in met if began <= after and before <= ended} or {"none"}:
                 self.pauses[kind] = max(self.pauses.get(kind, 0.0), round(after - before, 2))
 
-    def _hit(self, kind: str, federation: str) -> float:
+    def _hit(self, kind: str, federation: str) -> tuple[float, float]:
         began = time.time()
         told = getattr(self, f"_{kind}")(federation)
+        ended = time.time()
         self.faults += 1
         self.by_kind[kind] += 1
-        lasted = round(time.time() - began, 2)
+        lasted = round(ended - began, 2)
         self.tell({"fault": self.faults, "kind": kind, "federation": federation, "lasted": lasted, **told})
-        return began
+        return began, ended
 
     # ------------------------------------------------------------ the kinds
     def _leader(self, federation: str) -> dict[str, object]:
@@ -235,6 +237,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of a federation (default: %(default)s)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of faults (default: %(default)s)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began, brokers = time.monotonic(), None
@@ -242,9 +246,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mainstem-brokers-") as directory:
         try:
             with closing(BrokersStage(Path(directory))) as stage:
-                brokers = Brokers(stage, random.Random(options.seed), tell)
+                brokers = Brokers(stage, random.Random(options.seed), tell, options.rounds)
                 while brokers.faults < options.faults:
-                    brokers.federation(brokers.chance.choices(list(KINDS), list(KINDS.values()), k=EACH))
+                    kinds = options.kinds.split(",")
+                    brokers.federation(brokers.chance.choices(kinds, [KINDS[kind] for kind in kinds], k=EACH))
             result |= {"differing_sha256": 0, "updates_lost_or_doubled": 0}
         except (AssertionError, LogError) as error:
             result["failed"] = f"{type(error).__name__}: {error}"[:10_000]
