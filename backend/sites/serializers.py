@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from backend.accounts.models import User
@@ -13,7 +14,7 @@ from backend.sites import admission
 from backend.sites.models import Enrolment, Site
 from backend.sites.services import HOURS, MOST_HOURS
 
-MOST_ALLOWED = 200
+MOST_ALLOWED, MOST_OWNERS = 200, 100
 UNTIL = "From then on runs that are opened do not admit the site; null: no end."
 
 
@@ -25,10 +26,23 @@ class SiteNameField(serializers.RegexField):
         super().__init__(r"^[A-Za-z0-9._-]{1,64}\Z", error_messages=wrong, **options)
 
 
+@extend_schema_field({"type": "array", "items": {"type": "string"}, "maxItems": MOST_OWNERS})
+class OwnersField(serializers.ManyRelatedField):
+    """People by their names."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"too_many": f"A site has at most {MOST_OWNERS} owners."}
+
+    def to_internal_value(self, data: Any) -> list[User]:
+        """Them; a name that nobody has is refused."""
+        if isinstance(data, list | tuple) and len(data) > MOST_OWNERS:
+            self.fail("too_many")
+        return list(super().to_internal_value(data))
+
+
 class SiteSerializer(TableSerializer[Site]):
     """A site; `standing` is enrolled, expired or revoked."""
 
-    owners = serializers.SlugRelatedField[User](slug_field="username", many=True, queryset=User.objects.all())
+    owners = OwnersField(serializers.SlugRelatedField[User](slug_field="username", queryset=User.objects.all()))
     allowed = serializers.ListField(
         child=NameField(),
         max_length=MOST_ALLOWED,

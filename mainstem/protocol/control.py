@@ -25,7 +25,7 @@ from mainstem.protocol.messages import (
     sha256,
 )
 from mainstem.protocol.signing import SigningKey
-from mainstem.protocol.topics import CONTROL_RECORD_LIMIT, aggregator_topic, control_topic, data_topic
+from mainstem.protocol.topics import AGGREGATOR_PREFIX, CONTROL_RECORD_LIMIT, FEDERATION_PREFIX, control_topic
 
 PAGES_HELD = 4096
 """Pages of records that never came (their writer died) are forgotten beyond this many."""
@@ -243,9 +243,9 @@ def problem_of(record: ControlRecord | Lifecycle) -> str | None:
 def topics_of(federation: str) -> Topics:
     """Where a federation's records stand: no record's word is taken for it."""
     return Topics(
-        control=control_topic(federation),
-        data=data_topic(federation),
-        aggregator=aggregator_topic(federation),
+        control=f"{FEDERATION_PREFIX}{federation}-model_control_topic",
+        data=f"{FEDERATION_PREFIX}{federation}-model_data_topic",
+        aggregator=f"{AGGREGATOR_PREFIX}{federation}",
     )
 
 

@@ -29,6 +29,9 @@ CONTROL_LOGGERS = "mainstem-control-logger"
 LOGGERS = (CONTROL_LOGGERS, "mainstem-data-control-logger")
 """With which the names of the loggers' groups begin; a site's name follows after a dash."""
 
+INTERNAL_PREFIX = "__"
+"""With which the names of Kafka's own topics begin: groups' offsets, transactions."""
+
 _READ = ("Describe", "Read")
 _WRITE = ("Describe", "Write")
 _ALL = ("Alter", "AlterConfigs", "Create", "Delete", "Describe", "DescribeConfigs", "Read", "Write")
@@ -94,9 +97,13 @@ def _of_a_client(user: str) -> Iterator[Rule]:
 
 
 def _of_a_feeder(user: str) -> Iterator[Rule]:
-    """Data streams and their announcement; a denial wins over what is allowed."""
+    """Data streams and their announcement; a denial wins over what is allowed.
+
+    Kafka's own topics are denied by name: it takes records for them from whoever may write them and calls itself
+    `__admin_client`, and one such record stops every consumer group.
+    """
     yield from _rules(user, "topic", EVERY, ("Create", "Describe", "Read", "Write"))
-    for name in (FEDERATION_PREFIX, AGGREGATOR_PREFIX):
+    for name in (FEDERATION_PREFIX, AGGREGATOR_PREFIX, INTERNAL_PREFIX):
         yield from _rules(user, "topic", name, ("Create", "Read", "Write"), prefixed=True, allow=False)
     for name in (MODEL_CONTROL, AUDIT):
         yield from _rules(user, "topic", name, ("Create", "Read", "Write"), allow=False)

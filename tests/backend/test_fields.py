@@ -18,6 +18,7 @@ from backend.deployments.models import Deployment, Version
 from backend.inference.models import Inference
 from backend.launchers.models import Job
 from backend.rest import kafka_ml
+from backend.sites.models import Site
 from backend.streams.models import DataSource, Injection, Upload
 from mainstem.rounds.parameters import PARAMETERS
 from tests.backend.support import FakeWorkshop
@@ -48,6 +49,7 @@ def places(configuration: Configuration, model: Model, user: Callable[[str], Use
     Job.objects.create(name="zz", federation=federation, deployment=deployment, source=source, client_id="c")
     rows: dict[str, Any] = {"users": user("viewer"), "models": model, "configurations": configuration}
     rows["uploads"] = Upload.objects.create(names=["a.csv"], size=1)
+    rows["sites"] = Site.objects.create(name="zz", key="A" * 43)
 
     def at(address: str) -> str:
         pk = getattr(rows.get(address.partition("/")[0]), "pk", "")

@@ -301,7 +301,7 @@ def test_the_own_site_is_enrolled_at_each_start_and_once(db: None, tmp_path: Any
     file = tmp_path / "site.key"
     assert own.enrol_own({}) is None
     environ = {"MAINSTEM_SITE_KEY_FILE": str(file)}
-    with pytest.raises(ConfigError, match=r"MAINSTEM_SITE_KEY_FILE .* cannot be used: No such file"):
+    with pytest.raises(ConfigError, match=r"MAINSTEM_SITE_KEY_FILE.* cannot be read: No such file"):
         own.enrol_own(environ)
     file.write_bytes(key.pem())
     first = own.enrol_own(environ)

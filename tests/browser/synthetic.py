@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from itertools import islice
 
 from confluent_kafka import Producer
@@ -13,10 +14,11 @@ from mainstem.kafka.client.identity import ids_of
 from mainstem.protocol.chain import Head
 from mainstem.protocol.log import Record
 from mainstem.protocol.messages import ControlRecord
+from mainstem.protocol.signing import HEADER, SigningKey
 from mainstem.protocol.topics import control_topic, federation_topics
 from tests.browser.platform import Platform
 from tests.support.long_runs import BATCH, Story
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 
 
 class Topics:
@@ -34,12 +36,14 @@ class Topics:
         for future in admin.create_topics(made).values():
             future.result(PATIENCE)
         self.cluster_id = str(admin.describe_cluster().result(PATIENCE).cluster_id)
-        self.topic_id = ids_of(admin, [self._name], PATIENCE)[self._name]
+        self.topic_id = until(lambda: ids_of(admin, [self._name], PATIENCE)[self._name], what="the new topic's id")
 
     def append(self, records: list[Record]) -> None:
         """The records, stamped as they are."""
         for record in records:
-            self._producer.produce(self._name, record.value, partition=0, timestamp=record.timestamp_ms)
+            self._producer.produce(
+                self._name, record.value, partition=0, timestamp=record.timestamp_ms, headers=dict(record.headers)
+            )
         assert self._producer.flush(PATIENCE) == 0
 
 
@@ -51,11 +55,12 @@ class Tale:
         self.story = Story(federation, clients, rounds)
         self._platform = platform
         self._topics = Topics(platform.kafka, federation)
+        self._key = SigningKey.from_pem(platform.home.platform_key.read_bytes())
         self.tell([self.story.opening()])
 
     def tell(self, records: list[ControlRecord]) -> None:
         """Append records and deliver them as the control logger would, which may come first."""
-        told = [self.story.told(record)[0] for record in records]
+        told = [self._signed(self.story.told(record)[0]) for record in records]
         self._topics.append(told)
         entries = []
         for stored in told:
@@ -64,9 +69,15 @@ class Tale:
                 {
                     "topic": stored.topic, "topic_id": self._topics.topic_id, "partition": 0, "offset": stored.offset,
                     "timestamp_ms": stored.timestamp_ms, "value_b64": base64.b64encode(stored.value).decode(),
+                    "signature_b64": base64.b64encode(stored.headers[HEADER]).decode(),
                 }
             )  # fmt: skip
         self._platform.deliver({"cluster_id": self._topics.cluster_id, "records": entries})
+
+    def _signed(self, record: Record) -> Record:
+        """As the platform would have written it."""
+        name, header = self._key.sign(record.topic, record.value or b"")
+        return replace(record, headers={name: header})
 
     def rounds(self, count: int) -> None:
         """So many more rounds, every client in each of them."""

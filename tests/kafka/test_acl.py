@@ -131,6 +131,22 @@ def allowed(do: Callable[[], object]) -> bool:
     return not told
 
 
+@pytest.mark.parametrize("user", USERS)
+def test_nobody_writes_the_offsets_of_groups(
+    secured: Secured, tmp_path: Path, acl: Callable[..., int], user: str
+) -> None:
+    """Kafka takes such records from whoever may write its topic and calls itself as its own tools do."""
+    assert acl("apply", *WHO, "--prune") == 0
+    admin = KafkaLog(client_config(secured.at("plain")))
+    admin.create_topics([TopicSpec("__consumer_offsets", 1, {"cleanup.policy": "compact"})])
+    admin.close()
+    log = KafkaLog({**secured.config(tmp_path, user=user), "client.id": "__admin_client"})
+    try:
+        assert not allowed(lambda: log.append("__consumer_offsets", [Outgoing(b"value", key=b"key")]))
+    finally:
+        log.close()
+
+
 def test_a_federation_needs_no_more(secured: Secured, tmp_path: Path, acl: Callable[..., int]) -> None:
     """An aggregator as the platform's user and a client as a site's bring a run to its end."""
     assert acl("apply", *WHO, "--prune") == 0
