@@ -34,14 +34,17 @@ class Inbox:
         self._aside.most = aside
         self.kept: ChainMap[Place, Record | PassingRecord] = ChainMap(self._recent, self._aside)  # type: ignore[arg-type]
         self.position = -1
-        self._sites: dict[bytes, str] = {}
+        self._trusted: Head | None = None
+        self._sites: dict[bytes, str] | None = None
         self._platform: str | None = None
 
     def trust(self, head: Head) -> None:
         """Judge signatures by the keys that the head's run names."""
+        if head is self._trusted:
+            return
         rules = head.rules.admission
-        self._sites = signing.by_id(site.key for site in rules.sites) if rules.mode == "enrolled" else {}
-        self._platform = head.opened.platform
+        self._sites = signing.by_id(site.key for site in rules.sites) if rules.mode == "enrolled" else None
+        self._platform, self._trusted = head.opened.platform, head
 
     def seek(self, position: int) -> None:
         """Go on from `position`; does nothing where the reader stands there already.
@@ -110,7 +113,7 @@ class Inbox:
             problem = str(error)
         if isinstance(decoded, Tick):
             decoded = decoded if self._is_platforms(record) else Unknown(schema=decoded.schema, type="tick")
-        elif decoded is not None and self._sites:
+        elif decoded is not None and self._sites is not None:
             signer, problem = signer_of(record, self._sites)
         text = text_of(record) if isinstance(decoded, Update) else None
         hash_ = "" if text is None else sha256(text)

@@ -17,6 +17,7 @@ from mainstem.protocol.chain import Head
 from mainstem.protocol.exchange import UP, Exchange, exchange, published
 from mainstem.protocol.log import MessageLog
 from mainstem.protocol.messages import Accepted, Reason, Round, StrategyChoice, TensorSpec, Weights
+from mainstem.protocol.signing import by_id
 from mainstem.protocol.weights import Tensor, digest
 from mainstem.protocol.witness import Witness, objection_to
 from mainstem.rounds.policy import Policy, check_growth, check_sparse, keyframe_due
@@ -130,13 +131,15 @@ def prove(run: RunReader, head: Head, record: Round) -> Proof:
 
 def _sites(run: RunReader, head: Head, record: Round) -> dict[str, str]:
     """The site of each accepted client, by its update's signature; raises RefusedError where it is not a right one."""
-    if head.rules.admission.mode == "open":
+    rules = head.rules.admission
+    if rules.mode == "open":
         return {}
+    keys = by_id(site.key for site in rules.sites)
     members = {member.client: member.site for member in record.snapshot.members}
     found: dict[str, str] = {}
     for item in record.accepted:
         try:
-            found[item.client] = site = run.site(head, item)
+            found[item.client] = site = run.site(rules, keys, item)
         except RefusedError as refusal:
             raise RefusedError(refusal.reason, f"the update of {item.client}: {refusal.detail}") from refusal
         if members.get(item.client, site) != site:

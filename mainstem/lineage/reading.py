@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from mainstem.aggregation.aside import gather, gather_update
@@ -13,14 +13,13 @@ from mainstem.errors import DecodeError, RefusedError, UnreadableError
 from mainstem.lineage.course import Course, reach
 from mainstem.lineage.history import History
 from mainstem.lineage.passing import FixedEnds, Passage, Passed
-from mainstem.protocol import signing
 from mainstem.protocol.chain import Head
 from mainstem.protocol.changes import applied, change_of, is_whole
 from mainstem.protocol.chunks import Limits
 from mainstem.protocol.exchange import Exchange, check_update, exchange, parts_of, published, sent
 from mainstem.protocol.log import Record, Source
 from mainstem.protocol.manifests import manifest_in
-from mainstem.protocol.messages import Accepted, Reason, Round, Update, Weights
+from mainstem.protocol.messages import Accepted, Admission, Reason, Round, Update, Weights
 from mainstem.protocol.packing import signer_of
 from mainstem.protocol.weights import Tensor, bytes_of, digest, wire
 from mainstem.rounds import Seen, admission
@@ -196,15 +195,15 @@ class RunReader:
                     places.setdefault(run.partition, []).extend((run.first, run.first + run.count))
         return places
 
-    def site(self, head: Head, item: Accepted) -> str:
-        """The site whose key the update is signed with, "" in an open run.
+    def site(self, rules: Admission, keys: Mapping[bytes, str], item: Accepted) -> str:
+        """The site whose key, one of the admitted `keys` by their ids, the update is signed with.
 
         Raises RefusedError where none that the run admits has signed it in time.
         """
-        rules, record = head.rules.admission, self._record(item)
-        if rules.mode == "open" or record is None:
+        record = self._record(item)
+        if record is None:
             return ""
-        signer, problem = signer_of(record, signing.by_id(site.key for site in rules.sites))
+        signer, problem = signer_of(record, keys)
         time_ms = min(record.timestamp_ms, item.received_ms)
         return admission.site_of(rules, Seen(item.offset, time_ms, None, problem, signer=signer), time_ms)
 

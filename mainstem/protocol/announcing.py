@@ -36,7 +36,7 @@ def read(record: Record, platform: str | None = None) -> tuple[str, Announcement
     if announcement is not None and announcement.federation != federation:
         raise DecodeError(f"the announcement's key is {federation}, but it names {announcement.federation[:80]!r}")
     key = platform if platform is not None or announcement is None else announcement.platform
-    said = (record.key or b"") if record.value is None else record.value
+    said = signing.said(record.key, record.value)
     if key is not None and not signing.signed(record.headers, record.topic, said, key):
         named = (
             ""

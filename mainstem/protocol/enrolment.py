@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from mainstem.protocol.signing import HEADER, SigningKey, signed
+from mainstem.protocol.signing import HEADER, SigningKey, base64url, signed
 
 _PLACE = "mainstem enrolment"
 """Stands for the topic. No topic has a blank in its name, so a proof is no record's signature."""
@@ -13,7 +13,7 @@ _PLACE = "mainstem enrolment"
 def proof_of(key: SigningKey, token: str) -> str:
     """The proof for this token, as base64url (RFC 4648) without padding."""
     _, signature = key.sign(_PLACE, token.encode())
-    return base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+    return base64url(signature)
 
 
 def proves(public: str, token: str, proof: str) -> bool:

@@ -46,7 +46,7 @@ class SigningKey:
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
-        self.public = _text(private.public_key().public_bytes_raw())
+        self.public = base64url(private.public_key().public_bytes_raw())
         """The public key as 43 characters of base64url (RFC 4648, without padding)."""
         self._prefix = _VERSION + key_id(self.public)
 
@@ -92,8 +92,13 @@ def signed_by(key: SigningKey | None, topic: str, record: Outgoing) -> Outgoing:
     """The record as the holder of the key writes it; as it is where there is none."""
     if key is None:
         return record
-    header = key.sign(topic, (record.key or b"") if record.value is None else record.value)
+    header = key.sign(topic, said(record.key, record.value))
     return replace(record, headers=(*record.headers, header))
+
+
+def said(key: bytes | None, value: bytes | memoryview | None) -> bytes | memoryview:
+    """What is signed of a record: its value, of a tombstone its key."""
+    return (key or b"") if value is None else value
 
 
 def platform_key(environ: Mapping[str, str], key: SigningKey | None = None) -> str | None:
@@ -156,7 +161,8 @@ def _message(topic: str, value: bytes | memoryview) -> bytes:
     return _CONTEXT + len(name).to_bytes(2, "big") + name + hashlib.sha256(value).digest()
 
 
-def _text(raw: bytes) -> str:
+def base64url(raw: bytes) -> str:
+    """As base64url (RFC 4648) without padding."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -165,7 +171,7 @@ def _raw(public: str) -> bytes:
         raw = base64.b64decode(public + "=", altchars=b"-_", validate=True)
     except ValueError:
         raw = b""
-    if len(raw) != 32 or _text(raw) != public:
+    if len(raw) != 32 or base64url(raw) != public:
         raise ConfigError(f"{public[:60]!r} is no public key: one has 43 characters of base64url")
     return raw
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from mainstem.errors import ConfigError, RefusedError
 from mainstem.protocol.messages import Admission, Reason, SiteKey
-from mainstem.protocol.signing import check_public
+from mainstem.protocol.signing import SITE_KEY_FILE, check_public
 from mainstem.rounds.events import Seen
 
 
@@ -19,7 +19,7 @@ def site_of(admission: Admission, seen: Seen, time_ms: int) -> str:
     if valid is not None:
         return valid.name
     if not held:
-        told = "this run takes what its sites have signed, with the key in MAINSTEM_SITE_KEY_FILE"
+        told = f"this run takes what its sites have signed, with the key in {SITE_KEY_FILE}"
         raise RefusedError(Reason.UNAUTHORISED, f"{seen.problem or 'it is not signed'}: {told}")
     until = max(site.until_ms or 0 for site in held)
     raise RefusedError(

@@ -11,12 +11,11 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mainstem.kafka.broker.embedded import EmbeddedKafka
-from mainstem.runtime.processes import free_port
+from tests.support.ports import free_ports
 from tests.support.proxy import Door, Network
 
 VOLUME_MB = 192
@@ -33,8 +32,7 @@ class Ground:
         self.data.mkdir()
         self.mounted = bool(doors) and _mount(self.data)
         self.network = Network()
-        taken: set[int] = set()
-        ports = list(_ports(len(doors) + 2, taken))
+        ports = free_ports(len(doors) + 2)
         self.doors: dict[str, Door] = {n: self.network.door(p) for n, p in zip(doors, ports[2:], strict=True)}
         config = self._listeners(ports[0], ports[1])
         self.broker = EmbeddedKafka(self.data, port=ports[0], config=config, startup_timeout=START_SECONDS)
@@ -74,13 +72,6 @@ class Ground:
         if self.mounted:
             subprocess.run(["umount", "--lazy", str(self.data)], check=True)
             shutil.rmtree(self.data, ignore_errors=True)
-
-
-def _ports(count: int, taken: set[int]) -> Iterator[int]:
-    for _ in range(count):
-        port = free_port(avoid=taken)
-        taken.add(port)
-        yield port
 
 
 def _mount(directory: Path) -> bool:

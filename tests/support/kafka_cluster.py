@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from mainstem.kafka.broker import java, storage
 from mainstem.kafka.broker.embedded import EmbeddedKafka
 from mainstem.kafka.broker.prepare import prepare
-from mainstem.runtime.processes import free_port
+from tests.support.ports import free_ports
 
 NODES = (1, 2, 3)
 HEAP = "128m"
@@ -46,8 +46,7 @@ class KafkaCluster:
     """The brokers `1`, `2` and `3`, with a directory each in `directory`; `start` waits until all are in sync."""
 
     def __init__(self, directory: Path) -> None:
-        taken: set[int] = set()
-        ports = list(_ports(2 * len(NODES), taken))
+        ports = free_ports(2 * len(NODES))
         self._controllers = dict(zip(NODES, ports[len(NODES) :], strict=True))
         self.id = storage.cluster_id()
         self.nodes = {
@@ -168,10 +167,3 @@ class KafkaCluster:
                 last = "not yet"
             time.sleep(0.1)
         raise AssertionError(f"the cluster is not whole after {seconds:.0f} s: {last}")
-
-
-def _ports(count: int, taken: set[int]) -> Iterator[int]:
-    for _ in range(count):
-        port = free_port(avoid=taken)
-        taken.add(port)
-        yield port

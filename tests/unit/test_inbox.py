@@ -11,13 +11,14 @@ import pytest
 
 from mainstem.aggregator.federation import Federation
 from mainstem.protocol.log import Record
-from mainstem.protocol.messages import Rules
+from mainstem.protocol.messages import Admission, Rules
 from mainstem.protocol.topics import aggregator_topic
 from mainstem.runtime.clock import SystemClock
 from mainstem.swarm import make, open_federation
 from mainstem.testing.memory_log import MemoryLog
 from tests.support.federations import LightClient, rounds_of
 from tests.support.runs import drive
+from tests.support.signers import key_of
 
 CLIENTS = 3
 
@@ -70,3 +71,20 @@ def test_a_full_disk_costs_a_second_look(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     sha256, again = run(0, 1 << 20)
     assert sha256 == whole and again and attempts > CLIENTS
+
+
+def test_a_signature_is_told_from_none_where_no_site_is_admitted() -> None:
+    """Also when the last site was revoked: the key is not admitted any more, and the record is signed."""
+    log = MemoryLog(SystemClock())
+    id_ = open_federation(log, [np.ones(3, np.float32)], Rules(admission=Admission(mode="enrolled")))
+    federation = Federation(log, id_, clock=SystemClock(), writer="w")
+    clients = [
+        LightClient(log, id_, name, make("noise", 0), key=key) for name, key in (("a", key_of("A")), ("b", None))
+    ]
+    for _ in range(5):
+        for client in clients:
+            client.step()
+        federation.step(0)
+    told = {refused.client: refused.detail for refused in federation.machine.round.refusals.named}
+    assert told["a"].startswith("it is signed with a key that this run does not admit, or no longer")
+    assert told["b"].startswith("it is not signed")

@@ -207,8 +207,7 @@ def _fold(deployment: Deployment, rows: Sequence[ControlRecord]) -> dict[int, st
     reader = _reader(deployment)
     problems: dict[int, str] = {}
     for row in rows:
-        value = None if row.value is None else bytes(row.value)
-        entry = reader.feed(row.offset, row.timestamp_ms, value, row.headers)
+        entry = _feed(reader, row)
         row.kind = _kind(entry)
         row.problem = (entry.problem or "").replace("\0", "")[:2000]
         if entry.record is None:
@@ -327,9 +326,13 @@ def _reader(deployment: Deployment) -> ControlReader:
     else:
         start = mark[2]  # another web worker folded on from here
     for row in ControlRecord.of(deployment).filter(offset__gte=start, offset__lt=deployment.folded).iterator():
-        value = None if row.value is None else bytes(row.value)
-        reader.feed(row.offset, row.timestamp_ms, value, row.headers)
+        _feed(reader, row)
     return reader
+
+
+def _feed(reader: ControlReader, row: ControlRecord) -> Entry:
+    value = None if row.value is None else bytes(row.value)
+    return reader.feed(row.offset, row.timestamp_ms, value, row.headers)
 
 
 def _remember(deployment: Deployment, reader: ControlReader) -> None:

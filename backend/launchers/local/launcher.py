@@ -19,6 +19,7 @@ from backend.launchers.words import ASKED, TAIL, last_error
 from mainstem.errors import ConfigError, LaunchRefused, MainstemError
 from mainstem.jobs.launcher import JobStatus
 from mainstem.jobs.spec import JobSpec
+from mainstem.protocol.signing import PLATFORM_KEY, SITE_KEY_FILE
 from mainstem.runtime.disk import no_room
 from mainstem.runtime.exits import Exit
 from mainstem.serving.spec import READY_FILE, ServingSpec
@@ -27,10 +28,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _ROOT = Path(__file__).resolve().parents[3]
 _KEPT = (
     "PATH", "LANG", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "TF_CPP_MIN_LOG_LEVEL",
-    "MAINSTEM_LOG_FORMAT", "MAINSTEM_TRAINING_THREADS", "MAINSTEM_TRAINING_PATIENCE", "MAINSTEM_PLATFORM_KEY",
+    "MAINSTEM_LOG_FORMAT", "MAINSTEM_TRAINING_THREADS", "MAINSTEM_TRAINING_PATIENCE", PLATFORM_KEY,
 )  # fmt: skip
 """What a Job's environment takes over. Nothing else: the backend's secrets stay here."""
-_OF_JOBS = ("MAINSTEM_SITE_KEY_FILE",)
+_OF_JOBS = (SITE_KEY_FILE,)
 """What only those that train take over: with it they sign what they say."""
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from mainstem.jobs.kubernetes.settings import JobSettings
 from mainstem.jobs.spec import FOR_GOOD, JobSpec
+from mainstem.protocol.signing import SITE_KEY_FILE
 from mainstem.runtime.exits import Exit
 
 CONTAINER: Final = "training"
@@ -176,7 +177,7 @@ def _state(settings: JobSettings) -> dict[str, str]:
 
 def _signing(placement: Placement) -> dict[str, str]:
     """With which key its records are signed."""
-    return {"MAINSTEM_SITE_KEY_FILE": SITE_KEY} if placement.site is not None else {}
+    return {SITE_KEY_FILE: SITE_KEY} if placement.site is not None else {}
 
 
 def _devices(settings: JobSettings) -> dict[str, str]:

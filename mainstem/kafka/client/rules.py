@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -12,10 +13,11 @@ from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperatio
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from mainstem.errors import LogError
-from mainstem.protocol.rights import Rule
+from mainstem.protocol.rights import Resource, Rule
 
 SECONDS = 30.0
-_KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+_KINDS: Final[Mapping[Resource, ResourceType]] = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _ANY = AclBindingFilter(
     ResourceType.ANY,
     None,  # type: ignore[arg-type]  # of any name, principal and host
@@ -68,11 +70,11 @@ def _told(error: KafkaException) -> str:
 
 
 def _rule(binding: AclBinding) -> Iterator[Rule]:
-    kind = {value: name for name, value in _KINDS.items()}.get(ResourceType(binding.restype))
+    kind = _NAMES.get(ResourceType(binding.restype))
     if kind is not None and binding.principal.startswith("User:") and binding.host == "*":
         yield Rule(
             binding.principal.removeprefix("User:"),
-            "group" if kind == "group" else "topic",
+            kind,
             binding.name,
             binding.resource_pattern_type == ResourcePatternType.PREFIXED,
             AclOperation(binding.operation).name.title().replace("_", ""),
